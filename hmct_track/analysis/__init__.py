@@ -1,0 +1,1 @@
+"""What to try: one module per analysis, each planning configurations and nothing else."""

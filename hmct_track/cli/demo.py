@@ -1,0 +1,64 @@
+"""``hmct-debugger demo``: the main job on the model that ships with the package."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from hmct_track.cli.common import Subparsers, add_command, add_lake
+from hmct_track.cli.exit_codes import ExitCode
+from hmct_track.errors import UsageError
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(commands, "demo", "Rank the nodes of a small model that ships with this.")
+    parser.add_argument(
+        "folder", nargs="?", default="hmct_demo", help="where model and data are copied to"
+    )
+    add_lake(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Copy model and data, rank the nodes, and say what to type next."""
+    from hmct_track import demo
+    from hmct_track.cli.main import main
+    from hmct_track.lake import lake_path
+
+    folder = Path(args.folder)
+    model, data = folder / demo.model_path().name, folder / demo.calibration_data_path().name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(demo.model_path(), model)
+        shutil.copytree(demo.calibration_data_path(), data, dirs_exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot copy the demo to {args.folder!r}: {error}") from error
+    lake = ["--lake", args.lake] if args.lake else []
+    command = ["get-sensitivity-of-nodes", str(model), str(data), "-m", "[cosine-similarity,sqnr]"]
+    command += ["-d", "16", *lake]
+    _say(
+        "The demo model classifies digits. It was calibrated for int8 with plain maxima, one scale\n"
+        "per weight tensor, and lost accuracy by it. Which nodes are to blame? Each node is\n"
+        "quantized alone, on 16 samples, and the output compared with the float model's:\n"
+    )
+    _say(f"$ hmct-debugger {' '.join(command)}\n")
+    code = main(command)
+    suffix = f" {' '.join(lake)}" if lake else ""
+    _say(
+        f"\nThe most sensitive node is on top. Every measurement is kept in {lake_path(args.lake)}\n"
+        "\nNext:\n"
+        f"  hmct-debugger sql{suffix}                         what can be asked\n"
+        f'  hmct-debugger sql{suffix} "SELECT subject, avg(cosine_similarity) AS cosine\n'
+        "      FROM metrics JOIN run_configs USING (run_id, config_id)\n"
+        '      GROUP BY subject ORDER BY cosine LIMIT 5"\n'
+        f"  hmct-debugger ui{suffix}                          MLflow's web UI\n"
+        f"  hmct-debugger get-sensitivity-of-nodes {model} {data}{suffix} -n weight"
+    )
+    return ExitCode(code)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,134 @@
+"""Arguments as the documentation writes them, after the shell has eaten their quotes."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Sequence
+
+Names = list["str | Names"]
+
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+
+
+def parse_list(text: str) -> Names:
+    """A list of names: ``['a','b']``, ``[a,b]``, ``a`` or, nested, ``[[a],[a,b]]``.
+
+    Raises:
+        argparse.ArgumentTypeError: brackets or quotes do not match.
+    """
+    text = text.strip()
+    if not text.startswith("["):
+        return [_unquoted(text)]
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        value = _split(text)
+    return _checked(value, text)
+
+
+def parse_flat_list(text: str) -> list[str]:
+    """A list of names that must not be nested.
+
+    Raises:
+        argparse.ArgumentTypeError: it is nested, or brackets do not match.
+    """
+    values = parse_list(text)
+    names = [value for value in values if isinstance(value, str)]
+    if len(names) != len(values):
+        raise argparse.ArgumentTypeError(f"{text!r} is nested; a plain list was expected")
+    return names
+
+
+def parse_bool(text: str) -> bool:
+    """``True``, ``False``, ``1``, ``0``, ``yes`` or ``no`` in any case.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of them.
+    """
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+
+
+def parse_count(text: str) -> int | None:
+    """A whole number, or ``None``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    if text.lower() in ("none", "all"):
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a whole number nor None"
+        ) from error
+
+
+def join_arguments(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """``argv`` with lists that the shell split at spaces joined, and bare flags given ``True``.
+
+    ``-m ['a', 'b']`` arrives as ``[a,`` and ``b]``; ``-v MODEL`` must not take MODEL for its value.
+    """
+    joined: list[str] = []
+    opened: list[str] = []
+    for argument in argv:
+        opened.append(argument)
+        text = " ".join(opened)
+        if text.startswith("[") and text.count("[") > text.count("]"):
+            continue
+        joined.append(text)
+        opened = []
+    joined += opened
+    completed: list[str] = []
+    for argument, following in zip(joined, [*joined[1:], ""], strict=True):
+        completed.append(argument)
+        if argument in flags and following.lower() not in _TRUE + _FALSE:
+            completed.append("True")
+    return completed
+
+
+def _split(text: str) -> Names:
+    """``[a,[b,c]]`` without quotes; brackets inside a name must match."""
+    if not text.endswith("]"):
+        raise argparse.ArgumentTypeError(f"{text!r} lacks its closing bracket")
+    items: list[str] = []
+    depth, item = 0, ""
+    for character in text[1:-1]:
+        depth += (character == "[") - (character == "]")
+        if depth < 0:
+            raise argparse.ArgumentTypeError(f"the brackets of {text!r} do not match")
+        if character == "," and depth == 0:
+            items.append(item)
+            item = ""
+        else:
+            item += character
+    if depth:
+        raise argparse.ArgumentTypeError(f"the brackets of {text!r} do not match")
+    items.append(item)
+    stripped = [item.strip() for item in items]
+    if stripped == [""]:
+        return []
+    return [_split(i) if i.startswith("[") else _unquoted(i) for i in stripped]
+
+
+def _checked(value: object, text: str) -> Names:
+    if not isinstance(value, list | tuple):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list")
+    names: Names = []
+    for item in value:
+        names.append(_checked(item, text) if isinstance(item, list | tuple) else str(item))
+    if "" in names:
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty name")
+    return names
+
+
+def _unquoted(text: str) -> str:
+    for quote in "'\"":
+        if len(text) > 1 and text[0] == text[-1] == quote:
+            return text[1:-1]
+    return text

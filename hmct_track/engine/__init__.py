@@ -1,0 +1,7 @@
+"""Running configurations of a model and measuring how far their outputs are from the float ones."""
+
+from hmct_track.engine.evaluate import Engine
+from hmct_track.engine.runtime import RUNTIME
+from hmct_track.engine.statistics import pair_statistics
+
+__all__ = ["RUNTIME", "Engine", "pair_statistics"]

@@ -1,0 +1,60 @@
+"""Every error that hmct-track raises on purpose.
+
+HmctTrackError
+├── ModelError        a model file that is broken, or holds what is not understood
+├── DataError         calibration data that is broken, or does not fit the model
+├── UsageError        an argument out of its documented range (also a ValueError)
+│   └── UnknownNodeError  a node name that the model does not have
+├── EngineError       the runtime refused the model or failed while running it
+├── LakeError         the lake is missing, newer than this version, or damaged
+│   └── QueryError    SQL that was refused or failed
+└── TrackingError     MLflow could not take the run; the answer itself is safe in the lake
+
+A message names the bad value, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HmctTrackError(Exception):
+    """Base of every error that hmct-track raises on purpose."""
+
+
+class ModelError(HmctTrackError):
+    """The model file is broken, or holds something that is not understood."""
+
+
+class DataError(HmctTrackError):
+    """The calibration data are broken, or do not fit the model."""
+
+
+class UsageError(HmctTrackError, ValueError):
+    """An argument is out of its documented range."""
+
+
+class UnknownNodeError(UsageError):
+    """A node name that the model does not have."""
+
+    def __init__(self, name: str, known: Iterable[str], *, what: str = "node") -> None:
+        close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+        hint = f"; closest names: {', '.join(close)}" if close else ""
+        super().__init__(f"the model has no {what} named {name!r}{hint}")
+
+
+class EngineError(HmctTrackError):
+    """The runtime refused the model, or failed while running it."""
+
+
+class LakeError(HmctTrackError):
+    """The lake is missing, written by a newer version, or damaged."""
+
+
+class QueryError(LakeError):
+    """SQL that was refused or failed."""
+
+
+class TrackingError(HmctTrackError):
+    """MLflow could not take the run; the answer itself is safe in the lake."""

@@ -1,0 +1,42 @@
+"""The lake: every measurement and run as tables that SQL can ask."""
+
+from hmct_track.lake.lake import DEFAULT_FOLDER, ENVIRONMENT, Lake, Result, Row, lake_path
+from hmct_track.lake.queries import Query, load_query, query_names
+from hmct_track.lake.schema import (
+    CALIBRATION_NODES,
+    CONFIGS,
+    MEASUREMENTS,
+    MODELS,
+    NODES,
+    RUN_CONFIGS,
+    RUNS,
+    SAMPLES,
+    SCHEMA_VERSION,
+    TABLES,
+    Column,
+    Table,
+)
+
+__all__ = [
+    "CALIBRATION_NODES",
+    "CONFIGS",
+    "DEFAULT_FOLDER",
+    "ENVIRONMENT",
+    "MEASUREMENTS",
+    "MODELS",
+    "NODES",
+    "RUNS",
+    "RUN_CONFIGS",
+    "SAMPLES",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Column",
+    "Lake",
+    "Query",
+    "Result",
+    "Row",
+    "Table",
+    "lake_path",
+    "load_query",
+    "query_names",
+]

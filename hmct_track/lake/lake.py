@@ -1,0 +1,241 @@
+"""The lake: a folder of Parquet parts, and DuckDB to ask it. The only module that imports duckdb.
+
+::
+
+    hmct_lake/
+      lake.json                 schema version
+      lake.duckdb               one view per table, for any DuckDB client
+      tables/<table>/*.parquet  immutable parts
+      mlflow.db, artifacts/     MLflow's own store
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from hmct_track.errors import LakeError, QueryError
+from hmct_track.lake.parts import write_part
+from hmct_track.lake.queries import VIEWS, Query, load_query
+from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
+from hmct_track.types import digest
+
+DEFAULT_FOLDER = "hmct_lake"
+ENVIRONMENT = "HMCT_LAKE"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows of a query with the names of their columns."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+def lake_path(path: str | os.PathLike[str] | None = None) -> Path:
+    """Where the lake is: ``path``, else what HMCT_LAKE says, else ``./hmct_lake``."""
+    return Path(path or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER).absolute()
+
+
+class Lake:
+    """A lake on disk. Any number of processes may write to it and read from it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> Lake:
+        """Open the lake at ``path``, making it first where it is missing.
+
+        Raises:
+            LakeError: the folder cannot be written, or is of a newer version.
+        """
+        try:
+            for table in TABLES:
+                folder = path / "tables" / table.name
+                folder.mkdir(parents=True, exist_ok=True)
+                # A part without rows keeps the view valid while the table is empty.
+                if not (folder / "0.parquet").exists():
+                    write_part(folder, table, [], "0")
+            if not (path / "lake.json").exists():
+                _replace(path / "lake.json", json.dumps({"schema_version": SCHEMA_VERSION}))
+        except OSError as error:
+            raise LakeError(f"cannot make a lake in {str(path)!r}: {error}") from error
+        lake = cls.open(path)
+        lake._refresh_database()
+        return lake
+
+    @classmethod
+    def open(cls, path: Path) -> Lake:
+        """Open the lake at ``path`` for reading.
+
+        Raises:
+            LakeError: there is none, or it is of a newer version.
+        """
+        try:
+            version = json.loads((path / "lake.json").read_text())["schema_version"]
+        except FileNotFoundError as error:
+            raise LakeError(
+                f"there is no lake in {str(path)!r}; run an analysis first, or say where it is "
+                f"with --lake or {ENVIRONMENT}"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LakeError(f"{path / 'lake.json'} cannot be read: {error}") from error
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise LakeError(
+                f"the lake in {str(path)!r} has schema version {version}; this hmct-track knows "
+                f"up to {SCHEMA_VERSION}, so upgrade it"
+            )
+        return cls(path)
+
+    def append(
+        self, table: Table, rows: Sequence[Mapping[str, Any]], part: str | None = None
+    ) -> None:
+        """Add rows to a table as one part.
+
+        Raises:
+            LakeError: the part cannot be written.
+        """
+        try:
+            write_part(self.path / "tables" / table.name, table, rows, part)
+        except OSError as error:
+            raise LakeError(f"cannot write to the lake in {str(self.path)!r}: {error}") from error
+
+    def has_part(self, table: Table, part: str) -> bool:
+        """Whether a table has a part of this name."""
+        return (self.path / "tables" / table.name / f"{part}.parquet").exists()
+
+    def query(self, name: str, /, **params: Any) -> list[Row]:
+        """Rows of the shipped query ``name``, as dictionaries.
+
+        Raises:
+            QueryError: parameters are missing or unknown, or the query failed.
+        """
+        result = self.run_query(load_query(name), params)
+        return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+
+    def run_query(self, query: Query, params: Mapping[str, Any]) -> Result:
+        """Run a query with its parameters bound.
+
+        Raises:
+            QueryError: parameters are missing or unknown, or the query failed.
+        """
+        expected = {param.name for param in query.params}
+        if params.keys() != expected:
+            raise QueryError(
+                f"query {query.name!r} takes {', '.join(sorted(expected)) or 'no parameters'}; "
+                f"given were {', '.join(sorted(params)) or 'none'}"
+            )
+        return self._execute(query.sql, dict(params) or None)
+
+    def sql(self, text: str) -> Result:
+        """Run one SELECT of a user's.
+
+        It can read the lake's tables, and no other file; it can write nothing.
+
+        Raises:
+            QueryError: it is no single SELECT, or it failed.
+        """
+        with _translated():
+            statements = self._connection.extract_statements(text)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            found = ", ".join(s.type.name for s in statements) or "nothing"
+            raise QueryError(
+                f"one SELECT was expected, but the text holds {found}; the lake is read-only "
+                "(put a PIVOT inside SELECT * FROM (...))"
+            )
+        return self._execute(text, None)
+
+    def _execute(self, sql: str, params: Row | None) -> Result:
+        with _translated():
+            cursor = self._connection.cursor()
+            cursor.execute(sql, params)
+            columns = tuple(column[0] for column in cursor.description or ())
+            return Result(columns, cursor.fetchall())
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB in memory with the lake's views, shut off from every other file."""
+        with _translated():
+            connection = duckdb.connect()
+            for statement in self._view_statements():
+                connection.execute(statement)
+            connection.execute("SET temp_directory = ''")
+            connection.execute(f"SET allowed_directories = [{_literal(self.path / 'tables')}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        return connection
+
+    def _view_statements(self) -> Iterator[str]:
+        for table in TABLES:
+            columns = ", ".join(f'"{column.name}"' for column in table.columns)
+            key = ", ".join(table.key)
+            order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
+            parts = _literal(_glob_escaped(self.path / "tables" / table.name) + "/*.parquet")
+            # Rows may be written more than once, by design; the view shows each key once.
+            yield (
+                f"CREATE OR REPLACE VIEW {table.name} AS SELECT DISTINCT ON ({key}) {columns} "
+                f"FROM read_parquet({parts}){order}"
+            )
+        for name in VIEWS:
+            yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
+
+    def _refresh_database(self) -> None:
+        """Write ``lake.duckdb``, if it is missing or made for another place or version.
+
+        It is written aside and renamed, never opened for writing where it lies, so that no client
+        that has it open is in the way. Its views hold absolute paths, which DuckDB requires to work
+        from any directory; a lake that was moved gets new ones here.
+        """
+        statements = list(self._view_statements())
+        identity = digest(*(s.encode() for s in statements), duckdb.__version__.encode())
+        stamp, database = self.path / ".views", self.path / "lake.duckdb"
+        if database.exists() and stamp.exists() and stamp.read_text() == identity:
+            return
+        temporary = self.path / f".{uuid.uuid4().hex}.duckdb.tmp"
+        try:
+            with _translated(), duckdb.connect(temporary) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+            os.replace(temporary, database)
+            _replace(stamp, identity)
+        except OSError as error:
+            raise LakeError(f"cannot write {database}: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+
+
+def _literal(text: str | Path) -> str:
+    """An SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def _glob_escaped(path: Path) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old or the new one."""
+    temporary = path.with_name(f"{path.name}-{uuid.uuid4().hex}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

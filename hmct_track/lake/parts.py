@@ -1,0 +1,65 @@
+"""Immutable Parquet parts: written under a temporary name, then renamed, so that a reader sees a
+whole part or none."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hmct_track.lake.schema import Table
+
+_TYPES = {
+    "VARCHAR": pa.string(),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us"),
+}
+
+
+def write_part(
+    folder: Path, table: Table, rows: Sequence[Mapping[str, Any]], name: str | None = None
+) -> Path:
+    """Write rows as one part and return its path.
+
+    Args:
+        folder: the table's folder.
+        table: the table; each row has exactly its columns.
+        rows: column name to value.
+        name: the part's name; parts of equal content may share one. A random name by default.
+
+    Raises:
+        ValueError: a row has other columns than the table.
+    """
+    for row in rows:
+        if row.keys() != {c.name for c in table.columns}:
+            raise ValueError(f"a row of {table.name} has the columns {sorted(row)}")
+    data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
+    path = folder / f"{name or uuid.uuid4().hex}.parquet"
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            pq.write_table(data, stream, compression="zstd")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of a table."""
+    return pa.schema([(c.name, _arrow_type(c.type)) for c in table.columns])
+
+
+def _arrow_type(name: str) -> pa.DataType:
+    if name.endswith("[]"):
+        return pa.list_(_TYPES[name.removesuffix("[]")])
+    return _TYPES[name]

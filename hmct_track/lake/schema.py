@@ -1,0 +1,180 @@
+"""The lake's tables: names, types and meaning of every column. Users write SQL against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, its DuckDB type and what it holds."""
+
+    name: str
+    type: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its columns and the key under which a row written twice counts once."""
+
+    name: str
+    meaning: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    latest_by: str = ""
+    """The column whose largest value wins among rows of one key; empty if they are all the same."""
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    """Columns from lines of ``name type meaning``."""
+    rows = (line.split(maxsplit=2) for line in text.strip().splitlines())
+    return tuple(Column(*row) for row in rows)
+
+
+RUNS = Table(
+    "runs",
+    "one analysis that was started",
+    ("run_id",),
+    _columns("""
+        run_id           VARCHAR    start time in UTC and a random part; sorts by time
+        kind             VARCHAR    the analysis: sensitivity
+        state            VARCHAR    RUNNING, FINISHED, FAILED or KILLED
+        started_at       TIMESTAMP  in UTC
+        ended_at         TIMESTAMP  in UTC; empty while it runs
+        model_id         VARCHAR    key of models
+        model_path       VARCHAR    the model file; empty if it was given as an object
+        data_id          VARCHAR    key of samples: the samples that the run used
+        data_path        VARCHAR    the data folder; empty if arrays were given
+        data_num         BIGINT     number of samples used
+        metrics          VARCHAR[]  the metrics asked for, the one that ranks first
+        outputs          VARCHAR[]  the tensors that were compared
+        parameters       VARCHAR    what the user passed, as JSON
+        runtime          VARCHAR    what computed, such as onnxruntime-1.32.0
+        numeric_version  BIGINT     version of what a measurement means
+        package_version  VARCHAR    version of hmct-track
+        mlflow_run_id    VARCHAR    the run in MLflow; empty if it is not tracked there
+        mlflow_uri       VARCHAR    where MLflow keeps it
+        error            VARCHAR    why it failed
+        updated_at       TIMESTAMP  in UTC; the newest row of a run holds
+    """),
+    latest_by="updated_at",
+)
+MODELS = Table(
+    "models",
+    "a calibrated model, by content",
+    ("model_id",),
+    _columns("""
+        model_id           VARCHAR  content hash of graph and weights
+        name               VARCHAR  name of the graph
+        opset              BIGINT   version of the ONNX operator set
+        general_nodes      BIGINT   number of nodes that compute
+        quantizable_nodes  BIGINT   number of those that calibration nodes feed
+        calibration_nodes  BIGINT   number of calibration nodes
+        inputs             VARCHAR[]  inputs as name: dtype[shape]
+        outputs            VARCHAR[]  outputs as name: dtype[shape]
+    """),
+)
+NODES = Table(
+    "nodes",
+    "a general node of a model: Conv, Add, ...",
+    ("model_id", "node"),
+    _columns("""
+        model_id           VARCHAR    key of models
+        node               VARCHAR    name, made up where the file has none
+        node_index         BIGINT     position among the general nodes, in topological order
+        op_type            VARCHAR    ONNX operator
+        inputs             VARCHAR[]  names of its input tensors
+        outputs            VARCHAR[]  names of its output tensors
+        calibration_nodes  VARCHAR[]  the calibration nodes that feed it
+    """),
+)
+CALIBRATION_NODES = Table(
+    "calibration_nodes",
+    "a calibration node of a model",
+    ("model_id", "node"),
+    _columns("""
+        model_id     VARCHAR    key of models
+        node         VARCHAR    name, made up where the file has none
+        node_index   BIGINT     position among the calibration nodes, in topological order
+        kind         VARCHAR    weight or activation
+        input        VARCHAR    the tensor that it quantizes
+        output       VARCHAR    the tensor that it gives out
+        consumers    VARCHAR[]  the general nodes that read it
+        qtype        VARCHAR    int8, uint8, int16, float16, ...
+        bits         BIGINT     width of the type
+        axis         BIGINT     channel axis
+        scales       DOUBLE[]   one, or one per channel
+        zero_points  BIGINT[]   as many as scales
+        thresholds   DOUBLE[]   absolute maxima, or minimum and maximum one after the other
+        enabled      BOOLEAN    false if its switch is OFF
+    """),
+)
+SAMPLES = Table(
+    "samples",
+    "a sample in a set of samples that a run used",
+    ("data_id", "position"),
+    _columns("""
+        data_id    VARCHAR  hash of the sample ids in their order
+        position   BIGINT   position in the set, from 0
+        sample_id  VARCHAR  content hash of the sample's arrays
+        source     VARCHAR  the file, or the place in the arrays that were given
+    """),
+)
+CONFIGS = Table(
+    "configs",
+    "a quantization configuration: what each calibration node does",
+    ("config_id",),
+    _columns("""
+        config_id  VARCHAR  hash of the configuration
+        config     VARCHAR  JSON: the default state and the nodes that differ from it
+    """),
+)
+RUN_CONFIGS = Table(
+    "run_configs",
+    "a configuration that a run evaluated, and what it stands for there",
+    ("run_id", "position"),
+    _columns("""
+        run_id     VARCHAR  key of runs
+        position   BIGINT   position in the plan; topological order of the subjects
+        config_id  VARCHAR  key of configs
+        subject    VARCHAR  the node that it is about
+        role       VARCHAR  only: the subject's quantizers are on, all others off
+    """),
+)
+MEASUREMENTS = Table(
+    "measurements",
+    "how one output of one configuration and sample differs from the float one: x float, y quantized",
+    ("model_id", "config_id", "sample_id", "output", "runtime", "numeric_version"),
+    _columns("""
+        model_id         VARCHAR  key of models
+        config_id        VARCHAR  key of configs
+        sample_id        VARCHAR  a sample's content hash, as in samples
+        output           VARCHAR  name of the tensor
+        runtime          VARCHAR  what computed
+        numeric_version  BIGINT   version of what a measurement means
+        run_id           VARCHAR  the run that measured
+        count            BIGINT   number of elements
+        sum_xx           DOUBLE   sum of x^2
+        sum_yy           DOUBLE   sum of y^2
+        sum_xy           DOUBLE   sum of x y
+        sum_dd           DOUBLE   sum of (x - y)^2
+        sum_abs_d        DOUBLE   sum of |x - y|
+        sum_abs_x        DOUBLE   sum of |x|
+        max_abs_d        DOUBLE   largest |x - y|
+        nonfinite_x      BIGINT   number of NaN and Inf in x
+        nonfinite_y      BIGINT   number of NaN and Inf in y
+    """),
+)
+TABLES = (
+    RUNS,
+    MODELS,
+    NODES,
+    CALIBRATION_NODES,
+    SAMPLES,
+    CONFIGS,
+    RUN_CONFIGS,
+    MEASUREMENTS,
+)

@@ -1,0 +1,152 @@
+"""ONNX files and protos in; a skeleton without large constants, and those constants as arrays, out.
+
+A lowered model is built and handed to the runtime for every configuration. Keeping the weights out
+of the proto makes that cheap, lets all sessions share one copy, and steps round the 2 GB limit.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from hmct_track.errors import ModelError
+from hmct_track.types import digest
+
+LARGE = 1024
+"""Constants of more bytes than this leave the skeleton."""
+
+_NATIVE = {
+    TensorProto.FLOAT,
+    TensorProto.DOUBLE,
+    TensorProto.FLOAT16,
+    TensorProto.INT8,
+    TensorProto.UINT8,
+    TensorProto.INT16,
+    TensorProto.UINT16,
+    TensorProto.INT32,
+    TensorProto.INT64,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """A model whose large constants are placeholders with external data."""
+
+    proto: onnx.ModelProto
+    weights: dict[str, NDArray[np.generic]]
+    model_id: str
+    path: Path | None
+
+
+def load_skeleton(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Skeleton:
+    """Load a model from a file, with its external data, or take it from a proto.
+
+    Raises:
+        ModelError: the file is missing, not ONNX, or its external data cannot be read.
+    """
+    if isinstance(model_or_file, onnx.ModelProto):
+        path = None
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model_or_file)
+    else:
+        path = Path(model_or_file)
+        proto = _read(path)
+    if not proto.graph.node:
+        raise ModelError(f"{path or 'the model'}: the graph has no nodes; is it an ONNX model?")
+    weights = _take_constants(proto.graph)
+    # Before IR 4 initializers had to be inputs as well, which keeps runtimes from folding them.
+    proto.ir_version = max(proto.ir_version, 7)
+    return Skeleton(proto, weights, _model_id(proto, weights), path and path.absolute())
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    if not path.exists():
+        raise ModelError(f"model file {str(path)!r} does not exist")
+    if not path.is_file():
+        raise ModelError(f"model file {str(path)!r} is not a file; give the path of an .onnx file")
+    try:
+        return onnx.load(path)
+    except DecodeError as error:
+        raise ModelError(f"{str(path)!r} is not an ONNX model, or is truncated: {error}") from error
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"cannot read model {str(path)!r} or its external data: {error}") from error
+
+
+def _take_constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
+    """Move large initializers and Constant nodes out of the graph, leaving placeholders."""
+    weights: dict[str, NDArray[np.generic]] = {}
+    initializers = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in initializers]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    for tensor in graph.initializer:
+        _check_loaded(tensor)
+        if _is_large(tensor):
+            weights[tensor.name] = _take(tensor)
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        value = node.attribute[0].t if _is_tensor_constant(node) else None
+        if value is None or not _is_large(value):
+            graph.node.append(node)
+            continue
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(value)
+        tensor.name = node.output[0]
+        weights[tensor.name] = _take(tensor)
+    return weights
+
+
+def _is_tensor_constant(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Constant" and [a.name for a in node.attribute] == ["value"]
+
+
+def _is_large(tensor: onnx.TensorProto) -> bool:
+    if tensor.data_type not in _NATIVE:
+        return False
+    size = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
+    return int(np.prod(tensor.dims, dtype=np.int64)) * size > LARGE
+
+
+def _check_loaded(tensor: onnx.TensorProto) -> None:
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise ModelError(
+            f"the data of initializer {tensor.name!r} lie in an external file that was not loaded; "
+            "give the path of the model, or load it with onnx.load"
+        )
+
+
+def _take(tensor: onnx.TensorProto) -> NDArray[np.generic]:
+    """The tensor's values; the tensor becomes a placeholder."""
+    try:
+        array = numpy_helper.to_array(tensor)
+    except ValueError as error:
+        raise ModelError(f"initializer {tensor.name!r} is broken: {error}") from error
+    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
+        tensor.ClearField(field)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "held-in-memory"), ("length", str(array.nbytes))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    return array
+
+
+def _model_id(proto: onnx.ModelProto, weights: dict[str, NDArray[np.generic]]) -> str:
+    """Hash of what the model computes: equal from file or proto, whatever wrote it."""
+    described = onnx.ModelProto()
+    described.CopyFrom(proto)
+    for field in ("producer_name", "producer_version", "doc_string", "model_version", "domain"):
+        described.ClearField(field)
+    del described.metadata_props[:]
+    described.graph.ClearField("doc_string")
+    parts: list[bytes | memoryview] = [described.SerializeToString(deterministic=True)]
+    for name, array in weights.items():
+        parts += [name.encode(), np.ascontiguousarray(array).data.cast("B")]
+    return digest(*parts)

@@ -1,0 +1,309 @@
+"""A calibrated model in: what are its nodes, which quantize, and who feeds whom."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from hmct_track.errors import ModelError, UnknownNodeError, UsageError
+from hmct_track.model.attributes import parse_calibration
+from hmct_track.model.onnx_io import Skeleton, load_skeleton
+from hmct_track.types import (
+    CalibrationKind,
+    CalibrationNode,
+    GeneralNode,
+    TensorSpec,
+)
+
+LOG = logging.getLogger(__name__)
+
+_RANDOM_OPS = frozenset(
+    ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike")
+    + ("Multinomial", "Bernoulli")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantModel:
+    """A calibrated model: its graph, its weights, its general and its calibration nodes."""
+
+    skeleton: Skeleton
+    node_names: tuple[str, ...]
+    """A unique name for each node of the graph, in its order; unnamed nodes are given one."""
+    general_nodes: tuple[GeneralNode, ...]
+    calibration_nodes: tuple[CalibrationNode, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def model_id(self) -> str:
+        """Content hash of the model."""
+        return self.skeleton.model_id
+
+    @property
+    def path(self) -> Path | None:
+        """Where it was loaded from; None for a proto."""
+        return self.skeleton.path
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The graph, with placeholders for large constants. Not to be changed."""
+        return self.skeleton.proto
+
+    @property
+    def weights(self) -> Mapping[str, NDArray[np.generic]]:
+        """The large constants by tensor name."""
+        return self.skeleton.weights
+
+    @property
+    def opset(self) -> int:
+        """Version of the ONNX operator set."""
+        return next((o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+    @cached_property
+    def general_by_name(self) -> dict[str, GeneralNode]:
+        """General nodes by name."""
+        return {node.name: node for node in self.general_nodes}
+
+    @cached_property
+    def calibration_by_name(self) -> dict[str, CalibrationNode]:
+        """Calibration nodes by name."""
+        return {node.name: node for node in self.calibration_nodes}
+
+    @property
+    def quantizable_nodes(self) -> tuple[GeneralNode, ...]:
+        """General nodes that a calibration node feeds."""
+        return tuple(node for node in self.general_nodes if node.calibration_nodes)
+
+    def calibrations_of(self, name: str) -> tuple[str, ...]:
+        """The calibration nodes that quantize a node: those that feed it, or itself.
+
+        Raises:
+            UnknownNodeError: no node has this name.
+            UsageError: no calibration node feeds it.
+        """
+        if name in self.calibration_by_name:
+            return (name,)
+        node = self.general_node(name)
+        if not node.calibration_nodes:
+            raise UsageError(
+                f"node {name!r} ({node.op_type}) cannot be quantized: no calibration node feeds it"
+            )
+        return node.calibration_nodes
+
+    def general_node(self, name: str) -> GeneralNode:
+        """The general node of this name.
+
+        Raises:
+            UnknownNodeError: no general node has this name.
+        """
+        if name not in self.general_by_name:
+            known = [*self.general_by_name, *self.calibration_by_name]
+            raise UnknownNodeError(name, known)
+        return self.general_by_name[name]
+
+
+def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> QuantModel:
+    """Read a calibrated model.
+
+    Raises:
+        ModelError: it cannot be read, has no calibration nodes, or holds what is not understood.
+    """
+    skeleton = load_skeleton(model_or_file)
+    graph = skeleton.proto.graph
+    names = _unique_names(graph.node)
+    constants = _constant_tensors(graph)
+    consumers = _consumers(graph, names)
+    general: list[GeneralNode] = []
+    calibrations: list[CalibrationNode] = []
+    calibration_of_tensor = {
+        output: name
+        for node, name in zip(graph.node, names, strict=True)
+        if is_calibration(node)
+        for output in node.output
+    }
+    shapes = {t.name: tuple(t.dims) for t in graph.initializer}
+    for node, name in zip(graph.node, names, strict=True):
+        _refuse_nested(node, name)
+        if is_calibration(node):
+            calibrations.append(
+                _calibration_node(node, name, len(calibrations), constants, consumers, shapes)
+            )
+        elif node.op_type != "Constant":
+            feeding = (calibration_of_tensor[i] for i in node.input if i in calibration_of_tensor)
+            general.append(
+                GeneralNode(
+                    name,
+                    len(general),
+                    node.op_type,
+                    tuple(node.input),
+                    tuple(o for o in node.output if o),
+                    tuple(dict.fromkeys(feeding)),
+                )
+            )
+    if not calibrations:
+        raise ModelError(
+            f"{skeleton.path or 'the model'} has no HzCalibration nodes, so there is nothing to "
+            "switch on or off; give the calibrated_model.onnx that the conversion toolchain wrote"
+        )
+    return QuantModel(
+        skeleton,
+        tuple(names),
+        tuple(general),
+        tuple(calibrations),
+        tuple(_tensor_spec(value) for value in graph.input),
+        tuple(_tensor_spec(value) for value in graph.output),
+    )
+
+
+def is_calibration(node: onnx.NodeProto) -> bool:
+    """Whether this is a calibration node, by its op type."""
+    return node.op_type == "HzCalibration" and node.domain in ("horizon", "")
+
+
+def _calibration_node(
+    node: onnx.NodeProto,
+    name: str,
+    index: int,
+    constants: set[str],
+    consumers: Mapping[str, Sequence[str]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> CalibrationNode:
+    if len(node.input) != 1 or len(node.output) != 1:
+        raise ModelError(
+            f"calibration node {name!r} has {len(node.input)} inputs and {len(node.output)} "
+            "outputs; one of each was expected"
+        )
+    source, target = node.input[0], node.output[0]
+    attributes = parse_calibration(node, name)
+    weight = source in constants
+    if attributes.constant in (0, 1) and weight != bool(attributes.constant):
+        LOG.warning(
+            "calibration node %r says constant=%d but its input is %s; the graph decides",
+            name,
+            attributes.constant,
+            "a constant" if weight else "not a constant",
+        )
+    params = attributes.params
+    if params.is_per_channel and source in shapes:
+        _check_channels(name, params.axis, len(params.scales), shapes[source])
+    return CalibrationNode(
+        name,
+        index,
+        CalibrationKind.WEIGHT if weight else CalibrationKind.ACTIVATION,
+        source,
+        target,
+        tuple(dict.fromkeys(consumers.get(target, ()))),
+        params,
+        attributes.enabled,
+    )
+
+
+def _check_channels(name: str, axis: int, scales: int, shape: tuple[int, ...]) -> None:
+    if not -len(shape) <= axis < len(shape):
+        raise ModelError(
+            f"calibration node {name!r}: attribute axis={axis} is outside its input of shape "
+            f"{list(shape)}"
+        )
+    if shape[axis] != scales:
+        raise ModelError(
+            f"calibration node {name!r}: attribute scales has {scales} entries, but axis {axis} "
+            f"of its input of shape {list(shape)} has {shape[axis]} channels"
+        )
+
+
+def _unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    """The nodes' names; ``<op type>_<position>`` for those without, ``_2`` behind a second one."""
+    taken = {node.name for node in nodes if node.name}
+    names: list[str] = []
+    used: set[str] = set()
+    for position, node in enumerate(nodes):
+        base = node.name or f"{node.op_type}_{position}"
+        name, copy = base, 1
+        while name in used or (copy > 1 and name in taken) or (not node.name and name in taken):
+            copy += 1
+            name = f"{base}_{copy}"
+        names.append(name)
+        used.add(name)
+    return names
+
+
+def _constant_tensors(graph: onnx.GraphProto) -> set[str]:
+    """Initializers, and the outputs of nodes that compute from constants alone."""
+    constants = {tensor.name for tensor in graph.initializer}
+    constants |= {tensor.values.name for tensor in graph.sparse_initializer}
+    for node in graph.node:
+        inputs = [name for name in node.input if name]
+        from_constants = bool(inputs) and all(name in constants for name in inputs)
+        has_body = any(a.type in _BODIES for a in node.attribute)
+        if node.op_type == "Constant" or (
+            from_constants and not has_body and node.op_type not in _RANDOM_OPS
+        ):
+            constants.update(node.output)
+    return constants
+
+
+_BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def _consumers(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, list[str]]:
+    """Which general nodes read each tensor, those that read it inside a body included."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for node, name in zip(graph.node, names, strict=True):
+        if not is_calibration(node):
+            for tensor in (*node.input, *_outer_inputs(node)):
+                found[tensor].append(name)
+    return found
+
+
+def _outer_inputs(node: onnx.NodeProto) -> Iterator[str]:
+    for body in _subgraphs(node):
+        for inner in body.node:
+            yield from inner.input
+            yield from _outer_inputs(inner)
+
+
+def _refuse_nested(node: onnx.NodeProto, name: str) -> None:
+    for body in _subgraphs(node):
+        for inner in body.node:
+            if inner.domain == "horizon" or is_calibration(inner):
+                raise ModelError(
+                    f"node {inner.name!r} ({inner.op_type}) is inside the body of {name!r} "
+                    f"({node.op_type}); nodes of the horizon domain are understood only in the "
+                    "main graph"
+                )
+            _refuse_nested(inner, name)
+
+
+def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    if not value.type.HasField("tensor_type"):
+        raise ModelError(
+            f"{value.name!r} is not a tensor; models whose inputs or outputs are sequences, maps "
+            "or optionals are not supported"
+        )
+    tensor = value.type.tensor_type
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    if not tensor.HasField("shape"):
+        return TensorSpec(value.name, dtype, None)
+    # Exporters write unknown dimensions as names, as nothing, or as 0 and -1.
+    dims = (d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
+            for d in tensor.shape.dim)  # fmt: skip
+    return TensorSpec(value.name, dtype, tuple(dims))

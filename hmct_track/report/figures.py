@@ -1,0 +1,144 @@
+"""Rows to seaborn figures. Nothing here touches pyplot, so figures hold no global state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hmct_track.types import Metric
+
+_MOST_BARS = 30
+_LABELLED = 5
+_BLUE, _RED = "#0072b2", "#d55e00"  # of Okabe and Ito's palette, safe for colour-blind readers
+_STYLE_LOCK = threading.Lock()  # matplotlib's style is global to the process
+
+
+def ranking_figure(rows: Sequence[Mapping[str, Any]], metric: Metric, title: str) -> Figure:
+    """The most sensitive nodes as bars, and all nodes in topological order above them.
+
+    Args:
+        rows: rows of the query ``sensitivity``, most sensitive first.
+        metric: the metric that ranked them.
+        title: heading; node names and the title are drawn as they are.
+    """
+    bars = rows[:_MOST_BARS]
+    height = 3.2 + 0.5 + 0.26 * len(bars)
+    with _style():
+        figure = Figure(figsize=(10, height), layout="constrained")
+        above, below = figure.subplots(2, 1, height_ratios=(3.2, 0.5 + 0.26 * len(bars)))
+        figure.suptitle(title, parse_math=False, fontsize=13)
+        _draw_order(above, rows, metric)
+        _draw_bars(below, bars, metric, len(rows))
+    return figure
+
+
+def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -> None:
+    ordered = sorted(rows, key=lambda row: row["position"])
+    x = [row["position"] for row in ordered]
+    y = _errors(ordered, metric)
+    worst = {row["position"] for row in rows[:_LABELLED]}
+    axes.plot(x, y, color="0.75", linewidth=1, zorder=1)
+    sns.scatterplot(
+        x=x,
+        y=y,
+        hue=["most sensitive" if p in worst else "other" for p in x],
+        palette={"most sensitive": _RED, "other": _BLUE},
+        ax=axes,
+        s=30,
+        legend=False,
+        zorder=2,
+    )
+    _scale(axes.yaxis, metric, y)
+    axes.set(xlabel="quantized node, in topological order", ylabel=_label(metric))
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    axes.margins(y=0.12)
+    by_position = dict(zip(x, y, strict=True))
+    for rank, row in enumerate(rows[:_LABELLED], start=1):
+        if np.isfinite(by_position[row["position"]]):
+            axes.annotate(
+                str(rank),
+                (row["position"], by_position[row["position"]]),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                color=_RED,
+                fontsize=9,
+            )
+
+
+def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, total: int) -> None:
+    y = _errors(rows, metric)
+    places = np.arange(len(rows))
+    colors = [_RED if i < _LABELLED else _BLUE for i in places]
+    finite = y[np.isfinite(y)]
+    floor = min(finite.min() / 2, finite.max() / 1e3) if len(finite) and _is_log(metric) else 0.0
+    axes.hlines(places, floor, y, color=colors, linewidth=2)
+    axes.scatter(y, places, color=colors, s=36, zorder=3)
+    _scale(axes.xaxis, metric, y)
+    if len(finite) and _is_log(metric) and finite.max() > 0:
+        axes.set_xlim(floor, finite.max() * 3)
+    names = [f"{_shortened(row['subject'])}  {i}" for i, row in enumerate(rows, start=1)]
+    axes.set_yticks(places, names, fontsize=9, parse_math=False)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    for place, (row, value) in enumerate(zip(rows, y, strict=True)):
+        if np.isfinite(value):
+            axes.annotate(
+                _number(row[metric.column]),
+                (value, place),
+                xytext=(7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+                color="0.3",
+            )
+    shown = f"the {len(rows)} most sensitive of {total} nodes" if len(rows) < total else "all nodes"
+    axes.set(xlabel=f"{_label(metric)}   (beside each point: {metric.value}; {shown})", ylabel="")
+
+
+def _errors(rows: Sequence[Mapping[str, Any]], metric: Metric) -> np.ndarray:
+    """What is drawn: larger is worse, but for sqnr; NaN for what has no value or no place on a log
+    scale."""
+    y = np.array([np.nan if r[metric.column] is None else r[metric.column] for r in rows], float)
+    if metric is Metric.COSINE_SIMILARITY:
+        y = 1 - y
+    y[~np.isfinite(y)] = np.nan
+    if _is_log(metric):
+        y[y <= 0] = np.nan
+    return y
+
+
+def _is_log(metric: Metric) -> bool:
+    return metric is not Metric.SQNR
+
+
+def _label(metric: Metric) -> str:
+    names = {Metric.COSINE_SIMILARITY: "1 - cosine similarity", Metric.SQNR: "sqnr (dB)"}
+    return names.get(metric, metric.value)
+
+
+def _scale(axis: Any, metric: Metric, values: np.ndarray) -> None:
+    if _is_log(metric) and np.isfinite(values).any():
+        axis._set_axes_scale("log")
+
+
+def _number(value: float) -> str:
+    return f"{value:.5f}" if 1e-4 <= abs(value) < 1e5 else f"{value:.3g}"
+
+
+def _shortened(name: str, width: int = 42) -> str:
+    return name if len(name) <= width else "..." + name[3 - width :]
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with _STYLE_LOCK, mpl.rc_context(sns.axes_style("whitegrid")):
+        yield

@@ -1,0 +1,71 @@
+"""Rows to text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hmct_track.types import Metric, NodeType
+
+_TITLE = "node sensitivity"
+_NAME_WIDTH = 50
+_GAP = 2
+
+
+def sensitivity_table(
+    rows: Sequence[Mapping[str, Any]], node_type: NodeType, metrics: Sequence[Metric]
+) -> str:
+    """The documented table of a ranking.
+
+    Args:
+        rows: rows of the query ``sensitivity``, in order.
+        node_type: chooses the columns in front of the metrics.
+        metrics: the metrics to show.
+    """
+    header, front = _front(node_type)
+    lines = [[*front(row), *(format_value(row[m.column]) for m in metrics)] for row in rows]
+    header = [*header, *metrics]
+    widths = [max(map(len, column)) + _GAP for column in zip(header, *lines, strict=True)]
+    total = sum(widths)
+    fill = "=" * ((total - len(_TITLE)) // 2)
+
+    def line(cells: Sequence[str]) -> str:
+        return "".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip()
+
+    return "\n".join([f"{fill}{_TITLE}{fill}", line(header), "-" * total, *map(line, lines)])
+
+
+def format_value(value: float | None) -> str:
+    """A number with at most 5 decimals, as the documentation prints it: 0.77795, 49.4949, 1.0."""
+    if value is None:
+        return "nan"
+    text = f"{value:.5f}"
+    if "." not in text:  # inf and nan
+        return text
+    text = text.rstrip("0")
+    return f"{text}0" if text.endswith(".") else text
+
+
+def _front(node_type: NodeType) -> Any:
+    def name(row: Mapping[str, Any]) -> str:
+        return _shortened(row["subject"])
+
+    def consumers(row: Mapping[str, Any]) -> str:
+        return _shortened(";".join(row["consumers"] or ()))
+
+    if node_type is NodeType.NODE:
+        return ["node"], lambda row: [name(row)]
+    if node_type is NodeType.WEIGHT:
+        return ["weight", "node"], lambda row: [name(row), consumers(row)]
+    return ["activation", "node", "threshold", "bit"], lambda row: [
+        name(row),
+        consumers(row),
+        format_value(row["threshold"]),
+        str(row["bits"]),
+    ]
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= _NAME_WIDTH:
+        return name
+    return "..." + name[3 - _NAME_WIDTH :]

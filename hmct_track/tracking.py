@@ -1,0 +1,171 @@
+"""MLflow: the only module that imports it, and only when a run is logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hmct_track.errors import TrackingError
+from hmct_track.types import RunState
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow.tracking import MlflowClient
+
+DEFAULT_EXPERIMENT = "hmct-track"
+
+_LONGEST_PARAM = 6000
+_BATCH = 1000
+
+# MLflow reads these when it is imported; what the user has set wins. Nothing leaves the machine
+# unasked, and a server that is down is noticed in seconds rather than after minutes of retries.
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """Everything that MLflow is told about one run."""
+
+    name: str
+    experiment: str
+    state: RunState
+    started_ms: int
+    ended_ms: int
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    summary: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    """Metric name to (step, value); values that are not finite are left out of a curve."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Where MLflow keeps a run."""
+
+    run_id: str
+    uri: str
+
+
+def tracking_uri(lake: Path) -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite store in the lake."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{lake / 'mlflow.db'}"
+
+
+def experiment_name(name: str | None) -> str:
+    """``name``, else MLFLOW_EXPERIMENT_NAME, else ``hmct-track``."""
+    return name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+
+
+def track(run: TrackedRun, lake: Path) -> Tracked:
+    """Log a run to MLflow.
+
+    Raises:
+        TrackingError: MLflow did not take it, for whatever reason.
+    """
+    uri = tracking_uri(lake)
+    try:
+        with _quiet():
+            return Tracked(_log(run, uri, lake), uri)
+    except Exception as error:  # MLflow passes on errors of databases, HTTP and file systems
+        raise TrackingError(f"MLflow at {uri} did not take the run: {_first_line(error)}") from error
+
+
+def ui_command(lake: Path, port: int) -> list[str]:
+    """The command that serves MLflow's web UI on a store, to this machine only."""
+    store = ["--backend-store-uri", tracking_uri(lake)]
+    place = ["--host", "127.0.0.1", "--port", str(port)]
+    return [sys.executable, "-m", "mlflow", "ui", *store, *place]
+
+
+def ui_environment() -> dict[str, str]:
+    """The environment of that command."""
+    return {**_DEFAULTS, **os.environ}
+
+
+def _log(run: TrackedRun, uri: str, lake: Path) -> str:
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = _experiment_id(client, run.experiment, uri, lake)
+    run_id: str = client.create_run(
+        experiment, start_time=run.started_ms, run_name=run.name
+    ).info.run_id
+    try:
+        params = [Param(k, _param(v)) for k, v in run.params.items()]
+        tags = [RunTag(k, v) for k, v in run.tags.items()]
+        client.log_batch(run_id, params=params, tags=tags)
+        points = [(name, 0, value) for name, value in run.summary.items()]
+        points += [(name, step, value) for name, c in run.curves.items() for step, value in c]
+        metrics = [Metric(n, v, run.ended_ms, s) for n, s, v in points if math.isfinite(v)]
+        for start in range(0, len(metrics), _BATCH):
+            client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+        for path, text in run.texts.items():
+            client.log_text(run_id, text, path)
+        for path, figure in run.figures.items():
+            client.log_figure(run_id, figure, path)
+    except BaseException:
+        # A run that lacks half of what belongs to it must not stay RUNNING for ever.
+        client.set_terminated(run_id, RunState.FAILED)
+        raise
+    client.set_terminated(run_id, run.state, run.ended_ms)
+    return run_id
+
+
+def _experiment_id(client: MlflowClient, name: str, uri: str, lake: Path) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        own = uri.startswith("sqlite:") and "MLFLOW_TRACKING_URI" not in os.environ
+        place = (lake / "artifacts").as_uri() if own else None
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:  # another process made it meanwhile
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"the experiment {name!r} is deleted; restore it or choose another with --experiment"
+        )
+    return str(found.experiment_id)
+
+
+def _param(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST_PARAM else text[: _LONGEST_PARAM - 3] + "..."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's and Alembic's notes on setting up a database off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""An analysis from request to answer: plan, measure, record, ask, show, track."""

@@ -1,0 +1,300 @@
+"""Recording a run: its rows in the lake from start to end, and its place in MLflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hmct_track.analysis.sensitivity import Planned
+from hmct_track.data import Samples
+from hmct_track.engine import RUNTIME
+from hmct_track.errors import TrackingError
+from hmct_track.lake import (
+    CALIBRATION_NODES,
+    CONFIGS,
+    MEASUREMENTS,
+    MODELS,
+    NODES,
+    RUN_CONFIGS,
+    RUNS,
+    SAMPLES,
+    Lake,
+)
+from hmct_track.model import QuantModel
+from hmct_track.tracking import TrackedRun, experiment_name, track
+from hmct_track.types import NUMERIC_VERSION, Measurement, RunState, digest
+
+LOG = logging.getLogger(__name__)
+
+_FLUSH_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is recorded and shown, the same for every analysis."""
+
+    lake: Path
+    experiment: str | None = None
+    tracked: bool = True
+    progress: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a run is about: a model, the samples it uses and the tensors it compares."""
+
+    model: QuantModel
+    samples: Samples
+    sample_ids: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def data_id(self) -> str:
+        """Hash of the sample ids in their order."""
+        return digest(*(sample_id.encode() for sample_id in self.sample_ids))
+
+
+class Run:
+    """A run being recorded. As a context it ends FINISHED, FAILED or KILLED."""
+
+    def __init__(
+        self,
+        kind: str,
+        subject: Subject,
+        options: Options,
+        *,
+        metrics: Sequence[str],
+        parameters: Mapping[str, Any],
+    ) -> None:
+        now = _now()
+        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.subject = subject
+        self.options = options
+        self.tracking_error: TrackingError | None = None
+        self.lake = Lake.create(options.lake)
+        self._parameters = dict(parameters)
+        self._draft: TrackedRun | None = None
+        model = subject.model
+        self._row: dict[str, Any] = {
+            "run_id": self.run_id,
+            "kind": kind,
+            "state": RunState.RUNNING,
+            "started_at": now,
+            "ended_at": None,
+            "model_id": model.model_id,
+            "model_path": model.path and str(model.path),
+            "data_id": subject.data_id,
+            "data_path": subject.samples.path and str(subject.samples.path),
+            "data_num": len(subject.samples),
+            "metrics": list(metrics),
+            "outputs": list(subject.outputs),
+            "parameters": json.dumps(self._parameters, default=str),
+            "runtime": RUNTIME,
+            "numeric_version": NUMERIC_VERSION,
+            "package_version": version("hmct-track"),
+            "mlflow_run_id": None,
+            "mlflow_uri": None,
+            "error": None,
+            "updated_at": now,
+        }
+
+    def __enter__(self) -> Self:
+        _write_subject(self.lake, self.subject)
+        self._write_row()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._end(RunState.FINISHED)
+            return
+        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        self._row["error"] = str(error) or type(error).__name__
+        self._end(RunState.KILLED if killed else RunState.FAILED)
+
+    def plan(self, planned: Sequence[Planned]) -> None:
+        """Record which configurations the run evaluates."""
+        configs = {p.config.config_id: p.config for p in planned}
+        self.lake.append(
+            CONFIGS, [{"config_id": i, "config": c.to_json()} for i, c in configs.items()]
+        )
+        self.lake.append(
+            RUN_CONFIGS,
+            [
+                {
+                    "run_id": self.run_id,
+                    "position": position,
+                    "config_id": p.config.config_id,
+                    "subject": p.subject,
+                    "role": p.role,
+                }
+                for position, p in enumerate(planned)
+            ],
+        )
+
+    def record(self, measurements: Iterable[Measurement]) -> None:
+        """Write measurements to the lake as they come, every few seconds."""
+        rows: list[dict[str, Any]] = []
+        written = time.monotonic()
+        try:
+            for measurement in measurements:
+                rows.append(self._measurement_row(measurement))
+                if time.monotonic() - written > _FLUSH_SECONDS:
+                    rows, flushed = [], rows
+                    self.lake.append(MEASUREMENTS, flushed)
+                    written = time.monotonic()
+        finally:
+            # What was measured before a failure or Ctrl-C is valid and is kept.
+            if rows:
+                self.lake.append(MEASUREMENTS, rows)
+
+    def describe(self, draft: TrackedRun) -> None:
+        """Say what MLflow is to be told once the run has ended."""
+        self._draft = draft
+
+    def tracked_run(self, name: str, **content: Any) -> TrackedRun:
+        """A draft for MLflow with what every run has; state and end are filled in at the end."""
+        row = self._row
+        identity = ("model_id", "model_path", "data_id", "data_path", "data_num", "runtime")
+        return TrackedRun(
+            name=name,
+            experiment=experiment_name(self.options.experiment),
+            state=RunState.RUNNING,
+            started_ms=_milliseconds(row["started_at"]),
+            ended_ms=0,
+            params={**self._parameters, **{key: row[key] for key in identity}},
+            tags={
+                "hmct_track.run_id": self.run_id,
+                "hmct_track.kind": row["kind"],
+                "hmct_track.lake": str(self.lake.path),
+                "hmct_track.version": row["package_version"],
+            },
+            **content,
+        )
+
+    def _end(self, state: RunState) -> None:
+        self._row.update(state=state, ended_at=_now())
+        # The answer is safe before MLflow is asked, which may be slow or fail.
+        self._write_row()
+        if not self.options.tracked:
+            return
+        draft = self._draft or self.tracked_run(f"{self._row['kind']} (no result)")
+        try:
+            tracked = track(
+                replace(draft, state=state, ended_ms=_milliseconds(self._row["ended_at"])),
+                self.lake.path,
+            )
+        except TrackingError as error:
+            self.tracking_error = error
+            LOG.warning("%s; the run is in the lake as %s", error, self.run_id)
+            return
+        self._row.update(mlflow_run_id=tracked.run_id, mlflow_uri=tracked.uri)
+        self._write_row()
+
+    def _write_row(self) -> None:
+        self._row["updated_at"] = _now()
+        self.lake.append(RUNS, [self._row])
+
+    def _measurement_row(self, measurement: Measurement) -> dict[str, Any]:
+        return {
+            "model_id": self._row["model_id"],
+            "config_id": measurement.config_id,
+            "sample_id": measurement.sample_id,
+            "output": measurement.output,
+            "runtime": RUNTIME,
+            "numeric_version": NUMERIC_VERSION,
+            "run_id": self.run_id,
+            **asdict(measurement.statistics),
+        }
+
+
+def _write_subject(lake: Lake, subject: Subject) -> None:
+    """Write model and samples, unless the lake has them: their parts are named by content."""
+    model, part = subject.model, subject.model.model_id
+    if not lake.has_part(MODELS, part):
+        lake.append(NODES, _node_rows(model), part)
+        lake.append(CALIBRATION_NODES, _calibration_rows(model), part)
+        lake.append(MODELS, [_model_row(model)], part)
+    data_id = subject.data_id
+    if not lake.has_part(SAMPLES, data_id):
+        rows = [
+            {
+                "data_id": data_id,
+                "position": k,
+                "sample_id": sample_id,
+                "source": subject.samples.label(k),
+            }
+            for k, sample_id in enumerate(subject.sample_ids)
+        ]
+        lake.append(SAMPLES, rows, data_id)
+
+
+def _model_row(model: QuantModel) -> dict[str, Any]:
+    return {
+        "model_id": model.model_id,
+        "name": model.proto.graph.name,
+        "opset": model.opset,
+        "general_nodes": len(model.general_nodes),
+        "quantizable_nodes": len(model.quantizable_nodes),
+        "calibration_nodes": len(model.calibration_nodes),
+        "inputs": [f"{spec.name}: {spec}" for spec in model.inputs],
+        "outputs": [f"{spec.name}: {spec}" for spec in model.outputs],
+    }
+
+
+def _node_rows(model: QuantModel) -> list[dict[str, Any]]:
+    return [
+        {
+            "model_id": model.model_id,
+            "node": node.name,
+            "node_index": node.index,
+            "op_type": node.op_type,
+            "inputs": list(node.inputs),
+            "outputs": list(node.outputs),
+            "calibration_nodes": list(node.calibration_nodes),
+        }
+        for node in model.general_nodes
+    ]
+
+
+def _calibration_rows(model: QuantModel) -> list[dict[str, Any]]:
+    return [
+        {
+            "model_id": model.model_id,
+            "node": node.name,
+            "node_index": node.index,
+            "kind": node.kind,
+            "input": node.input,
+            "output": node.output,
+            "consumers": list(node.consumers),
+            "qtype": node.params.qtype.name,
+            "bits": node.params.qtype.bits,
+            "axis": node.params.axis,
+            "scales": list(node.params.scales),
+            "zero_points": list(node.params.zero_points),
+            "thresholds": list(node.params.thresholds),
+            "enabled": node.enabled,
+        }
+        for node in model.calibration_nodes
+    ]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _milliseconds(when: datetime) -> int:
+    return int(when.replace(tzinfo=UTC).timestamp() * 1000)

@@ -1,0 +1,1 @@
+"""SQL, one question per file. ``hmct_track.lake.load_query`` reads them."""

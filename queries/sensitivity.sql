@@ -1,0 +1,117 @@
+-- Which nodes lose most when only they are quantized? The ranking of one run.
+--
+-- Metrics are means over samples per output, NaN skipped, then means over outputs. A node whose
+-- metrics are all NaN ranks first; nodes of equal value keep their topological order.
+--
+-- :param run_id VARCHAR a run of kind sensitivity
+-- :param metric VARCHAR the metric that ranks, such as cosine-similarity
+-- :column rank BIGINT 1 is the most sensitive
+-- :column subject VARCHAR the node that was quantized
+-- :column position BIGINT its place in topological order among the ranked nodes
+-- :column op_type VARCHAR operator of a general node, HzCalibration otherwise
+-- :column consumers VARCHAR[] the general nodes that a calibration node feeds
+-- :column threshold DOUBLE largest threshold of a calibration node
+-- :column bits BIGINT width of a calibration node's type
+-- :column nonfinite BIGINT number of NaN and Inf in the outputs
+-- :column cosine_similarity DOUBLE mean over samples and outputs
+-- :column mse DOUBLE likewise
+-- :column mre DOUBLE likewise
+-- :column sqnr DOUBLE likewise, in dB
+-- :column chebyshev DOUBLE likewise
+WITH run AS (
+    SELECT * FROM runs WHERE run_id = $run_id
+),
+wanted AS (
+    SELECT DISTINCT config_id FROM run_configs WHERE run_id = $run_id AND role = 'only'
+),
+compared AS (
+    SELECT
+        m.config_id,
+        m.output,
+        s.position,
+        m.nonfinite,
+        if(isnan(m.cosine_similarity), NULL, m.cosine_similarity) AS cosine_similarity,
+        if(isnan(m.mse), NULL, m.mse) AS mse,
+        if(isnan(m.mre), NULL, m.mre) AS mre,
+        if(isnan(m.sqnr), NULL, m.sqnr) AS sqnr,
+        if(isnan(m.chebyshev), NULL, m.chebyshev) AS chebyshev
+    FROM metrics AS m
+    JOIN wanted USING (config_id)
+    JOIN run
+        ON m.model_id = run.model_id
+        AND m.runtime = run.runtime
+        AND m.numeric_version = run.numeric_version
+        AND list_contains(run.outputs, m.output)
+    JOIN samples AS s ON s.data_id = run.data_id AND s.sample_id = m.sample_id
+),
+per_output AS (
+    -- Sums in a fixed order, so that the last digits do not depend on threads.
+    SELECT
+        config_id,
+        output,
+        sum(nonfinite) AS nonfinite,
+        avg(cosine_similarity ORDER BY position) AS cosine_similarity,
+        avg(mse ORDER BY position) AS mse,
+        avg(mre ORDER BY position) AS mre,
+        avg(sqnr ORDER BY position) AS sqnr,
+        avg(chebyshev ORDER BY position) AS chebyshev
+    FROM compared
+    GROUP BY config_id, output
+),
+per_config AS (
+    SELECT
+        config_id,
+        sum(nonfinite)::BIGINT AS nonfinite,
+        avg(cosine_similarity ORDER BY output) AS cosine_similarity,
+        avg(mse ORDER BY output) AS mse,
+        avg(mre ORDER BY output) AS mre,
+        avg(sqnr ORDER BY output) AS sqnr,
+        avg(chebyshev ORDER BY output) AS chebyshev
+    FROM per_output
+    GROUP BY config_id
+),
+valued AS (
+    SELECT
+        rc.subject,
+        rc.position,
+        coalesce(n.op_type, 'HzCalibration') AS op_type,
+        c.consumers,
+        list_max(c.thresholds) AS threshold,
+        c.bits,
+        p.nonfinite,
+        p.cosine_similarity,
+        p.mse,
+        p.mre,
+        p.sqnr,
+        p.chebyshev,
+        CASE $metric
+            WHEN 'cosine-similarity' THEN -p.cosine_similarity
+            WHEN 'sqnr' THEN -p.sqnr
+            WHEN 'mse' THEN p.mse
+            WHEN 'mre' THEN p.mre
+            WHEN 'chebyshev' THEN p.chebyshev
+            ELSE error('no metric of this name: ' || $metric)
+        END AS badness
+    FROM run_configs AS rc
+    JOIN run USING (run_id)
+    JOIN per_config AS p USING (config_id)
+    LEFT JOIN nodes AS n ON n.model_id = run.model_id AND n.node = rc.subject
+    LEFT JOIN calibration_nodes AS c ON c.model_id = run.model_id AND c.node = rc.subject
+    WHERE rc.role = 'only'
+)
+SELECT
+    row_number() OVER (ORDER BY badness DESC NULLS FIRST, position) AS rank,
+    subject,
+    position,
+    op_type,
+    consumers,
+    threshold,
+    bits,
+    nonfinite,
+    cosine_similarity,
+    mse,
+    mre,
+    sqnr,
+    chebyshev
+FROM valued
+ORDER BY rank

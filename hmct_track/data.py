@@ -89,7 +89,8 @@ class CalibrationDataSet:
         Raises:
             DataError: an input has no data, data have no input, or counts differ.
         """
-        columns = self._bind_folders(inputs) if self._folders is not None else self._bind(inputs)
+        folders = self._folders
+        columns = self._bind(inputs) if folders is None else self._bind_folders(inputs, folders)
         counts = {name: len(entries) for name, entries in columns.items()}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
@@ -103,16 +104,17 @@ class CalibrationDataSet:
         _check_names(set(self._data), [spec.name for spec in inputs], "the calibration data")
         return {spec.name: _array_entries(spec, self._data[spec.name]) for spec in inputs}
 
-    def _bind_folders(self, inputs: Sequence[TensorSpec]) -> dict[str, list[_Entry]]:
-        assert self._folders is not None
+    def _bind_folders(
+        self, inputs: Sequence[TensorSpec], folders: Mapping[str, list[_Entry]]
+    ) -> Mapping[str, list[_Entry]]:
         names = {spec.name: re.sub("[/:]", "_", spec.name) for spec in inputs}
-        if set(self._folders) == {""} and len(inputs) == 1:
-            return {inputs[0].name: self._folders[""]}
+        if set(folders) == {""} and len(inputs) == 1:
+            return {inputs[0].name: folders[""]}
         # A folder may also carry the very name, where the file system allows it.
-        folder_of = {n: n if n in self._folders else folder for n, folder in names.items()}
-        with_data = {name for name, entries in self._folders.items() if entries}
+        folder_of = {n: n if n in folders else folder for n, folder in names.items()}
+        with_data = {name for name, entries in folders.items() if entries}
         _check_names(with_data, list(folder_of.values()), f"calibration data {str(self.path)!r}")
-        return {name: self._folders[folder] for name, folder in folder_of.items()}
+        return {name: folders[folder] for name, folder in folder_of.items()}
 
 
 class Samples:

@@ -19,11 +19,7 @@ __all__ = ["get_sensitivity_of_nodes"]
 def get_sensitivity_of_nodes(
     model_or_file: str | os.PathLike[str] | onnx.ModelProto,
     metrics: str | Sequence[str] = "cosine-similarity",
-    calibrated_data: str
-    | os.PathLike[str]
-    | CalibrationDataSet
-    | Mapping[str, Any]
-    | None = None,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any] | None = None,
     output_node: str | None = None,
     node_type: str = "node",
     data_num: int | None = 1,

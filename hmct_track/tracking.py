@@ -25,8 +25,8 @@ DEFAULT_EXPERIMENT = "hmct-track"
 _LONGEST_PARAM = 6000
 _BATCH = 1000
 
-# MLflow reads these when it is imported; what the user has set wins. Nothing leaves the machine
-# unasked, and a server that is down is noticed in seconds rather than after minutes of retries.
+# What the user has set wins. Nothing leaves the machine unasked, and a server that is down is
+# noticed in seconds rather than after minutes of retries.
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -78,10 +78,12 @@ def track(run: TrackedRun, lake: Path) -> Tracked:
     """
     uri = tracking_uri(lake)
     try:
-        with _quiet():
+        with _environment():
             return Tracked(_log(run, uri, lake), uri)
     except Exception as error:  # MLflow passes on errors of databases, HTTP and file systems
-        raise TrackingError(f"MLflow at {uri} did not take the run: {_first_line(error)}") from error
+        raise TrackingError(
+            f"MLflow at {uri} did not take the run: {_first_line(error)}"
+        ) from error
 
 
 def ui_command(lake: Path, port: int) -> list[str]:
@@ -97,13 +99,16 @@ def ui_environment() -> dict[str, str]:
 
 
 def _log(run: TrackedRun, uri: str, lake: Path) -> str:
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
-    experiment = _experiment_id(client, run.experiment, uri, lake)
+    with _quiet():  # not before the import, which sets the levels of MLflow's loggers
+        client = MlflowClient(tracking_uri=uri)
+        return _log_with(client, run, _experiment_id(client, run.experiment, uri, lake))
+
+
+def _log_with(client: MlflowClient, run: TrackedRun, experiment: str) -> str:
+    from mlflow.entities import Metric, Param, RunTag
+
     run_id: str = client.create_run(
         experiment, start_time=run.started_ms, run_name=run.name
     ).info.run_id
@@ -155,6 +160,18 @@ def _param(value: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """MLflow's settings for the time of a call; a notebook's own use of MLflow keeps its own."""
+    added = {name: value for name, value in _DEFAULTS.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextmanager

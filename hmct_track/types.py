@@ -108,12 +108,12 @@ class QuantType:
     @property
     def qmin(self) -> int:
         """Smallest integer of the full range."""
-        return -(2 ** (self.bits - 1)) if self.is_signed else 0
+        return -(1 << (self.bits - 1)) if self.is_signed else 0
 
     @property
     def qmax(self) -> int:
         """Largest integer of the full range."""
-        return 2 ** (self.bits - 1) - 1 if self.is_signed else 2**self.bits - 1
+        return (1 << (self.bits - self.is_signed)) - 1
 
     def __str__(self) -> str:
         return self.name
@@ -121,7 +121,9 @@ class QuantType:
 
 @dataclass(frozen=True)
 class QuantParams:
-    """How a calibration node quantizes: y = (clip(round(x / scale) + zero_point) - zero_point) scale.
+    """How a calibration node quantizes.
+
+    ``y = (clip(round(x / scale) + zero_point, qmin, qmax) - zero_point) * scale``.
 
     ``scales`` and ``zero_points`` have one entry (per tensor) or one per channel along ``axis``.
     ``thresholds`` has as many entries (absolute maxima) or twice as many (minimum and maximum of

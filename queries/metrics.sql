@@ -9,7 +9,6 @@
 -- :column output VARCHAR name of the tensor
 -- :column runtime VARCHAR what computed
 -- :column numeric_version BIGINT version of what a measurement means
--- :column run_id VARCHAR the run that measured
 -- :column count BIGINT number of elements
 -- :column nonfinite BIGINT number of NaN and Inf in both outputs
 -- :column cosine_similarity DOUBLE x.y / (max(|x|, 1e-8) max(|y|, 1e-8))
@@ -24,7 +23,6 @@ SELECT
     output,
     runtime,
     numeric_version,
-    run_id,
     count,
     nonfinite_x + nonfinite_y AS nonfinite,
     CASE

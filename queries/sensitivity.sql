@@ -13,36 +13,28 @@
 -- :column threshold DOUBLE largest threshold of a calibration node
 -- :column bits BIGINT width of a calibration node's type
 -- :column nonfinite BIGINT number of NaN and Inf in the outputs
+-- :column elements BIGINT number of elements of the smallest output compared
 -- :column cosine_similarity DOUBLE mean over samples and outputs
 -- :column mse DOUBLE likewise
 -- :column mre DOUBLE likewise
 -- :column sqnr DOUBLE likewise, in dB
 -- :column chebyshev DOUBLE likewise
-WITH run AS (
-    SELECT * FROM runs WHERE run_id = $run_id
-),
-wanted AS (
-    SELECT DISTINCT config_id FROM run_configs WHERE run_id = $run_id AND role = 'only'
-),
-compared AS (
+WITH compared AS (
     SELECT
-        m.config_id,
-        m.output,
-        s.position,
-        m.nonfinite,
-        if(isnan(m.cosine_similarity), NULL, m.cosine_similarity) AS cosine_similarity,
-        if(isnan(m.mse), NULL, m.mse) AS mse,
-        if(isnan(m.mre), NULL, m.mre) AS mre,
-        if(isnan(m.sqnr), NULL, m.sqnr) AS sqnr,
-        if(isnan(m.chebyshev), NULL, m.chebyshev) AS chebyshev
-    FROM metrics AS m
-    JOIN wanted USING (config_id)
-    JOIN run
-        ON m.model_id = run.model_id
-        AND m.runtime = run.runtime
-        AND m.numeric_version = run.numeric_version
-        AND list_contains(run.outputs, m.output)
-    JOIN samples AS s ON s.data_id = run.data_id AND s.sample_id = m.sample_id
+        config_id,
+        output,
+        sample,
+        nonfinite,
+        count,
+        if(isnan(cosine_similarity), NULL, cosine_similarity) AS cosine_similarity,
+        if(isnan(mse), NULL, mse) AS mse,
+        if(isnan(mre), NULL, mre) AS mre,
+        if(isnan(sqnr), NULL, sqnr) AS sqnr,
+        if(isnan(chebyshev), NULL, chebyshev) AS chebyshev
+    FROM results
+    WHERE run_id = $run_id AND role = 'only'
+    -- Several nodes may share a configuration; it counts once here and gives them equal values.
+    QUALIFY row_number() OVER (PARTITION BY config_id, output, sample ORDER BY position) = 1
 ),
 per_output AS (
     -- Sums in a fixed order, so that the last digits do not depend on threads.
@@ -50,11 +42,12 @@ per_output AS (
         config_id,
         output,
         sum(nonfinite) AS nonfinite,
-        avg(cosine_similarity ORDER BY position) AS cosine_similarity,
-        avg(mse ORDER BY position) AS mse,
-        avg(mre ORDER BY position) AS mre,
-        avg(sqnr ORDER BY position) AS sqnr,
-        avg(chebyshev ORDER BY position) AS chebyshev
+        min(count) AS elements,
+        avg(cosine_similarity ORDER BY sample) AS cosine_similarity,
+        avg(mse ORDER BY sample) AS mse,
+        avg(mre ORDER BY sample) AS mre,
+        avg(sqnr ORDER BY sample) AS sqnr,
+        avg(chebyshev ORDER BY sample) AS chebyshev
     FROM compared
     GROUP BY config_id, output
 ),
@@ -62,6 +55,7 @@ per_config AS (
     SELECT
         config_id,
         sum(nonfinite)::BIGINT AS nonfinite,
+        min(elements) AS elements,
         avg(cosine_similarity ORDER BY output) AS cosine_similarity,
         avg(mse ORDER BY output) AS mse,
         avg(mre ORDER BY output) AS mre,
@@ -79,6 +73,7 @@ valued AS (
         list_max(c.thresholds) AS threshold,
         c.bits,
         p.nonfinite,
+        p.elements,
         p.cosine_similarity,
         p.mse,
         p.mre,
@@ -93,11 +88,11 @@ valued AS (
             ELSE error('no metric of this name: ' || $metric)
         END AS badness
     FROM run_configs AS rc
-    JOIN run USING (run_id)
+    JOIN runs AS run USING (run_id)
     JOIN per_config AS p USING (config_id)
     LEFT JOIN nodes AS n ON n.model_id = run.model_id AND n.node = rc.subject
     LEFT JOIN calibration_nodes AS c ON c.model_id = run.model_id AND c.node = rc.subject
-    WHERE rc.role = 'only'
+    WHERE rc.run_id = $run_id AND rc.role = 'only'
 )
 SELECT
     row_number() OVER (ORDER BY badness DESC NULLS FIRST, position) AS rank,
@@ -108,6 +103,7 @@ SELECT
     threshold,
     bits,
     nonfinite,
+    elements,
     cosine_similarity,
     mse,
     mre,

@@ -40,22 +40,25 @@ def run(args: argparse.Namespace) -> ExitCode:
     command = ["get-sensitivity-of-nodes", str(model), str(data), "-m", "[cosine-similarity,sqnr]"]
     command += ["-d", "16", *lake]
     _say(
-        "The demo model classifies digits. It was calibrated for int8 with plain maxima, one scale\n"
-        "per weight tensor, and lost accuracy by it. Which nodes are to blame? Each node is\n"
-        "quantized alone, on 16 samples, and the output compared with the float model's:\n"
+        "The demo model classifies digits. It was calibrated for int8 with plain maxima, one\n"
+        "scale per weight tensor, and lost accuracy by it. Which nodes are to blame? Each node\n"
+        "is quantized alone, on 16 samples, and the output compared with the float model's:\n"
     )
     _say(f"$ hmct-debugger {' '.join(command)}\n")
     code = main(command)
     suffix = f" {' '.join(lake)}" if lake else ""
+    question = (
+        "SELECT subject, min(cosine_similarity) AS worst_sample FROM results "
+        "GROUP BY subject ORDER BY worst_sample LIMIT 5"
+    )
     _say(
-        f"\nThe most sensitive node is on top. Every measurement is kept in {lake_path(args.lake)}\n"
+        f"\nThe most sensitive node is on top. All is kept in {lake_path(args.lake)}\n"
         "\nNext:\n"
-        f"  hmct-debugger sql{suffix}                         what can be asked\n"
-        f'  hmct-debugger sql{suffix} "SELECT subject, avg(cosine_similarity) AS cosine\n'
-        "      FROM metrics JOIN run_configs USING (run_id, config_id)\n"
-        '      GROUP BY subject ORDER BY cosine LIMIT 5"\n'
-        f"  hmct-debugger ui{suffix}                          MLflow's web UI\n"
-        f"  hmct-debugger get-sensitivity-of-nodes {model} {data}{suffix} -n weight"
+        f"  hmct-debugger sql{suffix}    # what can be asked\n"
+        f"  hmct-debugger sql{suffix} -q sensitivity -p run_id=latest -p metric=sqnr\n"
+        f'  hmct-debugger sql{suffix} "{question}"\n'
+        f"  hmct-debugger get-sensitivity-of-nodes {model} {data}{suffix} -n weight\n"
+        f"  hmct-debugger ui{suffix}     # MLflow's web UI"
     )
     return ExitCode(code)
 

@@ -64,9 +64,7 @@ def parse_count(text: str) -> int | None:
     try:
         return int(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a whole number nor None"
-        ) from error
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor None") from error
 
 
 def join_arguments(argv: Sequence[str], flags: Sequence[str]) -> list[str]:

@@ -89,7 +89,9 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.data_num,
         args.interested_nodes,
     )
-    options = Options(lake_path(args.lake), args.experiment, not args.no_track, not args.no_progress)
+    options = Options(
+        lake_path(args.lake), args.experiment, not args.no_track, not args.no_progress
+    )
     result = rank_nodes(request, options, _print if args.verbose else None)
     print(f"run {result.run_id} is in the lake {options.lake}", file=sys.stderr)
     return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK

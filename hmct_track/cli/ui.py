@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     if uri == f"sqlite:///{lake.path / 'mlflow.db'}" and not (lake.path / "mlflow.db").exists():
         raise LakeError(f"the lake in {str(lake.path)!r} has no MLflow runs yet; run an analysis")
     print(f"MLflow's web UI: http://127.0.0.1:{args.port}  (Ctrl-C ends it)", file=sys.stderr)
-    process = subprocess.run(
+    process = subprocess.run(  # noqa: S603 - no shell; the arguments are ours
         ui_command(lake.path, args.port), env=ui_environment(), check=False
     )
     if process.returncode > 0:

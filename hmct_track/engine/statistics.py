@@ -41,4 +41,5 @@ def pair_statistics(x: NDArray[Any], y: NDArray[Any]) -> PairStatistics:
             largest = float(np.maximum(largest, magnitude.max()))
             bad_x += a.size - int(np.isfinite(a).sum())
             bad_y += b.size - int(np.isfinite(b).sum())
-    return PairStatistics(x.size, *sums.tolist(), largest, bad_x, bad_y)
+    xx, yy, xy, dd, abs_d, abs_x = sums.tolist()
+    return PairStatistics(x.size, xx, yy, xy, dd, abs_d, abs_x, largest, bad_x, bad_y)

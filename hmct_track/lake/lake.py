@@ -153,8 +153,8 @@ class Lake:
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             found = ", ".join(s.type.name for s in statements) or "nothing"
             raise QueryError(
-                f"one SELECT was expected, but the text holds {found}; the lake is read-only "
-                "(put a PIVOT inside SELECT * FROM (...))"
+                f"only one SELECT can be run, but the text holds {found}; the lake is read-only "
+                "(a PIVOT goes into a subquery)"
             )
         return self._execute(text, None)
 
@@ -185,8 +185,8 @@ class Lake:
             order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
             parts = _literal(_glob_escaped(self.path / "tables" / table.name) + "/*.parquet")
             # Rows may be written more than once, by design; the view shows each key once.
-            yield (
-                f"CREATE OR REPLACE VIEW {table.name} AS SELECT DISTINCT ON ({key}) {columns} "
+            yield (  # table and column names are the schema's own, the path is a quoted literal
+                f"CREATE OR REPLACE VIEW {table.name} AS SELECT DISTINCT ON ({key}) {columns} "  # noqa: S608
                 f"FROM read_parquet({parts}){order}"
             )
         for name in VIEWS:

@@ -1,5 +1,6 @@
 """Immutable Parquet parts: written under a temporary name, then renamed, so that a reader sees a
-whole part or none."""
+whole part or none.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from hmct_track.lake.schema import Table
 
-_TYPES = {
+_TYPES: dict[str, pa.DataType] = {
     "VARCHAR": pa.string(),
     "BIGINT": pa.int64(),
     "DOUBLE": pa.float64(),

@@ -22,8 +22,8 @@ from importlib import resources
 from hmct_track.errors import QueryError
 from hmct_track.lake.schema import Column
 
-VIEWS = ("metrics",)
-"""Queries without parameters that are views of the lake as well."""
+VIEWS = ("metrics", "results")
+"""Queries without parameters that are views of the lake as well, each after those it reads."""
 
 _PACKAGE = "hmct_track.queries"
 

@@ -146,7 +146,7 @@ RUN_CONFIGS = Table(
 )
 MEASUREMENTS = Table(
     "measurements",
-    "how one output of one configuration and sample differs from the float one: x float, y quantized",
+    "how an output of a configuration and sample differs (x float, y quantized)",
     ("model_id", "config_id", "sample_id", "output", "runtime", "numeric_version"),
     _columns("""
         model_id         VARCHAR  key of models

@@ -17,10 +17,11 @@ from hmct_track.types import QuantParams, QuantType
 _IGNORED = frozenset(
     ("quant_attrs", "cali_attrs", "max_num_bins", "num_bins", "percentiles", "group")
 )
-_UNDERSTOOD = frozenset(
-    ("scales", "thresholds", "qtype", "bits", "zero_point", "axis", "constant", "switch")
-    + ("info_strings",)
-)
+_UNDERSTOOD = frozenset(("scales", "thresholds", "zero_point", "axis", "qtype", "bits")) | {
+    "constant",
+    "switch",
+    "info_strings",
+}
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class _Attributes:
         values = self._values.get(attribute, [])
         return [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values]
 
-    def integer(self, attribute: str, default: int | None) -> int | None:
-        value = self._values.get(attribute, default)
+    def integer(self, attribute: str) -> int | None:
+        value = self._values.get(attribute)
         if value is not None and not isinstance(value, int):
             self.refuse(attribute, f"{value!r} is not an integer")
         return value
@@ -94,14 +95,14 @@ def parse_calibration(node: onnx.NodeProto, name: str) -> CalibrationAttributes:
     if switch not in ("ON", "OFF"):
         attributes.refuse("switch", f"{switch!r} is neither 'ON' nor 'OFF'")
     return CalibrationAttributes(
-        _params(attributes), switch == "ON", attributes.integer("constant", None)
+        _params(attributes), switch == "ON", attributes.integer("constant")
     )
 
 
 def _params(attributes: _Attributes) -> QuantParams:
     qtype = _qtype(attributes)
-    axis = attributes.integer("axis", 1)
-    assert axis is not None
+    axis = attributes.integer("axis")
+    axis = 1 if axis is None else axis
     scales, thresholds = attributes.numbers("scales"), attributes.numbers("thresholds")
     zero_points = tuple(int(z) for z in attributes.numbers("zero_point"))
     if any(s < 0 for s in scales):
@@ -138,7 +139,7 @@ def _params(attributes: _Attributes) -> QuantParams:
 
 
 def _qtype(attributes: _Attributes) -> QuantType:
-    bits = attributes.integer("bits", None)
+    bits = attributes.integer("bits")
     source = "qtype" if "qtype" in attributes or bits is None else "bits"
     try:
         qtype = QuantType(attributes.text("qtype", "int8" if bits is None else f"int{bits}"))

@@ -125,8 +125,11 @@ def _rsqrt(op: _Op) -> None:
 def _space_to_depth(op: _Op) -> None:
     """ONNX SpaceToDepth with blocks that need not be square: NCHW, block offsets outermost."""
     height, width = op.attribute("block_height"), op.attribute("block_width")
-    integers = lambda *values: op.builder.constant(np.array(values, np.int64))  # noqa: E731
     far = np.iinfo(np.int32).max
+
+    def integers(*values: int) -> str:
+        return op.builder.constant(np.array(values, np.int64))
+
     parts = [
         op.builder.node(
             "Slice",

@@ -37,12 +37,12 @@ class Lowering:
     def __init__(self, model: QuantModel) -> None:
         self.model = model
         for node, name in zip(model.proto.graph.node, model.node_names, strict=True):
-            if node.domain == "horizon" and not is_calibration(node):
-                if node.op_type not in HORIZON_OPS:
-                    raise ModelError(
-                        f"node {name!r}: op {node.op_type!r} of the horizon domain is not known; "
-                        f"known are HzCalibration, {', '.join(sorted(HORIZON_OPS))}"
-                    )
+            own = node.domain == "horizon" and not is_calibration(node)
+            if own and node.op_type not in HORIZON_OPS:
+                raise ModelError(
+                    f"node {name!r}: op {node.op_type!r} of the horizon domain is not known; "
+                    f"known are HzCalibration, {', '.join(sorted(HORIZON_OPS))}"
+                )
 
     def lower(self, config: QuantConfig, outputs: Sequence[str] | None = None) -> LoweredModel:
         """The model as ``config`` has it, in standard ONNX.
@@ -165,8 +165,7 @@ def _fake_quantize(
     def constant(values: np.ndarray) -> str:
         if len(values) == 1 or np.all(values == values[0]):
             return builder.constant(values[:1].reshape(()).astype(work))
-        shaped = _along_axis(builder, values.astype(work), params.axis, rank, node.input)
-        return shaped
+        return _along_axis(builder, values.astype(work), params.axis, rank, node.input)
 
     x = builder.node("Cast", [node.input], to=dtype) if wide else node.input
     x = builder.node("Div", [x, constant(np.where(scales == 0, 1, scales))])

@@ -76,7 +76,9 @@ def _read(path: Path) -> onnx.ModelProto:
     except DecodeError as error:
         raise ModelError(f"{str(path)!r} is not an ONNX model, or is truncated: {error}") from error
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"cannot read model {str(path)!r} or its external data: {error}") from error
+        raise ModelError(
+            f"cannot read model {str(path)!r} or its external data: {error}"
+        ) from error
 
 
 def _take_constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:

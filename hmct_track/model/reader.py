@@ -27,10 +27,14 @@ from hmct_track.types import (
 
 LOG = logging.getLogger(__name__)
 
-_RANDOM_OPS = frozenset(
-    ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike")
-    + ("Multinomial", "Bernoulli")
-)
+_RANDOM_OPS = {
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
 
 
 @dataclass(frozen=True, eq=False)

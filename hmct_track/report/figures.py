@@ -106,7 +106,8 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, to
 
 def _errors(rows: Sequence[Mapping[str, Any]], metric: Metric) -> np.ndarray:
     """What is drawn: larger is worse, but for sqnr; NaN for what has no value or no place on a log
-    scale."""
+    scale.
+    """
     y = np.array([np.nan if r[metric.column] is None else r[metric.column] for r in rows], float)
     if metric is Metric.COSINE_SIMILARITY:
         y = 1 - y

@@ -17,6 +17,7 @@ def progress(
     """Yield ``items`` while a bar on stderr shows how far they are.
 
     In a terminal the bar is live and gone at the end; elsewhere a line comes every ten seconds.
+    Work that is done at once shows nothing.
     """
     live = sys.stderr.isatty()
     bar = tqdm(
@@ -27,6 +28,7 @@ def progress(
         disable=not shown,
         leave=not live,
         mininterval=0.1 if live else 10,
+        delay=0.5,
         dynamic_ncols=live,
         file=sys.stderr,
     )

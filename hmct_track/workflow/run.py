@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -82,7 +82,7 @@ class Run:
         self.tracking_error: TrackingError | None = None
         self.lake = Lake.create(options.lake)
         self._parameters = dict(parameters)
-        self._draft: TrackedRun | None = None
+        self._draft: Callable[[], TrackedRun] | None = None
         model = subject.model
         self._row: dict[str, Any] = {
             "run_id": self.run_id,
@@ -161,8 +161,8 @@ class Run:
             if rows:
                 self.lake.append(MEASUREMENTS, rows)
 
-    def describe(self, draft: TrackedRun) -> None:
-        """Say what MLflow is to be told once the run has ended."""
+    def describe(self, draft: Callable[[], TrackedRun]) -> None:
+        """Say what MLflow is to be told; called, and figures drawn, once the run has ended."""
         self._draft = draft
 
     def tracked_run(self, name: str, **content: Any) -> TrackedRun:
@@ -191,7 +191,10 @@ class Run:
         self._write_row()
         if not self.options.tracked:
             return
-        draft = self._draft or self.tracked_run(f"{self._row['kind']} (no result)")
+        if self._draft and state is RunState.FINISHED:
+            draft = self._draft()
+        else:
+            draft = self.tracked_run(f"{self._row['kind']} (no result)")
         try:
             tracked = track(
                 replace(draft, state=state, ended_ms=_milliseconds(self._row["ended_at"])),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.analysis import sensitivity
@@ -15,12 +17,15 @@ from hmct_track.errors import TrackingError, UsageError
 from hmct_track.lake import Row
 from hmct_track.model import QuantModel, load_model
 from hmct_track.report import sensitivity_table
+from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType
 from hmct_track.workflow.progress import progress
 from hmct_track.workflow.run import Options, Run, Subject
 
 if TYPE_CHECKING:
     import onnx
+
+LOG = logging.getLogger(__name__)
 
 _NEARLY_EQUAL = 0.999
 
@@ -111,9 +116,26 @@ def rank_nodes(
         table = sensitivity_table(rows, plan.node_type, metrics)
         if emit:
             emit(table)
-        if options.tracked:
-            run.describe(_tracked(run, rows, metrics, plan.node_type, table))
+        _warn(rows, metrics[0])
+        run.describe(partial(_tracked, run, rows, metrics, plan.node_type, table))
     return SensitivityResult(run.run_id, rows, table, metrics, run.tracking_error)
+
+
+def _warn(rows: list[Row], metric: Metric) -> None:
+    """Say what makes the values mean less than they seem to."""
+    if metric is Metric.COSINE_SIMILARITY and any(row["elements"] == 1 for row in rows):
+        LOG.warning(
+            "an output has a single element, of which the cosine similarity is always 1 or -1; "
+            "rank by another metric, such as sqnr, or at another output_node"
+        )
+    broken = [row["subject"] for row in rows if row["nonfinite"]]
+    if broken:
+        LOG.warning(
+            "outputs hold NaN or Inf for %d nodes, among them %s; metrics of such samples are left "
+            "out of the means",
+            len(broken),
+            broken[0],
+        )
 
 
 def parse_metrics(metrics: str | Sequence[str]) -> tuple[Metric, ...]:
@@ -184,7 +206,8 @@ class _LazySamples(Mapping[str, Any]):
 
 def _tracked(
     run: Run, rows: list[Row], metrics: Sequence[Metric], node_type: NodeType, table: str
-) -> Any:
+) -> TrackedRun:
+    """What MLflow is told of a ranking."""
     from hmct_track.report.figures import ranking_figure
 
     model = run.subject.model

@@ -1,0 +1,1 @@
+"""Benchmarks, and the plain reference that tests and benchmarks compare with."""

@@ -1,0 +1,144 @@
+"""Values against oracles that share no code with the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+import hmct_track.debug as dbg
+from benchmarks import rebuild
+from hmct_track.types import Metric
+from tests.support.real import NAMES, RealModel, real_model
+
+ALL_METRICS = [m.value for m in Metric]
+
+
+def _subjects(model: onnx.ModelProto, node_type: str) -> dict[str, list[str]]:
+    if node_type == "node":
+        return rebuild.feeding(model)
+    constants = {t.name for t in model.graph.initializer}
+    constants |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
+    return {
+        n.name: [n.name]
+        for n in model.graph.node
+        if n.op_type == "HzCalibration" and (n.input[0] in constants) == (node_type == "weight")
+    }
+
+
+def _chosen(real: RealModel, node_type: str) -> dict[str, list[str]]:
+    """All subjects, or as many as are cheap enough, spread over the model."""
+    subjects = _subjects(real.calibrated, node_type)
+    if real.nodes is None or len(subjects) <= real.nodes:
+        return subjects
+    names = list(subjects)
+    picked = np.linspace(0, len(names) - 1, real.nodes).astype(int)
+    return {names[i]: subjects[names[i]] for i in picked}
+
+
+def assert_close(got: dict[str, float], expected: dict[str, float], where: str) -> None:
+    """Cosine within 1e-6 or 1 % of its distance from 1; the rest within 1 % above float noise."""
+    cosine = expected["cosine-similarity"]
+    allowed = max(1e-6, 0.01 * abs(1 - cosine))
+    assert abs(got["cosine-similarity"] - cosine) <= allowed, (where, got, expected)
+    if expected["sqnr"] > 100:  # errors of 1e-5 of the signal: float noise, different by right
+        assert got["sqnr"] > 90, (where, got, expected)
+        return
+    for metric in ("mse", "mre", "sqnr", "chebyshev"):
+        assert got[metric] == pytest.approx(expected[metric], rel=0.01), (where, metric)
+
+
+@pytest.mark.parametrize("node_type", ["node", "weight", "activation"])
+@pytest.mark.parametrize("name", NAMES)
+def test_values_equal_those_of_rebuilding_the_model_for_every_node(
+    name: str, node_type: str, tmp_path: Path
+) -> None:
+    real = real_model(name)
+    subjects = _chosen(real, node_type)
+    expected = rebuild.sensitivity(real.calibrated, real.samples[:2], subjects)
+    data = {key: [s[key] for s in real.samples] for key in real.samples[0]}
+
+    got = dbg.get_sensitivity_of_nodes(
+        real.calibrated,
+        metrics=ALL_METRICS,
+        calibrated_data=data,
+        node_type=node_type,
+        data_num=2,
+        interested_nodes=list(subjects),
+        lake=tmp_path,
+        track=False,
+    )
+
+    assert set(got) == set(expected)
+    for subject, values in got.items():
+        assert_close(values, expected[subject], f"{name} {subject}")
+    cosines = [values["cosine-similarity"] for values in got.values()]
+    assert cosines == sorted(cosines)
+    assert min(v["sqnr"] for v in got.values()) < 50, "equal outputs would show nothing"
+
+
+class HzCalibration(OpRun):
+    """The formula of the file format in NumPy, written from its description."""
+
+    op_domain = "horizon"
+
+    def _run(self, x, **attributes):  # type: ignore[no-untyped-def]
+        if attributes.get("off", OFF) and self.onnx_node.name not in ON:
+            return (x,)
+        scale = np.float32(self.scales[0])
+        q = np.clip(np.rint(x / scale), -128, 127)
+        return ((q * scale).astype(np.float32),)
+
+
+OFF, ON = True, set[str]()
+
+
+def test_demo_equals_the_onnx_reference_evaluator(tmp_path: Path) -> None:
+    real = real_model("demo")
+    evaluator = ReferenceEvaluator(real.calibrated, new_ops=[HzCalibration])
+    ON.clear()
+    sample = real.samples[0]
+    (expected,) = evaluator.run(None, sample)
+
+    got = dbg.get_sensitivity_of_nodes(
+        real.calibrated,
+        metrics=ALL_METRICS,
+        calibrated_data={"input": [sample["input"]]},
+        lake=tmp_path,
+        track=False,
+    )
+
+    feeding = rebuild.feeding(real.calibrated)
+    assert set(got) == set(feeding)
+    for node, on in feeding.items():
+        ON.clear()
+        ON.update(on)
+        (quantized,) = evaluator.run(None, sample)
+        assert_close(got[node], rebuild.metrics(expected, quantized), node)
+    ON.clear()
+
+
+def test_an_inner_output_node(tmp_path: Path) -> None:
+    real = real_model("demo")
+    tensor = next(n.output[0] for n in real.calibrated.graph.node if n.name == "Conv_15")
+    subjects = rebuild.feeding(real.calibrated)
+    expected = rebuild.sensitivity(real.calibrated, real.samples, subjects, [tensor])
+
+    got = dbg.get_sensitivity_of_nodes(
+        real.calibrated,
+        metrics=ALL_METRICS,
+        calibrated_data={"input": [s["input"] for s in real.samples]},
+        output_node="Conv_15",
+        data_num=None,
+        lake=tmp_path,
+        track=False,
+    )
+
+    for node, values in got.items():
+        assert_close(values, expected[node], node)
+    assert got["Conv_21"]["cosine-similarity"] == 1.0, "it comes after the output"
+    assert got["Conv_21"]["sqnr"] == np.inf

@@ -45,6 +45,11 @@ class CalibrationDataSet:
     """
 
     def __init__(self, data: Mapping[str, Array | Sequence[Array]]) -> None:
+        if not isinstance(data, Mapping):
+            raise DataError(
+                f"the data are a {type(data).__name__}; expected a mapping of input names to "
+                "arrays (CalibrationDataSet.from_folder takes a path)"
+            )
         self._data = dict(data)
         self.path: Path | None = None
         self._folders: dict[str, list[_Entry]] | None = None
@@ -59,18 +64,24 @@ class CalibrationDataSet:
             DataError: the folder is missing or holds no .npy files.
         """
         folder = Path(path)
-        if not folder.is_dir():
-            what = "is a file" if folder.exists() else "does not exist"
+        try:
+            if not folder.is_dir():
+                what = "is a file" if folder.exists() else "does not exist"
+                raise DataError(
+                    f"calibration data {str(folder)!r} {what}; expected a folder that has one "
+                    "folder of .npy files per model input"
+                )
+            found = {
+                child.name: _entries(child)
+                for child in sorted(folder.iterdir())
+                if child.is_dir() and not child.name.startswith(".")
+            }
+            own = _entries(folder)
+        except OSError as error:
             raise DataError(
-                f"calibration data {str(folder)!r} {what}; expected a folder that has one folder "
-                "of .npy files per model input"
-            )
-        found = {
-            child.name: _entries(child)
-            for child in sorted(folder.iterdir())
-            if child.is_dir() and not child.name.startswith(".")
-        }
-        own = _entries(folder)
+                f"calibration data {str(folder)!r} cannot be read: {error}; "
+                "check the path and its permissions"
+            ) from error
         if own and not any(found.values()):
             found = {"": own}  # files right in the folder: they can only belong to a single input
         if not any(found.values()):
@@ -108,10 +119,21 @@ class CalibrationDataSet:
         self, inputs: Sequence[TensorSpec], folders: Mapping[str, list[_Entry]]
     ) -> Mapping[str, list[_Entry]]:
         names = {spec.name: re.sub("[/:]", "_", spec.name) for spec in inputs}
-        if set(folders) == {""} and len(inputs) == 1:
-            return {inputs[0].name: folders[""]}
+        if set(folders) == {""}:
+            if len(inputs) == 1:
+                return {inputs[0].name: folders[""]}
+            raise DataError(
+                f"calibration data {str(self.path)!r} has its .npy files right in it, but the "
+                f"model has {len(inputs)} inputs; expected one folder of .npy files for each of: "
+                f"{', '.join(map(repr, names.values()))}"
+            )
         # A folder may also carry the very name, where the file system allows it.
         folder_of = {n: n if n in folders else folder for n, folder in names.items()}
+        if len(set(folder_of.values())) < len(folder_of):
+            raise DataError(
+                f"inputs {', '.join(map(repr, folder_of))} would share a folder of calibration "
+                f"data {str(self.path)!r}; give a mapping of input names to arrays instead"
+            )
         with_data = {name for name, entries in folders.items() if entries}
         _check_names(with_data, list(folder_of.values()), f"calibration data {str(self.path)!r}")
         return {name: folders[folder] for name, folder in folder_of.items()}
@@ -157,7 +179,7 @@ class Samples:
         for name, entries in self._columns.items():
             array = entries[index].load()
             _check_array(array, self._specs[name], entries[index].label)
-            loaded[name] = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+            loaded[name] = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
         return loaded
 
     def verify(self, index: int) -> str:
@@ -222,18 +244,23 @@ def _load(file: Path) -> Array:
     try:
         with file.open("rb") as stream:
             magic = stream.read(len(_MAGIC))
-        if not magic:
-            raise DataError(f"{file} is empty; expected an array in .npy format")
-        if magic != _MAGIC:
-            raise DataError(f"{file} is not in .npy format; write it with numpy.save")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error}; check its permissions") from error
+    if not magic:
+        raise DataError(f"{file} is empty; write it again with numpy.save")
+    if magic != _MAGIC:
+        raise DataError(f"{file} is not in .npy format; write it with numpy.save")
+    try:
         array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a broken header makes NumPy raise nearly anything
         if "Python objects" in str(error):
             raise DataError(
                 f"{file} holds pickled Python objects, which are never loaded; "
                 "save a plain float32 array"
             ) from error
-        raise DataError(f"{file} cannot be read, it may be truncated: {error}") from error
+        raise DataError(
+            f"{file} is damaged or truncated ({error}); write it again with numpy.save"
+        ) from error
     return array
 
 
@@ -261,9 +288,9 @@ def _identity(array: Array) -> Array:
 
 
 def _split(spec: TensorSpec, array: Array) -> list[Array]:
-    if spec.shape is None or array.ndim == len(spec.shape) + 1:
-        return list(array)
-    if array.ndim != len(spec.shape) or not array.ndim:
+    if array.ndim and (spec.shape is None or array.ndim == len(spec.shape) + 1):
+        return [array[k, ...] for k in range(len(array))]  # list() would make scalars of a vector
+    if spec.shape is None or array.ndim != len(spec.shape) or not array.ndim:
         return [array]  # one sample; the check of its shape will say what is wrong
     batch = spec.shape[0] or 1
     if len(array) % batch:
@@ -304,7 +331,9 @@ def _check_pairs(columns: Mapping[str, list[_Entry]]) -> None:
 
 def _check_array(array: Array, spec: TensorSpec, label: str) -> None:
     if not array.size:
-        raise DataError(f"{label} has shape {list(array.shape)} and no values")
+        raise DataError(
+            f"{label} has shape {list(array.shape)} and no values; mend or remove this sample"
+        )
     if array.dtype.name != spec.dtype:
         raise DataError(
             f"{label} is {array.dtype.name}; input {spec.name!r} takes {spec.dtype}, so convert "

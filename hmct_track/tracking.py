@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,6 +66,11 @@ def tracking_uri(lake: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{lake / 'mlflow.db'}"
 
 
+def own_store(lake: Path) -> Path | None:
+    """The SQLite file in the lake; None if MLFLOW_TRACKING_URI says another place."""
+    return None if os.environ.get("MLFLOW_TRACKING_URI") else lake / "mlflow.db"
+
+
 def experiment_name(name: str | None) -> str:
     """``name``, else MLFLOW_EXPERIMENT_NAME, else ``hmct-track``."""
     return name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
@@ -102,8 +108,10 @@ def _log(run: TrackedRun, uri: str, lake: Path) -> str:
     from mlflow.tracking import MlflowClient
 
     with _quiet():  # not before the import, which sets the levels of MLflow's loggers
+        if store := own_store(lake):
+            _make_store(store)
         client = MlflowClient(tracking_uri=uri)
-        return _log_with(client, run, _experiment_id(client, run.experiment, uri, lake))
+        return _log_with(client, run, _experiment_id(client, run.experiment, lake))
 
 
 def _log_with(client: MlflowClient, run: TrackedRun, experiment: str) -> str:
@@ -133,13 +141,34 @@ def _log_with(client: MlflowClient, run: TrackedRun, experiment: str) -> str:
     return run_id
 
 
-def _experiment_id(client: MlflowClient, name: str, uri: str, lake: Path) -> str:
+def _make_store(database: Path) -> None:
+    """Make MLflow's database, if there is none.
+
+    MLflow does it in many steps, which fail when two processes take them at once and leave a broken
+    file when one is killed. So it is made aside, under a lock, and renamed.
+    """
+    if database.exists():
+        return
+    from filelock import FileLock
+    from mlflow.tracking import MlflowClient
+
+    with FileLock(database.with_suffix(".lock")):
+        if database.exists():
+            return
+        aside = database.with_name(f".{database.stem}-{uuid.uuid4().hex}.tmp")
+        try:
+            MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments()
+            os.replace(aside, database)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _experiment_id(client: MlflowClient, name: str, lake: Path) -> str:
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        own = uri.startswith("sqlite:") and "MLFLOW_TRACKING_URI" not in os.environ
-        place = (lake / "artifacts").as_uri() if own else None
+        place = (lake / "artifacts").as_uri() if own_store(lake) else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:  # another process made it meanwhile

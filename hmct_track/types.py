@@ -78,7 +78,7 @@ class QuantType:
 
     name: str
 
-    _INTEGER = re.compile(r"(u?)int(\d+)")
+    _INTEGER = re.compile(r"(u?)int([1-9][0-9]?)")
 
     def __post_init__(self) -> None:
         if self.name in ("float16", "float32"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from typing import Any
 
 Subparsers = Any  # argparse gives the class no public name
@@ -34,6 +36,19 @@ def add_option(parser: argparse.ArgumentParser, short: str, name: str, **options
     hyphened = f"--{name.replace('_', '-')}"
     forms = dict.fromkeys((short, hyphened, f"--{name}"))
     parser.add_argument(*forms, dest=name, **options)
+
+
+def print_answer(text: str) -> None:
+    """Write to stdout at once. A reader that has enough, such as head, does not fail the run."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Send the rest of stdout nowhere, so that the interpreter does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_lake(parser: argparse._ActionsContainer) -> None:

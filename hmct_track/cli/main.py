@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from hmct_track.cli import demo, sensitivity, sql, ui
+from hmct_track.cli.common import discard_stdout
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import join_arguments
 from hmct_track.errors import HmctTrackError
@@ -48,14 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(join_arguments(given, flags=("-v", "--verbose")))
     try:
         code = args.run(args)
-        sys.stdout.flush()
+        print(end="", flush=True)  # sys.stdout is None where the shell closed it
     except HmctTrackError as error:
         return _fail(str(error), ExitCode.BAD_INPUT)
     except KeyboardInterrupt:
         return _fail("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # The reader, such as head, has all it wants. Keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()  # the reader, such as head, has all it wants
         return ExitCode.OK
     except Exception as error:  # the last place before the user; a bug must not look like an answer
         if os.environ.get("HMCT_TRACEBACK"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 from collections.abc import Sequence
+from typing import TypeGuard
 
 Names = list["str | Names"]
 
@@ -23,8 +25,9 @@ def parse_list(text: str) -> Names:
     try:
         value = ast.literal_eval(text)
     except (SyntaxError, ValueError):
-        value = _split(text)
-    return _checked(value, text)
+        value = None
+    # A literal with numbers in it is a list of bare names: 1.10 must not become 1.1.
+    return _checked(value if _is_names(value) else _split(text), text)
 
 
 def parse_flat_list(text: str) -> list[str]:
@@ -77,13 +80,13 @@ def join_arguments(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
     for argument in argv:
         opened.append(argument)
         text = " ".join(opened)
-        if text.startswith("[") and text.count("[") > text.count("]"):
+        if re.match(r"(--[\w-]+=)?\[", text) and text.count("[") > text.count("]"):
             continue
         joined.append(text)
         opened = []
     joined += opened
     completed: list[str] = []
-    for argument, following in zip(joined, [*joined[1:], ""], strict=True):
+    for argument, following in zip(joined, [*joined, ""][1:], strict=True):
         completed.append(argument)
         if argument in flags and following.lower() not in _TRUE + _FALSE:
             completed.append("True")
@@ -114,14 +117,16 @@ def _split(text: str) -> Names:
     return [_split(i) if i.startswith("[") else _unquoted(i) for i in stripped]
 
 
-def _checked(value: object, text: str) -> Names:
-    if not isinstance(value, list | tuple):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list")
-    names: Names = []
-    for item in value:
-        names.append(_checked(item, text) if isinstance(item, list | tuple) else str(item))
-    if "" in names:
-        raise argparse.ArgumentTypeError(f"{text!r} has an empty name")
+def _is_names(value: object) -> TypeGuard[Names]:
+    return isinstance(value, list) and all(isinstance(v, str) or _is_names(v) for v in value)
+
+
+def _checked(names: Names, text: str) -> Names:
+    for name in names:
+        if isinstance(name, list):
+            _checked(name, text)
+        elif not name:
+            raise argparse.ArgumentTypeError(f"{text!r} has an empty name")
     return names
 
 

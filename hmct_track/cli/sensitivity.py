@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from hmct_track.cli.common import Subparsers, add_command, add_option, add_recording
+from hmct_track.cli.common import (
+    Subparsers,
+    add_command,
+    add_option,
+    add_recording,
+    print_answer,
+)
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import parse_bool, parse_count, parse_flat_list
 from hmct_track.types import Metric, NodeType
@@ -92,10 +98,6 @@ def run(args: argparse.Namespace) -> ExitCode:
     options = Options(
         lake_path(args.lake), args.experiment, not args.no_track, not args.no_progress
     )
-    result = rank_nodes(request, options, _print if args.verbose else None)
+    result = rank_nodes(request, options, print_answer if args.verbose else None)
     print(f"run {result.run_id} is in the lake {options.lake}", file=sys.stderr)
     return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
-
-
-def _print(table: str) -> None:
-    print(table, flush=True)

@@ -24,22 +24,27 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Serve until Ctrl-C."""
     from hmct_track.lake import Lake, lake_path
-    from hmct_track.tracking import tracking_uri, ui_command, ui_environment
+    from hmct_track.tracking import own_store, tracking_uri, ui_command, ui_environment
 
     lake = Lake.open(lake_path(args.lake))
-    uri = tracking_uri(lake.path)
+    store, uri = own_store(lake.path), tracking_uri(lake.path)
     if uri.startswith(("http://", "https://")):
         print(f"MLFLOW_TRACKING_URI is set: the runs are at {uri}")
         return ExitCode.OK
-    if uri == f"sqlite:///{lake.path / 'mlflow.db'}" and not (lake.path / "mlflow.db").exists():
+    if store and not store.exists():
         raise LakeError(f"the lake in {str(lake.path)!r} has no MLflow runs yet; run an analysis")
     print(f"MLflow's web UI: http://127.0.0.1:{args.port}  (Ctrl-C ends it)", file=sys.stderr)
-    process = subprocess.run(  # noqa: S603 - no shell; the arguments are ours
-        ui_command(lake.path, args.port), env=ui_environment(), check=False
-    )
-    if process.returncode > 0:
+    with subprocess.Popen(  # noqa: S603 - no shell; the arguments are ours
+        ui_command(lake.path, args.port), env=ui_environment()
+    ) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:  # the server got it as well and ends by itself
+            process.wait()
+            return ExitCode.OK
+    if status > 0:
         raise HmctTrackError(
-            f"MLflow's web UI ended with status {process.returncode}; if the port {args.port} is "
+            f"MLflow's web UI ended with status {status}; if the port {args.port} is "
             "taken, choose another with --port"
         )
     return ExitCode.OK

@@ -62,6 +62,8 @@ class Lake:
         Raises:
             LakeError: the folder cannot be written, or is of a newer version.
         """
+        if "?" in str(path):  # neither DuckDB nor SQLAlchemy takes it for part of a file name
+            raise LakeError(f"the path of a lake cannot have a '?', as {str(path)!r} has")
         try:
             for table in TABLES:
                 folder = path / "tables" / table.name
@@ -154,7 +156,7 @@ class Lake:
             found = ", ".join(s.type.name for s in statements) or "nothing"
             raise QueryError(
                 f"only one SELECT can be run, but the text holds {found}; the lake is read-only "
-                "(a PIVOT goes into a subquery)"
+                "(a PIVOT has to name its values: ON column IN (...))"
             )
         return self._execute(text, None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -66,6 +65,8 @@ class _Attributes:
 
     def texts(self, attribute: str) -> list[str]:
         values = self._values.get(attribute, [])
+        if not isinstance(values, list):
+            self.refuse(attribute, f"{values!r} is not a list of strings")
         return [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values]
 
     def integer(self, attribute: str) -> int | None:
@@ -76,12 +77,18 @@ class _Attributes:
 
     def numbers(self, attribute: str) -> tuple[float, ...]:
         value = self._values.get(attribute, ())
-        values = tuple(value) if isinstance(value, Sequence) else (value,)
+        values = tuple(value) if isinstance(value, list | tuple) else (value,)
         if not all(isinstance(v, int | float) for v in values):
             self.refuse(attribute, f"{value!r} is not a list of numbers")
         if not all(math.isfinite(v) for v in values):
             self.refuse(attribute, "it has NaN or Inf; the calibration of this node failed")
         return values
+
+    def integers(self, attribute: str) -> tuple[int, ...]:
+        values = self.numbers(attribute)
+        if any(v != int(v) for v in values):
+            self.refuse(attribute, f"{list(values)} are not all integers")
+        return tuple(int(v) for v in values)
 
 
 def parse_calibration(node: onnx.NodeProto, name: str) -> CalibrationAttributes:
@@ -104,7 +111,7 @@ def _params(attributes: _Attributes) -> QuantParams:
     axis = attributes.integer("axis")
     axis = 1 if axis is None else axis
     scales, thresholds = attributes.numbers("scales"), attributes.numbers("thresholds")
-    zero_points = tuple(int(z) for z in attributes.numbers("zero_point"))
+    zero_points = attributes.integers("zero_point")
     if any(s < 0 for s in scales):
         attributes.refuse("scales", f"{min(scales)} is negative; scales are at least 0")
     if not qtype.is_integer:

@@ -7,6 +7,7 @@ of the proto makes that cheap, lets all sessions share one copy, and steps round
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def load_skeleton(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Sk
         proto = _read(path)
     if not proto.graph.node:
         raise ModelError(f"{path or 'the model'}: the graph has no nodes; is it an ONNX model?")
+    if not any(o.domain in ("", "ai.onnx") for o in proto.opset_import):
+        raise ModelError(
+            f"{path or 'the model'} names no version of the ONNX operator set; is it truncated?"
+        )
+    for tensor in _tensors(proto.graph):
+        _check_loaded(tensor)
     weights = _take_constants(proto.graph)
     # Before IR 4 initializers had to be inputs as well, which keeps runtimes from folding them.
     proto.ir_version = max(proto.ir_version, 7)
@@ -72,13 +79,26 @@ def _read(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ModelError(f"model file {str(path)!r} is not a file; give the path of an .onnx file")
     try:
-        return onnx.load(path)
+        # By default a name that ends in .json or .txt selects another parser, with other errors.
+        return onnx.load(path, format="protobuf")
     except DecodeError as error:
         raise ModelError(f"{str(path)!r} is not an ONNX model, or is truncated: {error}") from error
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(
             f"cannot read model {str(path)!r} or its external data: {error}"
         ) from error
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The initializers and the tensors in attributes, those of bodies included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for body in (attribute.g, *attribute.graphs):
+                yield from _tensors(body)
 
 
 def _take_constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
@@ -89,7 +109,6 @@ def _take_constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
     del graph.input[:]
     graph.input.extend(inputs)
     for tensor in graph.initializer:
-        _check_loaded(tensor)
         if _is_large(tensor):
             weights[tensor.name] = _take(tensor)
     nodes = list(graph.node)

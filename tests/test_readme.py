@@ -1,0 +1,97 @@
+"""What README and docs show is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from hmct_track import demo
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+LAKE_PAGE = (ROOT / "docs" / "lake.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line in a real shell that finds this environment's hmct-debugger."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["/bin/bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model and data under the names that the README uses, and a lake."""
+    place = tmp_path_factory.mktemp("readme")
+    shutil.copy(demo.model_path(), place)
+    shutil.copytree(demo.calibration_data_path(), place / "calibration_data")
+    done = shell("hmct-debugger demo", place)
+    assert done.returncode == 0, done.stderr
+    (place / "demo.txt").write_text(done.stdout)
+    return place
+
+
+def test_the_demo_prints_what_the_readme_shows(folder: Path) -> None:
+    (shown,) = blocks(README, "text")
+    lines = [line for line in shown.splitlines() if line and not line.startswith(("$", "..."))]
+    assert (folder / "demo.txt").read_text().splitlines()[: len(lines)] == lines
+    assert len(lines) == 8
+
+
+COMMANDS = [
+    line.split(" # ")[0].strip()
+    for block in blocks(README, "sh")
+    for line in block.splitlines()
+    if line.startswith("hmct-debugger") and not line.startswith("hmct-debugger ui")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readmes_commands_run_as_they_stand(folder: Path, command: str) -> None:
+    done = shell(command, folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_there_are_commands_to_try() -> None:
+    assert len(COMMANDS) == 4
+
+
+@pytest.mark.parametrize("code", [*blocks(README, "python"), *blocks(LAKE_PAGE, "python")])
+def test_python_snippets_run_as_they_stand(folder: Path, code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_sql_snippets_run_as_they_stand(folder: Path) -> None:
+    statements = [s for block in blocks(LAKE_PAGE, "sql") for s in block.split(";") if s.strip()]
+    assert len(statements) == 2
+    with duckdb.connect(folder / "hmct_lake" / "lake.duckdb", read_only=True) as lake:
+        for statement in statements:
+            assert lake.sql(statement).fetchall()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/lake.md", "docs/demo.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    missing = [to for to in links if not ((ROOT / page).parent / to).exists()]
+    assert not missing

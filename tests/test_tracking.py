@@ -1,0 +1,196 @@
+"""What MLflow is told, in a real store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hmct_track.debug as dbg
+from hmct_track import tracking
+from hmct_track.errors import HmctTrackError, TrackingError
+from hmct_track.lake import Lake
+from hmct_track.tracking import TrackedRun, track
+from hmct_track.types import Metric, RunState
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def client(lake: Path) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{lake / 'mlflow.db'}")
+
+
+def only_run(lake: Path, experiment: str = "hmct-track") -> Any:
+    found = client(lake).get_experiment_by_name(experiment)
+    (run,) = client(lake).search_runs([found.experiment_id])
+    return run
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, float]]]:
+    """A lake with one tracked run on the demo, and what the run returned."""
+    from hmct_track import demo
+
+    lake = tmp_path_factory.mktemp("tracked") / "lake"
+    returned = dbg.get_sensitivity_of_nodes(
+        demo.model_path(),
+        metrics=["sqnr", "cosine-similarity"],
+        calibrated_data=demo.calibration_data_path(),
+        data_num=4,
+        lake=lake,
+    )
+    return lake, returned
+
+
+def test_the_run_says_what_the_user_passed_and_on_what(
+    tracked: tuple[Path, dict[str, dict[str, float]]],
+) -> None:
+    lake, _ = tracked
+    run = only_run(lake)
+    (row,) = Lake.open(lake).sql("SELECT model_id, data_id, run_id, mlflow_run_id FROM runs").rows
+    assert run.info.status == "FINISHED"
+    assert run.data.params["metrics"] == '["sqnr", "cosine-similarity"]'
+    assert run.data.params["node_type"] == "node"
+    assert run.data.params["data_num"] == "4"
+    ids = (run.data.params["model_id"], run.data.params["data_id"])
+    assert (*ids, run.data.tags["hmct_track.run_id"], run.info.run_id) == row
+
+
+def test_every_metric_is_a_curve_over_the_nodes_and_a_summary(
+    tracked: tuple[Path, dict[str, dict[str, float]]],
+) -> None:
+    lake, returned = tracked
+    run = only_run(lake)
+    for metric in Metric:
+        history = client(lake).get_metric_history(run.info.run_id, metric.value)
+        assert sorted(point.step for point in history) == list(range(len(returned)))
+    cosines = [values["cosine-similarity"] for values in returned.values()]
+    summary = run.data.metrics
+    assert summary["cosine-similarity.worst"] == min(cosines)
+    assert summary["cosine-similarity.mean"] == pytest.approx(sum(cosines) / len(cosines))
+    below = sum(value < 0.999 for value in cosines)
+    assert summary["cosine-similarity.below_0.999"] == below > 0
+    sqnrs = {node: values["sqnr"] for node, values in returned.items()}
+    assert summary["sqnr.worst"] == min(sqnrs.values())
+    history = client(lake).get_metric_history(run.info.run_id, "sqnr")
+    assert sorted(p.value for p in history) == sorted(sqnrs.values())
+
+
+def test_table_and_figure_are_artifacts(
+    tracked: tuple[Path, dict[str, dict[str, float]]], tmp_path: Path
+) -> None:
+    lake, returned = tracked
+    run = only_run(lake)
+    names = {artifact.path for artifact in client(lake).list_artifacts(run.info.run_id)}
+    assert names == {"sensitivity_of_node.log", "sensitivity_of_node.png"}
+    table = Path(client(lake).download_artifacts(run.info.run_id, "sensitivity_of_node.log"))
+    lines = table.read_text().splitlines()
+    assert [line.split()[0] for line in lines[3:]] == list(returned)
+    figure = next((lake / "artifacts").rglob("*.png"))
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failed_run_is_failed_in_both_places(
+    tmp_path: Path, demo_files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hmct_track.engine import Engine
+    from hmct_track.errors import EngineError
+
+    evaluate = Engine.evaluate
+
+    def break_off(self: Engine, *arguments: Any) -> Any:
+        for count, measurement in enumerate(evaluate(self, *arguments)):
+            if count == 5:
+                raise EngineError("out of luck")
+            yield measurement
+
+    monkeypatch.setattr(Engine, "evaluate", break_off)
+    model, data = demo_files
+    with pytest.raises(HmctTrackError, match="out of luck"):
+        dbg.get_sensitivity_of_nodes(model, calibrated_data=data, lake=tmp_path)
+    lake = Lake.open(tmp_path)
+    assert lake.sql("SELECT state, error FROM runs").rows == [("FAILED", "out of luck")]
+    assert lake.sql("SELECT count(*) FROM measurements").rows == [(5,)], "what was measured is kept"
+    assert only_run(tmp_path).info.status == "FAILED"
+
+
+def test_a_server_that_is_down_costs_nothing_but_a_warning(
+    tmp_path: Path,
+    demo_files: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    model, data = demo_files
+    with caplog.at_level(logging.WARNING, "hmct_track"):
+        result = dbg.get_sensitivity_of_nodes(model, calibrated_data=data, lake=tmp_path)
+    assert len(result) == 22
+    (record,) = [r for r in caplog.records if r.name.startswith("hmct_track")]
+    assert "http://127.0.0.1:9 did not take the run" in record.getMessage()
+    rows = Lake.open(tmp_path).sql("SELECT state, mlflow_run_id FROM runs").rows
+    assert rows == [("FINISHED", None)]
+
+
+def test_uri_and_experiment_of_the_user_are_honoured(
+    tmp_path: Path, demo_files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'own' / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of the environment")
+    monkeypatch.chdir(tmp_path)
+    model, data = demo_files
+    for experiment in (None, "of the call"):
+        dbg.get_sensitivity_of_nodes(
+            model, calibrated_data=data, lake=tmp_path / "lake", experiment=experiment
+        )
+    assert only_run(tmp_path / "own", "of the environment").info.status == "FINISHED"
+    assert only_run(tmp_path / "own", "of the call").info.status == "FINISHED"
+    assert not (tmp_path / "lake" / "mlflow.db").exists()
+
+
+def draft(**changes: Any) -> TrackedRun:
+    values: dict[str, Any] = {"name": "n", "experiment": "e", "state": RunState.KILLED}
+    values |= {"started_ms": 1000, "ended_ms": 3000, "params": {}, "tags": {}}
+    return TrackedRun(**(values | changes))
+
+
+def test_state_times_long_parameters_and_many_metrics(tmp_path: Path) -> None:
+    curve = [(step, float(step)) for step in range(2500)] + [(2500, float("inf"))]
+    track(draft(params={"long": "x" * 9000}, curves={"c": curve}), tmp_path)
+    run = only_run(tmp_path, "e")
+    assert (run.info.status, run.info.start_time, run.info.end_time) == ("KILLED", 1000, 3000)
+    assert len(run.data.params["long"]) == 6000
+    history = client(tmp_path).get_metric_history(run.info.run_id, "c")
+    assert sorted(p.step for p in history) == list(range(2500))
+
+
+def test_a_deleted_experiment_is_told(tmp_path: Path) -> None:
+    track(draft(), tmp_path)
+    client(tmp_path).delete_experiment(client(tmp_path).get_experiment_by_name("e").experiment_id)
+    with pytest.raises(TrackingError, match="deleted"):
+        track(draft(), tmp_path)
+
+
+def test_the_users_environment_is_left_alone(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    track(draft(), tmp_path)
+    changed = {k for k in os.environ if k.startswith("MLFLOW") and k not in before}
+    assert not changed & set(tracking._DEFAULTS)
+
+
+def test_two_processes_make_the_store_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.test_tracking import draft;"
+        "from hmct_track.tracking import track; track(draft(), Path(sys.argv[1]))"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", code, tmp_path]) for _ in range(3)]
+    assert [run.wait(120) for run in runs] == [0, 0, 0]
+    found = client(tmp_path).get_experiment_by_name("e")
+    assert len(client(tmp_path).search_runs([found.experiment_id])) == 3

@@ -1,19 +1,40 @@
-"""The documented functions: ``import hmct_track.debug as dbg``."""
+"""The documented functions: ``import hmct_track.debug as dbg``.
+
+Every function also takes the keywords of `Recording`, which say where its run is kept.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from hmct_track.errors import UsageError
 
 if TYPE_CHECKING:
     import onnx
 
+    from hmct_track.analysis.accumulation import Selection
     from hmct_track.data import CalibrationDataSet
+    from hmct_track.workflow.result import AnalysisResult
+    from hmct_track.workflow.run import Options
 
-__all__ = ["get_sensitivity_of_nodes"]
+__all__ = ["get_sensitivity_of_nodes", "plot_acc_error", "sensitivity_analysis"]
+
+
+class Recording(TypedDict, total=False):
+    """Where a run is kept, and what it shows."""
+
+    lake: str | os.PathLike[str] | None
+    """Folder of the lake; by default what HMCT_LAKE says, else ``./hmct_lake``."""
+    experiment: str | None
+    """MLflow experiment; by default what MLFLOW_EXPERIMENT_NAME says, else ``hmct-track``."""
+    track: bool
+    """Whether to log the run to MLflow (default). The lake has it either way."""
+    progress: bool
+    """Whether to show progress on stderr (default)."""
+    reuse: bool
+    """Whether to take from the lake what was measured before (default)."""
 
 
 def get_sensitivity_of_nodes(
@@ -25,11 +46,8 @@ def get_sensitivity_of_nodes(
     data_num: int | None = 1,
     verbose: bool = False,
     interested_nodes: str | Sequence[str] | None = None,
-    *,
-    lake: str | os.PathLike[str] | None = None,
-    experiment: str | None = None,
-    track: bool = True,
-    progress: bool = True,
+    save_dir: str | os.PathLike[str] | None = None,
+    **recording: Unpack[Recording],
 ) -> dict[str, dict[str, float]]:
     """Rank nodes by how much the output changes when each alone is quantized.
 
@@ -45,11 +63,8 @@ def get_sensitivity_of_nodes(
         data_num: number of samples to use; None for all.
         verbose: print the table.
         interested_nodes: rank only these nodes, of whatever type.
-        lake: folder of the lake; by default what HMCT_LAKE says, else ``./hmct_lake``.
-        experiment: MLflow experiment; by default what MLFLOW_EXPERIMENT_NAME says, else
-            ``hmct-track``.
-        track: whether to log the run to MLflow. The lake has it either way.
-        progress: whether to show progress on stderr.
+        save_dir: folder for the table (``sensitivity_of_<type>.log``) and the figure.
+        **recording: see `Recording`.
 
     Returns:
         Node name to metric name to value, most sensitive first. Means over samples, then outputs.
@@ -57,20 +72,136 @@ def get_sensitivity_of_nodes(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.lake import lake_path
-    from hmct_track.workflow.run import Options
     from hmct_track.workflow.sensitivity import SensitivityRequest, rank_nodes
 
-    if calibrated_data is None:
-        raise UsageError("calibrated_data is required: a folder, a CalibrationDataSet or a mapping")
     request = SensitivityRequest(
         model_or_file,
-        calibrated_data,
+        _required(calibrated_data),
         metrics,
         output_node,
         node_type,
         data_num,
         interested_nodes,
+        save_dir,
     )
-    options = Options(lake_path(lake), experiment, track, progress)
-    return rank_nodes(request, options, print if verbose else None).as_dict()
+    return rank_nodes(request, _options(recording), print if verbose else None).as_dict()
+
+
+def plot_acc_error(
+    save_dir: str | os.PathLike[str] | None = None,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any] | None = None,
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto | None = None,
+    quantize_node: Selection = None,
+    non_quantize_node: Selection = None,
+    metric: str = "cosine-similarity",
+    average_mode: bool = False,
+    *,
+    data_num: int | None = 1,
+    **recording: Unpack[Recording],
+) -> AnalysisResult:
+    """Plot how the error grows from node to node when only some nodes are quantized.
+
+    Args:
+        save_dir: folder for the figure.
+        calibrated_data: as in `get_sensitivity_of_nodes`. Required.
+        model_or_file: the calibrated model, as a path or a proto. Required.
+        quantize_node: quantize only these: a list gives a curve per node, a nested list one per
+            inner list; ``weight`` and ``activation`` stand for all of a kind.
+        non_quantize_node: quantize all but these: a list, or a nested list. Exactly one of the two
+            is required.
+        metric: one of the five metrics.
+        average_mode: plot at the nth node the mean of the first n.
+        data_num: number of samples to use; None for all.
+        **recording: see `Recording`.
+
+    Returns:
+        The points of the curves, those of the fully quantized model among them, and the figure.
+
+    Raises:
+        HmctTrackError: the input is at fault (then nothing was written), or the run failed.
+    """
+    from hmct_track.workflow.accumulation import AccumulationRequest, accumulate_error
+
+    if model_or_file is None:
+        raise UsageError("model_or_file is required: the path of a calibrated model, or a proto")
+    request = AccumulationRequest(
+        model_or_file,
+        _required(calibrated_data),
+        quantize_node,
+        non_quantize_node,
+        metric,
+        average_mode,
+        data_num,
+        save_dir,
+    )
+    return accumulate_error(request, _options(recording))
+
+
+def sensitivity_analysis(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    pick_threshold: float = 0.999,
+    data_num: int | None = 1,
+    sensitive_nodes: str | Sequence[str] | None = None,
+    save_dir: str | os.PathLike[str] | None = None,
+    *,
+    metric: str = "cosine-similarity",
+    qtype: str = "float32",
+    **recording: Unpack[Recording],
+) -> AnalysisResult:
+    """Test what leaving the sensitive nodes out of quantization, one after the other, gives.
+
+    Args:
+        model_or_file: the calibrated model, as a path or a proto.
+        calibrated_data: as in `get_sensitivity_of_nodes`.
+        pick_threshold: nodes whose metric, quantized alone, is worse than this are sensitive.
+        data_num: number of samples to use; None for all.
+        sensitive_nodes: test these nodes, in this order, instead of picking them.
+        save_dir: folder for the figure.
+        metric: one of the five metrics.
+        qtype: what the sensitive nodes become: ``float32`` (not quantized), ``int16`` or
+            ``float16``.
+        **recording: see `Recording`.
+
+    Returns:
+        The steps, from the fully quantized model on, and the figure.
+
+    Raises:
+        HmctTrackError: the input is at fault (then nothing was written), or the run failed.
+    """
+    from hmct_track.workflow.partial import PartialRequest, analyse_partial_quantization
+
+    request = PartialRequest(
+        model_or_file,
+        calibrated_data,
+        pick_threshold,
+        data_num,
+        sensitive_nodes,
+        save_dir,
+        metric,
+        qtype,
+    )
+    return analyse_partial_quantization(request, _options(recording))
+
+
+def _required(data: Any) -> Any:
+    if data is None:
+        raise UsageError("calibrated_data is required: a folder, a CalibrationDataSet or a mapping")
+    return data
+
+
+def _options(recording: Recording) -> Options:
+    from hmct_track.lake import lake_path
+    from hmct_track.workflow.run import Options
+
+    known = Recording.__annotations__
+    for name in recording:
+        if name not in known:
+            raise TypeError(f"unexpected keyword argument {name!r}; known are {', '.join(known)}")
+    return Options(
+        lake_path(recording.get("lake")),
+        recording.get("experiment"),
+        tracked=recording.get("track", True),
+        progress=recording.get("progress", True),
+        reuse=recording.get("reuse", True),
+    )

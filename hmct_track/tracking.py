@@ -36,6 +36,16 @@ _DEFAULTS = {
 
 
 @dataclass(frozen=True)
+class NestedRun:
+    """A run below another: one configuration, or one curve."""
+
+    name: str
+    params: Mapping[str, Any]
+    summary: Mapping[str, float]
+    curves: Mapping[str, Sequence[tuple[int, float]]]
+
+
+@dataclass(frozen=True)
 class TrackedRun:
     """Everything that MLflow is told about one run."""
 
@@ -51,6 +61,7 @@ class TrackedRun:
     """Metric name to (step, value); values that are not finite are left out of a curve."""
     texts: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    nested: Sequence[NestedRun] = ()
 
 
 @dataclass(frozen=True)
@@ -115,30 +126,47 @@ def _log(run: TrackedRun, uri: str, lake: Path) -> str:
 
 
 def _log_with(client: MlflowClient, run: TrackedRun, experiment: str) -> str:
-    from mlflow.entities import Metric, Param, RunTag
-
     run_id: str = client.create_run(
         experiment, start_time=run.started_ms, run_name=run.name
     ).info.run_id
     try:
-        params = [Param(k, _param(v)) for k, v in run.params.items()]
-        tags = [RunTag(k, v) for k, v in run.tags.items()]
-        client.log_batch(run_id, params=params, tags=tags)
-        points = [(name, 0, value) for name, value in run.summary.items()]
-        points += [(name, step, value) for name, c in run.curves.items() for step, value in c]
-        metrics = [Metric(n, v, run.ended_ms, s) for n, s, v in points if math.isfinite(v)]
-        for start in range(0, len(metrics), _BATCH):
-            client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+        _log_content(client, run_id, run, run.ended_ms, run.tags)
         for path, text in run.texts.items():
             client.log_text(run_id, text, path)
         for path, figure in run.figures.items():
             client.log_figure(run_id, figure, path)
+        for nested in run.nested:
+            tags = {**run.tags, "mlflow.parentRunId": run_id}
+            child = client.create_run(
+                experiment, start_time=run.started_ms, tags=tags, run_name=nested.name
+            ).info.run_id
+            _log_content(client, child, nested, run.ended_ms, {})
+            client.set_terminated(child, run.state, run.ended_ms)
     except BaseException:
         # A run that lacks half of what belongs to it must not stay RUNNING for ever.
         client.set_terminated(run_id, RunState.FAILED)
         raise
     client.set_terminated(run_id, run.state, run.ended_ms)
     return run_id
+
+
+def _log_content(
+    client: MlflowClient,
+    run_id: str,
+    run: TrackedRun | NestedRun,
+    at_ms: int,
+    tags: Mapping[str, str],
+) -> None:
+    """Log parameters, tags, summary and curves of a run."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    params = [Param(k, _param(v)) for k, v in run.params.items()]
+    client.log_batch(run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()])
+    points = [(name, 0, value) for name, value in run.summary.items()]
+    points += [(name, step, value) for name, c in run.curves.items() for step, value in c]
+    metrics = [Metric(n, v, at_ms, s) for n, s, v in points if math.isfinite(v)]
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
 
 
 def _make_store(database: Path) -> None:

@@ -257,6 +257,17 @@ def _state_name(state: State) -> str:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A canonical configuration to evaluate, and what it stands for in a run."""
+
+    subject: str
+    """The node, or the curve, that it is about."""
+    role: str
+    """What it does to the subject, such as ``only``: its quantizers are on and all others off."""
+    config: QuantConfig
+
+
+@dataclass(frozen=True)
 class PairStatistics:
     """Sums over a pair of tensors (x float, y quantized) from which every metric follows.
 

@@ -187,6 +187,61 @@ def test_results_repeat_a_shared_measurement_for_each_run(lake: Lake) -> None:
     assert found == [("r", "a", 0, 0.5), ("r2", "b", 0, 0.5)]
 
 
+def test_metric_values_have_a_row_per_metric_and_no_nan(lake: Lake) -> None:
+    add_run(lake, {"a": {(0, "y"): NAN}})
+    rows = lake.query("metric_values")
+    found = {row["metric"]: row["value"] for row in rows}
+    assert set(found) == set(Metric)
+    assert found["cosine-similarity"] is None
+    assert found["chebyshev"] == 0.0
+
+
+def test_a_configuration_is_complete_when_every_sample_and_output_is_measured(lake: Lake) -> None:
+    full = {(k, output): 0.5 for k in (0, 1) for output in "yz"}
+    lacking = {key: value for key, value in full.items() if key != (1, "z")}
+    add_run(lake, {"full": full, "lacking": lacking}, outputs=["y", "z"], data_num=2)
+    rows = lake.query("complete_configs", run_id="r")
+    assert rows == [{"config_id": "cfull"}]
+
+
+@pytest.mark.parametrize(
+    ("average_mode", "expected"),
+    [(False, [1.0, 0.9, 0.9, 0.8]), (True, [1.0, 0.95, 0.9333, 0.9])],
+)
+def test_accumulated_error_and_the_documented_running_mean(
+    lake: Lake, average_mode: bool, expected: list[float]
+) -> None:
+    values = dict(zip("abcd", [1.0, 0.9, 0.9, 0.8], strict=True))
+    add_run(lake, {"curve": {(0, t): v for t, v in values.items()}}, outputs=list("abcd"))
+    row = {"model_id": "m", "op_type": "Conv", "inputs": [], "calibration_nodes": []}
+    nodes = [
+        {**row, "node": f"Conv_{t}", "node_index": 10 * k, "outputs": [t]}
+        for k, t in enumerate("abcd")
+    ]
+    lake.append(NODES, nodes)
+    rows = lake.query(
+        "error_accumulation",
+        run_id="r",
+        metric="cosine-similarity",
+        average_mode=average_mode,
+    )
+    assert [row["node"] for row in rows] == ["Conv_a", "Conv_b", "Conv_c", "Conv_d"]
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert [row["value"] for row in rows] == pytest.approx(expected, abs=1e-4)
+
+
+def test_partial_quantization_has_a_step_per_node_after_none(lake: Lake) -> None:
+    add_run(lake, {"a": {(0, "y"): 0.5}, "b": {(0, "y"): 0.7}})
+    for position, (node, cosine) in enumerate({"none": 0.4, "a": 0.6, "b": 0.9}.items(), start=2):
+        row = {"run_id": "r", "position": position, "config_id": f"p{node}"}
+        lake.append(RUN_CONFIGS, [{**row, "subject": node, "role": "partial"}])
+        sums = stats(sum_xy=25 * cosine, sum_dd=1.0)
+        lake.append(MEASUREMENTS, [measurement_row(f"p{node}", sample_id="s0", **sums)])
+    rows = lake.query("partial_quantization", run_id="r", metric="cosine-similarity")
+    found = [(row["step"], row["node"], row["single"], row["partial"]) for row in rows]
+    assert found == [(0, "none", None, 0.4), (1, "a", 0.5, 0.6), (2, "b", 0.7, 0.9)]
+
+
 def test_runs_are_listed_newest_first(lake: Lake) -> None:
     add_run(lake, {"a": {(0, "y"): 0.5}}, model_path="/m.onnx", data_num=1)
     ended = {"state": "FINISHED", "ended_at": datetime(2026, 1, 1, 0, 1)}
@@ -202,7 +257,8 @@ def test_runs_are_listed_newest_first(lake: Lake) -> None:
 @pytest.mark.parametrize("name", query_names())
 def test_columns_of_a_query_are_those_its_header_declares(lake: Lake, name: str) -> None:
     query = load_query(name)
-    params = {p.name: "cosine-similarity" if p.name == "metric" else "r" for p in query.params}
+    values = {"metric": "cosine-similarity", "average_mode": True}
+    params = {p.name: values.get(p.name, "r") for p in query.params}
     assert lake.run_query(query, params).columns == tuple(c.name for c in query.columns)
 
 

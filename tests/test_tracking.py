@@ -18,8 +18,6 @@ from hmct_track.lake import Lake
 from hmct_track.tracking import TrackedRun, track
 from hmct_track.types import Metric, RunState
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-
 
 def client(lake: Path) -> Any:
     from mlflow.tracking import MlflowClient

@@ -7,16 +7,7 @@ from dataclasses import dataclass
 
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model import QuantModel
-from hmct_track.types import CalibrationKind, NodeType, QuantConfig
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A configuration to evaluate and the node that it is about."""
-
-    subject: str
-    role: str
-    config: QuantConfig
+from hmct_track.types import CalibrationKind, NodeType, Planned, QuantConfig
 
 
 @dataclass(frozen=True)

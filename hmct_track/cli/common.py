@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from hmct_track.cli.exit_codes import ExitCode
+from hmct_track.cli.parsing import parse_count
+
+if TYPE_CHECKING:
+    from hmct_track.workflow.result import AnalysisResult
+    from hmct_track.workflow.run import Options
+    from hmct_track.workflow.sensitivity import SensitivityResult
 
 Subparsers = Any  # argparse gives the class no public name
 
@@ -31,11 +39,65 @@ def add_command(commands: Subparsers, name: str, summary: str) -> argparse.Argum
     return parser
 
 
-def add_option(parser: argparse.ArgumentParser, short: str, name: str, **options: Any) -> None:
+def add_option(
+    parser: argparse.ArgumentParser, short: str | None, name: str, **options: Any
+) -> None:
     """A documented option: its short form, and its name with underscores or hyphens."""
     hyphened = f"--{name.replace('_', '-')}"
-    forms = dict.fromkeys((short, hyphened, f"--{name}"))
+    forms = dict.fromkeys(form for form in (short, hyphened, f"--{name}") if form)
     parser.add_argument(*forms, dest=name, **options)
+
+
+def add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    """The two arguments that every analysis takes."""
+    parser.add_argument("model_or_file", metavar="MODEL_OR_FILE", help="the calibrated model")
+    parser.add_argument(
+        "calibrated_data", metavar="CALIBRATION_DATA", help="the folder of calibration data"
+    )
+
+
+def add_data_num(parser: argparse.ArgumentParser, short: str | None = None) -> None:
+    """The number of samples."""
+    add_option(
+        parser,
+        short,
+        "data_num",
+        type=parse_count,
+        default=1,
+        metavar="N",
+        help="number of samples; None is all of them",
+    )
+
+
+def add_save_dir(parser: argparse.ArgumentParser, short: str) -> None:
+    """The folder for figures and tables."""
+    add_option(
+        parser, short, "save_dir", metavar="FOLDER", help="save figures and tables here as well"
+    )
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """How the run is to be recorded."""
+    from hmct_track.lake import lake_path
+    from hmct_track.workflow.run import Options
+
+    return Options(
+        lake_path(args.lake),
+        args.experiment,
+        tracked=not args.no_track,
+        progress=not args.no_progress,
+        reuse=not args.no_reuse,
+    )
+
+
+def finish(result: AnalysisResult | SensitivityResult, options: Options) -> ExitCode:
+    """Say where the answer is kept, and return the exit code."""
+    known = result.known
+    taken = f" ({known} of {known + result.measured} configurations were known)" if known else ""
+    print(f"run {result.run_id} is in the lake {options.lake}{taken}", file=sys.stderr)
+    for path in result.files:
+        print(f"saved {path}", file=sys.stderr)
+    return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
 
 
 def print_answer(text: str) -> None:
@@ -66,6 +128,9 @@ def add_recording(parser: argparse.ArgumentParser) -> None:
         "--experiment",
         metavar="NAME",
         help="MLflow experiment (default: MLFLOW_EXPERIMENT_NAME, else hmct-track)",
+    )
+    group.add_argument(
+        "--no-reuse", action="store_true", help="measure again what the lake has already"
     )
     group.add_argument("--no-track", action="store_true", help="do not log the run to MLflow")
     group.add_argument("--no-progress", action="store_true", help="show no progress on stderr")

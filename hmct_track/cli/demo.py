@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         shutil.copytree(demo.calibration_data_path(), data, dirs_exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot copy the demo to {args.folder!r}: {error}") from error
+    program = _program()
     lake = ["--lake", args.lake] if args.lake else []
     command = ["get-sensitivity-of-nodes", str(model), str(data), "-m", "[cosine-similarity,sqnr]"]
     command += ["-d", "16", *lake]
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         "scale per weight tensor, and lost accuracy by it. Which nodes are to blame? Each node\n"
         "is quantized alone, on 16 samples, and the output compared with the float model's:\n"
     )
-    _say(f"$ hmct-debugger {' '.join(command)}\n")
+    _say(f"$ {program} {' '.join(command)}\n")
     code = main(command)
     suffix = f" {' '.join(lake)}" if lake else ""
     question = (
@@ -54,13 +55,21 @@ def run(args: argparse.Namespace) -> ExitCode:
     _say(
         f"\nThe most sensitive node is on top. All is kept in {lake_path(args.lake)}\n"
         "\nNext:\n"
-        f"  hmct-debugger sql{suffix}    # what can be asked\n"
-        f"  hmct-debugger sql{suffix} -q sensitivity -p run_id=latest -p metric=sqnr\n"
-        f'  hmct-debugger sql{suffix} "{question}"\n'
-        f"  hmct-debugger get-sensitivity-of-nodes {model} {data}{suffix} -n weight\n"
-        f"  hmct-debugger ui{suffix}     # MLflow's web UI"
+        f"  {program} sql{suffix}    # what can be asked\n"
+        f"  {program} sql{suffix} -q sensitivity -p run_id=latest -p metric=sqnr\n"
+        f'  {program} sql{suffix} "{question}"\n'
+        f"  {program} get-sensitivity-of-nodes {model} {data}{suffix} -n weight\n"
+        f"  {program} ui{suffix}     # MLflow's web UI"
     )
     return ExitCode(code)
+
+
+def _program() -> str:
+    """What to type to run this again: make runs it from an environment that is not activated."""
+    if shutil.which("hmct-debugger"):
+        return "hmct-debugger"
+    started = Path(sys.argv[0])
+    return "python -m hmct_track" if started.name == "__main__.py" else str(started)
 
 
 def _say(text: str) -> None:

@@ -8,13 +8,20 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from hmct_track.cli import demo, sensitivity, sql, ui
+from hmct_track.cli import accumulation, demo, partial, sensitivity, sql, ui
 from hmct_track.cli.common import discard_stdout
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import join_arguments
 from hmct_track.errors import HmctTrackError
 
-_COMMANDS = (sensitivity, sql, ui, demo)
+_COMMANDS = {
+    "get-sensitivity-of-nodes": sensitivity,
+    "plot-acc-error": accumulation,
+    "sensitivity-analysis": partial,
+    "sql": sql,
+    "ui": ui,
+    "demo": demo,
+}
 _EPILOG = """\
 exit codes:
   0    the answer was given
@@ -38,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("hmct-track"))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in _COMMANDS:
+    for module in _COMMANDS.values():
         module.add_parser(commands)
     return parser
 
@@ -46,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``hmct-debugger`` and return its exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
-    args = build_parser().parse_args(join_arguments(given, flags=("-v", "--verbose")))
+    command = _COMMANDS.get(given[0]) if given else None
+    flags = getattr(command, "FLAGS", ())
+    args = build_parser().parse_args(join_arguments(given, flags))
     try:
         code = args.run(args)
         print(end="", flush=True)  # sys.stdout is None where the shell closed it

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from hmct_track.cli.common import (
     Subparsers,
     add_command,
+    add_data_num,
+    add_model_and_data,
     add_option,
     add_recording,
+    add_save_dir,
+    finish,
+    options_of,
     print_answer,
 )
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.cli.parsing import parse_bool, parse_count, parse_flat_list
+from hmct_track.cli.parsing import parse_bool, parse_flat_list
 from hmct_track.types import Metric, NodeType
+
+FLAGS = ("-v", "--verbose")
+"""Options that may stand without their value, which then is True."""
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -22,10 +29,7 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(
         commands, "get-sensitivity-of-nodes", "Rank nodes by what is lost when each is quantized."
     )
-    parser.add_argument("model_or_file", metavar="MODEL_OR_FILE", help="the calibrated model")
-    parser.add_argument(
-        "calibrated_data", metavar="CALIBRATION_DATA", help="the folder of calibration data"
-    )
+    add_model_and_data(parser)
     add_option(
         parser,
         "-m",
@@ -50,15 +54,7 @@ def add_parser(commands: Subparsers) -> None:
         metavar="TYPE",
         help=f"what is quantized alone: {', '.join(NodeType)}",
     )
-    add_option(
-        parser,
-        "-d",
-        "data_num",
-        type=parse_count,
-        default=1,
-        metavar="N",
-        help="number of samples; None is all of them",
-    )
+    add_data_num(parser, "-d")
     add_option(
         parser,
         "-v",
@@ -76,14 +72,13 @@ def add_parser(commands: Subparsers) -> None:
         metavar="NODES",
         help="rank only these nodes, of any type",
     )
+    add_save_dir(parser, "-s")
     add_recording(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Rank nodes and print the table."""
-    from hmct_track.lake import lake_path
-    from hmct_track.workflow.run import Options
     from hmct_track.workflow.sensitivity import SensitivityRequest, rank_nodes
 
     request = SensitivityRequest(
@@ -94,10 +89,8 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.node_type,
         args.data_num,
         args.interested_nodes,
+        args.save_dir,
     )
-    options = Options(
-        lake_path(args.lake), args.experiment, not args.no_track, not args.no_progress
-    )
+    options = options_of(args)
     result = rank_nodes(request, options, print_answer if args.verbose else None)
-    print(f"run {result.run_id} is in the lake {options.lake}", file=sys.stderr)
-    return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
+    return finish(result, options)

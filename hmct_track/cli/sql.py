@@ -128,6 +128,8 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, list | dict):
         return json.dumps(_plain(value), default=str, ensure_ascii=False)
+    if isinstance(value, float):
+        return f"{value:.7g}"  # CSV and JSON have all the digits
     return str(value)
 
 

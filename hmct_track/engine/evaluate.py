@@ -21,6 +21,9 @@ from hmct_track.types import Measurement, QuantConfig
 _BLOCK_BYTES = 1 << 30
 """Float outputs of at most about this size are held at a time."""
 
+_GROUP = 64
+"""At most so many tensors are compared at a time, so that a large model's do not pile up."""
+
 
 class Engine:
     """Evaluates configurations of one model.
@@ -55,6 +58,15 @@ class Engine:
             EngineError: the runtime refuses the model or fails.
             ModelError: a configuration asks a calibration node for what it cannot do.
         """
+        for start in range(0, len(outputs), _GROUP):
+            yield from self._evaluate(configs, samples, outputs[start : start + _GROUP])
+
+    def _evaluate(
+        self,
+        configs: Sequence[QuantConfig],
+        samples: Mapping[str, Mapping[str, NDArray[Any]]],
+        outputs: Sequence[str],
+    ) -> Iterator[Measurement]:
         float_session = self._runtime.session(self._lowering.lower(QuantConfig(), outputs))
         block: dict[str, list[NDArray[Any]]] = {}
         for sample_id, sample in samples.items():

@@ -22,7 +22,7 @@ from importlib import resources
 from hmct_track.errors import QueryError
 from hmct_track.lake.schema import Column
 
-VIEWS = ("metrics", "results")
+VIEWS = ("metrics", "results", "metric_values")
 """Queries without parameters that are views of the lake as well, each after those it reads."""
 
 _PACKAGE = "hmct_track.queries"

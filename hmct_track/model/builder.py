@@ -21,11 +21,24 @@ class Builder:
         self._count = 0
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
-    def node(self, op: str, inputs: Sequence[str], output: str | None = None, **attrs: Any) -> str:
-        """Append a node of one output and return the output's name, made up if None."""
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        output: str | None = None,
+        *,
+        label: str | None = None,
+        **attrs: Any,
+    ) -> str:
+        """Append a node of one output and return the output's name, made up if None.
+
+        The ``label`` goes into the node's name, which runtimes give in their errors.
+        """
         output = output or self._name(op)
         self._graph.node.append(
-            helper.make_node(op, list(inputs), [output], name=self._name(f"{op}_node"), **attrs)
+            helper.make_node(
+                op, list(inputs), [output], name=self._name(label or f"{op}_node"), **attrs
+            )
         )
         return output
 

@@ -26,13 +26,20 @@ class _Op:
         self._attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         self._read: set[str] = set()
 
-    def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute's value; one without default is required."""
+    def attribute(self, name: str, kind: type, default: Any = None) -> Any:
+        """An attribute's value, of type ``kind``; one without default is required."""
         self._read.add(name)
         if name not in self._attributes and default is None:
             raise ModelError(f"node {self.name!r} ({self.op_type}) lacks its attribute {name}")
         value = self._attributes.get(name, default)
-        return value.decode(errors="replace") if isinstance(value, bytes) else value
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise ModelError(
+                f"node {self.name!r} ({self.op_type}): attribute {name} is {value!r}; "
+                f"one of type {kind.__name__} was expected"
+            )
+        return value
 
     def refuse_unread(self) -> None:
         """Complain of attributes that nobody asked for: they might change the result."""
@@ -50,8 +57,10 @@ def lower_horizon_op(builder: Builder, node: onnx.NodeProto, name: str) -> None:
     """Append the standard meaning of a horizon node.
 
     Raises:
-        ModelError: an attribute is missing or not understood.
+        ModelError: it has no input or output, or an attribute is missing or not understood.
     """
+    if not node.input or not node.output:
+        raise ModelError(f"node {name!r} ({node.op_type}) has no input or no output")
     op = _Op(builder, node, name)
     HORIZON_OPS[node.op_type](op)
     op.refuse_unread()
@@ -59,16 +68,17 @@ def lower_horizon_op(builder: Builder, node: onnx.NodeProto, name: str) -> None:
 
 def _preprocess(op: _Op) -> None:
     """A grouped 1x1 convolution that normalises the input."""
-    layout = op.attribute("data_format", "NCHW")
+    layout = op.attribute("data_format", str, "NCHW")
     if layout not in ("NCHW", "NHWC"):
         raise ModelError(
             f"node {op.name!r} (HzPreprocess): attribute data_format is {layout!r}; "
             "NCHW or NHWC was expected"
         )
-    op.attribute("input_type", "")  # tells what the camera delivers; the arithmetic is the same
+    # What the camera delivers; the arithmetic is the same.
+    op.attribute("input_type", object, "")
     build, output = op.builder.node, op.outputs[0]
     x = build("Cast", op.inputs[:1], to=TensorProto.FLOAT)
-    group = op.attribute("channel_group", 1)
+    group = op.attribute("channel_group", int, 1)
     weights = [name for name in op.inputs[1:] if name]
     if layout == "NCHW":
         build("Conv", [x, *weights], output, group=group)
@@ -80,7 +90,7 @@ def _preprocess(op: _Op) -> None:
 
 def _softmax(op: _Op) -> None:
     """Softmax along one axis; spelt out because ONNX flattened behind the axis before opset 13."""
-    axis = op.attribute("axis")
+    axis = op.attribute("axis", int)
     build = op.builder
     peak = build.reduce("ReduceMax", op.inputs[0], [axis])
     powers = build.node("Exp", [build.node("Sub", [op.inputs[0], peak])])
@@ -90,7 +100,7 @@ def _softmax(op: _Op) -> None:
 def _gelu(op: _Op) -> None:
     """x/2 (1 + erf(x/sqrt 2)), or its tanh approximation as ONNX Gelu defines it."""
     build, x = op.builder.node, op.inputs[0]
-    approximate = op.attribute("approximate", "none")
+    approximate = op.attribute("approximate", str, "none")
     if approximate == "tanh":
         cube = build("Mul", [build("Mul", [x, x]), x])
         inner = build("Add", [x, build("Mul", [cube, op.scalar(0.044715)])])
@@ -109,13 +119,13 @@ def _gelu(op: _Op) -> None:
 def _relux(op: _Op) -> None:
     """min(max(x, 0), clip_value)."""
     low = op.builder.node("Max", [op.inputs[0], op.scalar(0)])
-    op.builder.node("Min", [low, op.scalar(op.attribute("clip_value"))], op.outputs[0])
+    op.builder.node("Min", [low, op.scalar(op.attribute("clip_value", float))], op.outputs[0])
 
 
 def _rsqrt(op: _Op) -> None:
     """1/sqrt(x + epsilon), or 1/(sqrt(x) + epsilon) with is_sqrt_add_reciprocal."""
-    build, epsilon = op.builder.node, op.scalar(op.attribute("epsilon", 0.0))
-    if op.attribute("is_sqrt_add_reciprocal", 0):
+    build, epsilon = op.builder.node, op.scalar(op.attribute("epsilon", float, 0.0))
+    if op.attribute("is_sqrt_add_reciprocal", int, 0):
         root = build("Add", [build("Sqrt", op.inputs[:1]), epsilon])
     else:
         root = build("Sqrt", [build("Add", [op.inputs[0], epsilon])])
@@ -124,7 +134,7 @@ def _rsqrt(op: _Op) -> None:
 
 def _space_to_depth(op: _Op) -> None:
     """ONNX SpaceToDepth with blocks that need not be square: NCHW, block offsets outermost."""
-    height, width = op.attribute("block_height"), op.attribute("block_width")
+    height, width = op.attribute("block_height", int), op.attribute("block_width", int)
     far = np.iinfo(np.int32).max
 
     def integers(*values: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,12 +15,14 @@ from hmct_track.errors import ModelError
 from hmct_track.model.builder import Builder
 from hmct_track.model.fakequant import clip_bounds, with_type
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
-from hmct_track.model.reader import QuantModel, is_calibration
+from hmct_track.model.reader import QuantModel, check_channels, is_calibration
 from hmct_track.types import CalibrationNode, QuantConfig, Quantization, QuantParams, TensorSpec
 
 # Adding and taking off 1.5 * 2^(mantissa bits) rounds half to even in the arithmetic itself, at
 # every opset; ONNX has Round only from opset 11. Exact here because values are clipped before.
 _ROUNDER = {TensorProto.FLOAT: 1.5 * 2**23, TensorProto.DOUBLE: 1.5 * 2**52}
+
+_Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ class Lowering:
             tensor = value.type.tensor_type
             if tensor.elem_type:
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-                dims = [d.dim_value or None for d in tensor.shape.dim]
+                dims = [d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim]
                 shape = tuple(dims) if tensor.HasField("shape") else None
                 found[value.name] = TensorSpec(value.name, dtype, shape)
         for constant in inferred.graph.initializer:
@@ -99,8 +102,7 @@ class Lowering:
             if is_calibration(node):
                 calibration = self.model.calibration_by_name[name]
                 spec = shapes.get(calibration.input)
-                rank = None if spec is None or spec.shape is None else len(spec.shape)
-                _lower_calibration(builder, calibration, config, rank)
+                _lower_calibration(builder, calibration, config, spec.shape if spec else None)
             elif node.domain == "horizon":
                 lower_horizon_op(builder, node, name)
             else:
@@ -139,7 +141,7 @@ def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams 
 
 
 def _lower_calibration(
-    builder: Builder, node: CalibrationNode, config: QuantConfig, rank: int | None
+    builder: Builder, node: CalibrationNode, config: QuantConfig, shape: _Shape | None
 ) -> None:
     params = effective_params(node, config)
     if params is None:
@@ -149,11 +151,11 @@ def _lower_calibration(
         half = builder.node("Cast", [node.input], to=TensorProto.FLOAT16)
         builder.node("Cast", [half], node.output, to=TensorProto.FLOAT)
     else:
-        _fake_quantize(builder, node, params, rank)
+        _fake_quantize(builder, node, params, shape)
 
 
 def _fake_quantize(
-    builder: Builder, node: CalibrationNode, params: QuantParams, rank: int | None
+    builder: Builder, node: CalibrationNode, params: QuantParams, shape: _Shape | None
 ) -> None:
     """``fakequant.fake_quantize`` in ops that exist at every opset."""
     wide = params.qtype.bits > 16  # beyond the integers that float32 holds exactly
@@ -161,40 +163,47 @@ def _fake_quantize(
     work = np.float64 if wide else np.float32
     scales = np.array(params.scales, np.float32).astype(work)
     low, high = clip_bounds(params)
+    checked = not params.is_per_channel
+    if params.is_per_channel and shape is not None:
+        check_channels(node.name, params.axis, len(params.scales), shape)
+        checked = shape[params.axis] is not None
+    rank = None if shape is None else len(shape)
+
+    def append(op: str, inputs: Sequence[str], output: str | None = None, **attrs: Any) -> str:
+        return builder.node(op, inputs, output, label=node.name, **attrs)
 
     def constant(values: np.ndarray) -> str:
         if len(values) == 1 or np.all(values == values[0]):
             return builder.constant(values[:1].reshape(()).astype(work))
-        return _along_axis(builder, values.astype(work), params.axis, rank, node.input)
+        return _along_axis(builder, values.astype(work), params.axis, rank, node)
 
-    x = builder.node("Cast", [node.input], to=dtype) if wide else node.input
-    x = builder.node("Div", [x, constant(np.where(scales == 0, 1, scales))])
-    x = builder.node("Min", [builder.node("Max", [x, constant(low)]), constant(high)])
+    x = append("Cast", [node.input], to=dtype) if wide else node.input
+    x = append("Div", [x, constant(np.where(scales == 0, 1, scales))])
+    x = append("Min", [append("Max", [x, constant(low)]), constant(high)])
+    if not checked:
+        # Broadcasting has repeated the tensor if it has one channel; then it does not fit any more.
+        x = append("Reshape", [x, append("Shape", [node.input])])
     rounder = builder.constant(np.array(_ROUNDER[dtype], work))
-    x = builder.node("Sub", [builder.node("Add", [x, rounder]), rounder])
+    x = append("Sub", [append("Add", [x, rounder]), rounder])
     if wide:
-        x = builder.node("Mul", [x, constant(scales)])
-        builder.node("Cast", [x], node.output, to=TensorProto.FLOAT)
+        x = append("Mul", [x, constant(scales)])
+        append("Cast", [x], node.output, to=TensorProto.FLOAT)
     else:
-        builder.node("Mul", [x, constant(scales)], node.output)
+        append("Mul", [x, constant(scales)], node.output)
 
 
 def _along_axis(
-    builder: Builder, values: np.ndarray, axis: int, rank: int | None, tensor: str
+    builder: Builder, values: np.ndarray, axis: int, rank: int | None, node: CalibrationNode
 ) -> str:
-    """``values`` in a shape that broadcasts along ``axis`` of ``tensor``, whatever its rank."""
+    """``values`` in a shape that broadcasts along ``axis`` of the node's input."""
     if axis >= 0 and rank is None:
         # Broadcasting aligns from the right: as many ones behind as the rank at run time asks for.
-        shape = builder.node("Shape", [builder.node("Shape", [tensor])])
+        shape = builder.node("Shape", [builder.node("Shape", [node.input])])
         behind = builder.node("Sub", [shape, builder.constant(np.array([axis + 1], np.int64))])
         one = onnx.numpy_helper.from_array(np.array([1], np.int64))
-        ones = builder.node("ConstantOfShape", [behind], value=one)
+        ones = builder.node("ConstantOfShape", [behind], label=node.name, value=one)
         count = builder.constant(np.array([len(values)], np.int64))
         target = builder.node("Concat", [count, ones], axis=0)
         return builder.node("Reshape", [builder.constant(values), target])
     trailing = -axis - 1 if axis < 0 or rank is None else rank - axis - 1
-    if trailing < 0:
-        raise ModelError(
-            f"tensor {tensor!r} of rank {rank} has no axis {axis}, along which it is calibrated"
-        )
     return builder.constant(values.reshape(-1, *[1] * trailing))

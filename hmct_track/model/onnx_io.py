@@ -68,6 +68,9 @@ def load_skeleton(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Sk
     for tensor in _tensors(proto.graph):
         _check_loaded(tensor)
     weights = _take_constants(proto.graph)
+    for tensor in _tensors(proto.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            _write_one_way(tensor)
     # Before IR 4 initializers had to be inputs as well, which keeps runtimes from folding them.
     proto.ir_version = max(proto.ir_version, 7)
     return Skeleton(proto, weights, _model_id(proto, weights), path and path.absolute())
@@ -139,23 +142,37 @@ def _is_large(tensor: onnx.TensorProto) -> bool:
 def _check_loaded(tensor: onnx.TensorProto) -> None:
     if tensor.data_location == TensorProto.EXTERNAL:
         raise ModelError(
-            f"the data of initializer {tensor.name!r} lie in an external file that was not loaded; "
+            f"the data of constant {tensor.name!r} lie in an external file that was not loaded; "
             "give the path of the model, or load it with onnx.load"
         )
 
 
 def _take(tensor: onnx.TensorProto) -> NDArray[np.generic]:
     """The tensor's values; the tensor becomes a placeholder."""
-    try:
-        array = numpy_helper.to_array(tensor)
-    except ValueError as error:
-        raise ModelError(f"initializer {tensor.name!r} is broken: {error}") from error
-    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
+    array = _array(tensor)
+    values = ("raw_data", "float_data", "int32_data", "int64_data", "double_data")
+    for field in (*values, "doc_string"):
         tensor.ClearField(field)
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", "held-in-memory"), ("length", str(array.nbytes))):
         entry = tensor.external_data.add()
         entry.key, entry.value = key, value
+    return array
+
+
+def _write_one_way(tensor: onnx.TensorProto) -> None:
+    """Drop what tells apart equal tensors of several writers, as the model id must not."""
+    if tensor.data_type in _NATIVE:
+        tensor.CopyFrom(numpy_helper.from_array(_array(tensor), tensor.name))
+    else:
+        tensor.ClearField("data_location")
+
+
+def _array(tensor: onnx.TensorProto) -> NDArray[np.generic]:
+    try:
+        array: NDArray[np.generic] = numpy_helper.to_array(tensor)
+    except ValueError as error:
+        raise ModelError(f"constant {tensor.name!r} is broken: {error}") from error
     return array
 
 

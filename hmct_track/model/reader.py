@@ -72,7 +72,7 @@ class QuantModel:
     @property
     def opset(self) -> int:
         """Version of the ONNX operator set."""
-        return next((o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx")), 1)
+        return next(o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx"))
 
     @cached_property
     def general_by_name(self) -> dict[str, GeneralNode]:
@@ -200,7 +200,7 @@ def _calibration_node(
         )
     params = attributes.params
     if params.is_per_channel and source in shapes:
-        _check_channels(name, params.axis, len(params.scales), shapes[source])
+        check_channels(name, params.axis, len(params.scales), shapes[source])
     return CalibrationNode(
         name,
         index,
@@ -213,13 +213,18 @@ def _calibration_node(
     )
 
 
-def _check_channels(name: str, axis: int, scales: int, shape: tuple[int, ...]) -> None:
+def check_channels(name: str, axis: int, scales: int, shape: Sequence[int | None]) -> None:
+    """Complain if the input of calibration node ``name`` has not one channel for each scale.
+
+    Raises:
+        ModelError: the axis is outside ``shape``, or is known to have another number of channels.
+    """
     if not -len(shape) <= axis < len(shape):
         raise ModelError(
             f"calibration node {name!r}: attribute axis={axis} is outside its input of shape "
             f"{list(shape)}"
         )
-    if shape[axis] != scales:
+    if shape[axis] not in (None, scales):
         raise ModelError(
             f"calibration node {name!r}: attribute scales has {scales} entries, but axis {axis} "
             f"of its input of shape {list(shape)} has {shape[axis]} channels"

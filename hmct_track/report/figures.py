@@ -56,10 +56,15 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
         legend=False,
         zorder=2,
     )
-    _scale(axes.yaxis, metric, y)
+    axes.margins(y=0.12)
+    finite = y[np.isfinite(y)]
+    if len(finite) and _is_log(metric):
+        # Limits come before the scale: of one value matplotlib makes an interval of no width.
+        margin = max((finite.max() / finite.min()) ** 0.12, 2)
+        axes.set_ylim(finite.min() / margin, finite.max() * margin)
+        axes.set_yscale("log")
     axes.set(xlabel="quantized node, in topological order", ylabel=_label(metric))
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    axes.margins(y=0.12)
     beside = max(0.5, 0.02 * (x[-1] - x[0]))
     axes.set_xlim(x[0] - beside, x[-1] + beside)  # nodes without a value keep their place
     by_position = dict(zip(x, y, strict=True))
@@ -81,12 +86,13 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, to
     places = np.arange(len(rows))
     colors = [_RED if i < _LABELLED else _BLUE for i in places]
     finite = y[np.isfinite(y)]
-    floor = min(finite.min() / 2, finite.max() / 1e3) if len(finite) and _is_log(metric) else 0.0
+    log = len(finite) > 0 and _is_log(metric)
+    floor = min(finite.min() / 2, finite.max() / 1e3) if log else 0.0
     axes.hlines(places, floor, y, color=colors, linewidth=2)
     axes.scatter(y, places, color=colors, s=36, zorder=3)
-    _scale(axes.xaxis, metric, y)
-    if len(finite) and _is_log(metric) and finite.max() > 0:
+    if log:
         axes.set_xlim(floor, finite.max() * 3)
+        axes.set_xscale("log")
     names = [f"{_shortened(row['subject'])}  {i}" for i, row in enumerate(rows, start=1)]
     axes.set_yticks(places, names, fontsize=9, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -127,11 +133,6 @@ def _is_log(metric: Metric) -> bool:
 def _label(metric: Metric) -> str:
     names = {Metric.COSINE_SIMILARITY: "1 - cosine similarity", Metric.SQNR: "sqnr (dB)"}
     return names.get(metric, metric.value)
-
-
-def _scale(axis: Any, metric: Metric, values: np.ndarray) -> None:
-    if _is_log(metric) and np.isfinite(values).any():
-        axis._set_axes_scale("log")
 
 
 def _number(value: float | None) -> str:

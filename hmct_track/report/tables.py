@@ -35,6 +35,30 @@ def sensitivity_table(
     return "\n".join([f"{fill}{_TITLE}{fill}", line(header), "-" * total, *map(line, lines)])
 
 
+def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """The steps of a partial quantization as text.
+
+    Args:
+        rows: rows of the query ``partial_quantization``, in order.
+        metric: the metric of the values.
+    """
+    header = ["step", "node", f"{metric} of it alone", f"{metric} without it and those before"]
+    lines = [
+        [
+            str(row["step"]),
+            _shortened(row["node"]),
+            "" if row["single"] is None else format_value(row["single"]),
+            format_value(row["partial"]),
+        ]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) + _GAP for column in zip(header, *lines, strict=True)]
+    table = [header, *lines]
+    return "\n".join(
+        "".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table
+    )
+
+
 def format_value(value: float | None) -> str:
     """A number with at most 5 decimals, as the documentation prints it: 0.77795, 49.4949, 1.0."""
     if value is None:

@@ -14,9 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from hmct_track.analysis.sensitivity import Planned
-from hmct_track.data import Samples
-from hmct_track.engine import RUNTIME
+from hmct_track.engine import RUNTIME, Engine
 from hmct_track.errors import TrackingError
 from hmct_track.lake import (
     CALIBRATION_NODES,
@@ -31,7 +29,9 @@ from hmct_track.lake import (
 )
 from hmct_track.model import QuantModel
 from hmct_track.tracking import TrackedRun, experiment_name, track
-from hmct_track.types import NUMERIC_VERSION, Measurement, RunState, digest
+from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
+from hmct_track.workflow.progress import progress
+from hmct_track.workflow.subject import Subject
 
 LOG = logging.getLogger(__name__)
 
@@ -46,21 +46,8 @@ class Options:
     experiment: str | None = None
     tracked: bool = True
     progress: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What a run is about: a model, the samples it uses and the tensors it compares."""
-
-    model: QuantModel
-    samples: Samples
-    sample_ids: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-    @property
-    def data_id(self) -> str:
-        """Hash of the sample ids in their order."""
-        return digest(*(sample_id.encode() for sample_id in self.sample_ids))
+    reuse: bool = True
+    """Whether measurements that the lake has already are taken from it."""
 
 
 class Run:
@@ -80,6 +67,9 @@ class Run:
         self.subject = subject
         self.options = options
         self.tracking_error: TrackingError | None = None
+        self.known = self.measured = 0
+        """Configurations taken from the lake, and configurations evaluated."""
+        self._planned = 0
         self.lake = Lake.create(options.lake)
         self._parameters = dict(parameters)
         self._draft: Callable[[], TrackedRun] | None = None
@@ -125,8 +115,34 @@ class Run:
         self._row["error"] = str(error) or type(error).__name__
         self._end(RunState.KILLED if killed else RunState.FAILED)
 
-    def plan(self, planned: Sequence[Planned]) -> None:
-        """Record which configurations the run evaluates."""
+    def measure(self, engine: Engine, planned: Sequence[Planned]) -> None:
+        """Record the plan, and measure what the lake does not have yet.
+
+        Raises:
+            EngineError: the runtime failed; what was measured before is kept.
+        """
+        self._record_plan(planned)
+        configs = {p.config.config_id: p.config for p in planned}
+        if self.options.reuse:
+            known = self.lake.query("complete_configs", run_id=self.run_id)
+            for row in known:
+                configs.pop(row["config_id"], None)
+        self.known += len({p.config.config_id for p in planned}) - len(configs)
+        self.measured += len(configs)
+        if not configs:
+            return
+        inputs, outputs = self.subject.inputs(), self.subject.outputs
+        self._record(
+            progress(
+                engine.evaluate(list(configs.values()), inputs, outputs),
+                total=len(configs) * len(inputs) * len(outputs),
+                what="measuring",
+                unit="outputs",
+                shown=self.options.progress,
+            )
+        )
+
+    def _record_plan(self, planned: Sequence[Planned]) -> None:
         configs = {p.config.config_id: p.config for p in planned}
         self.lake.append(
             CONFIGS, [{"config_id": i, "config": c.to_json()} for i, c in configs.items()]
@@ -141,11 +157,12 @@ class Run:
                     "subject": p.subject,
                     "role": p.role,
                 }
-                for position, p in enumerate(planned)
+                for position, p in enumerate(planned, start=self._planned)
             ],
         )
+        self._planned += len(planned)
 
-    def record(self, measurements: Iterable[Measurement]) -> None:
+    def _record(self, measurements: Iterable[Measurement]) -> None:
         """Write measurements to the lake as they come, every few seconds."""
         rows: list[dict[str, Any]] = []
         written = time.monotonic()

@@ -8,22 +8,26 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.analysis import sensitivity
-from hmct_track.data import CalibrationDataSet, Samples, open_data
+from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import Engine
-from hmct_track.errors import TrackingError, UsageError
+from hmct_track.errors import TrackingError
 from hmct_track.lake import Row
-from hmct_track.model import QuantModel, load_model
+from hmct_track.model import load_model
 from hmct_track.report import sensitivity_table
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType
-from hmct_track.workflow.progress import progress
-from hmct_track.workflow.run import Options, Run, Subject
+from hmct_track.workflow.parameters import parse_metrics, parse_node_type
+from hmct_track.workflow.result import check_save_dir, save
+from hmct_track.workflow.run import Options, Run
+from hmct_track.workflow.subject import make_subject, output_tensors
 
 if TYPE_CHECKING:
     import onnx
+    from matplotlib.figure import Figure
 
 LOG = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class SensitivityRequest:
     node_type: str = NodeType.NODE.value
     data_num: int | None = 1
     interested_nodes: str | Sequence[str] | None = None
+    save_dir: str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,13 @@ class SensitivityResult:
     rows: list[Row]
     table: str
     metrics: tuple[Metric, ...]
+    files: tuple[Path, ...]
+    """What was written to ``save_dir``."""
     tracking_error: TrackingError | None
+    known: int
+    """Configurations whose measurements the lake had."""
+    measured: int
+    """Configurations that were evaluated."""
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """The documented return value: node to metric to value, most sensitive first."""
@@ -75,16 +86,18 @@ def rank_nodes(
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metrics = parse_metrics(request.metrics)
-    node_type = _parse_node_type(request.node_type)
+    node_type = parse_node_type(request.node_type)
     model = load_model(request.model_or_file)
     engine = Engine(model)
     interested = request.interested_nodes
     plan = sensitivity.plan(
         model, node_type, [interested] if isinstance(interested, str) else interested
     )
-    outputs = _output_tensors(model, engine, request.output_node)
-    samples = open_data(request.calibrated_data, model.inputs).first(request.data_num)
-    subject = Subject(model, samples, _verified(samples, options), outputs)
+    outputs = output_tensors(model, engine, request.output_node)
+    subject = make_subject(
+        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+    )
+    folder = check_save_dir(request.save_dir)
     run = Run(
         "sensitivity",
         subject,
@@ -98,27 +111,32 @@ def rank_nodes(
         },
     )
     with run:
-        run.plan(plan.planned)
-        lazily = _LazySamples(subject)
-        configs = list({p.config.config_id: p.config for p in plan.planned}.values())
-        total = len(configs) * len(lazily) * len(outputs)
-        measurements = engine.evaluate(configs, lazily, outputs)
-        run.record(
-            progress(
-                measurements,
-                total=total,
-                what="measuring",
-                unit="outputs",
-                shown=options.progress,
-            )
-        )
+        run.measure(engine, plan.planned)
         rows = run.lake.query("sensitivity", run_id=run.run_id, metric=metrics[0].value)
         table = sensitivity_table(rows, plan.node_type, metrics)
         if emit:
             emit(table)
         _warn(rows, metrics[0])
+        files = save(folder, texts={_log_name(plan.node_type): table + "\n"})
+        if folder:
+            stem = f"sensitivity_of_{plan.node_type}"
+            figure = _figure(run, rows, metrics[0], plan.node_type)
+            files += save(folder, figures={stem: figure})
         run.describe(partial(_tracked, run, rows, metrics, plan.node_type, table))
-    return SensitivityResult(run.run_id, rows, table, metrics, run.tracking_error)
+    return SensitivityResult(
+        run.run_id, rows, table, metrics, files, run.tracking_error, run.known, run.measured
+    )
+
+
+def _log_name(node_type: NodeType) -> str:
+    return f"sensitivity_of_{node_type}.log"
+
+
+def _figure(run: Run, rows: list[Row], metric: Metric, node_type: NodeType) -> Figure:
+    from hmct_track.report.figures import ranking_figure
+
+    title = f"Sensitivity of {run.subject.label}: each {node_type} quantized alone"
+    return ranking_figure(rows, metric, title)
 
 
 def _warn(rows: list[Row], metric: Metric) -> None:
@@ -138,80 +156,10 @@ def _warn(rows: list[Row], metric: Metric) -> None:
         )
 
 
-def parse_metrics(metrics: str | Sequence[str]) -> tuple[Metric, ...]:
-    """One or several metric names as metrics, doubles dropped.
-
-    Raises:
-        UsageError: a name is not a metric, or there is none.
-    """
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    if not names:
-        raise UsageError(f"metrics is empty; choose from {', '.join(Metric)}")
-    found = []
-    for name in names:
-        if name not in list(Metric):
-            raise UsageError(f"metric {name!r} is not known; choose from {', '.join(Metric)}")
-        found.append(Metric(name))
-    return tuple(dict.fromkeys(found))
-
-
-def _parse_node_type(name: str) -> NodeType:
-    if name not in list(NodeType):
-        raise UsageError(f"node_type {name!r} is not known; choose from {', '.join(NodeType)}")
-    return NodeType(name)
-
-
-def _output_tensors(model: QuantModel, engine: Engine, output_node: str | None) -> tuple[str, ...]:
-    if output_node is None:
-        names: Sequence[str] = [spec.name for spec in model.outputs]
-        what = "the model"
-    else:
-        names = model.general_node(output_node).outputs
-        what = f"node {output_node!r}"
-    kept = engine.output_tensors(names)
-    if not kept:
-        raise UsageError(
-            f"{what} has no float output to compare; choose a node that has one with output_node"
-        )
-    return kept
-
-
-def _verified(samples: Samples, options: Options) -> tuple[str, ...]:
-    indices = progress(
-        range(len(samples)),
-        total=len(samples),
-        what="reading data",
-        unit="samples",
-        shown=options.progress and len(samples) > 1,
-    )
-    return tuple(samples.verify(k) for k in indices)
-
-
-class _LazySamples(Mapping[str, Any]):
-    """Sample id to inputs, loaded at each access, so that none but the current one is held."""
-
-    def __init__(self, subject: Subject) -> None:
-        self._samples = subject.samples
-        self._index = {sample_id: k for k, sample_id in enumerate(subject.sample_ids)}
-
-    def __getitem__(self, sample_id: str) -> Any:
-        return self._samples[self._index[sample_id]]
-
-    def __iter__(self) -> Any:
-        return iter(self._index)
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-
 def _tracked(
     run: Run, rows: list[Row], metrics: Sequence[Metric], node_type: NodeType, table: str
 ) -> TrackedRun:
     """What MLflow is told of a ranking."""
-    from hmct_track.report.figures import ranking_figure
-
-    model = run.subject.model
-    label = model.path.stem if model.path else model.proto.graph.name
     curves, summary = {}, {"nodes": float(len(rows))}
     for metric in Metric:
         points = sorted((row["position"], _number(row[metric.column])) for row in rows)
@@ -225,13 +173,12 @@ def _tracked(
     summary[f"cosine-similarity.below_{_NEARLY_EQUAL}"] = float(
         sum(not value >= _NEARLY_EQUAL for value in cosine)
     )
-    title = f"Sensitivity of {label}: each {node_type} quantized alone"
     return run.tracked_run(
-        f"sensitivity of {node_type}, {label}",
+        f"sensitivity of {node_type}, {run.subject.label}",
         summary=summary,
         curves=curves,
-        texts={f"sensitivity_of_{node_type}.log": table + "\n"},
-        figures={f"sensitivity_of_{node_type}.png": ranking_figure(rows, metrics[0], title)},
+        texts={_log_name(node_type): table + "\n"},
+        figures={f"sensitivity_of_{node_type}.png": _figure(run, rows, metrics[0], node_type)},
     )
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-Shape = Sequence[int | str | None]
+from hmct_track.engine.runtime import Runtime
+from hmct_track.model import Lowering, QuantModel, load_model
+from hmct_track.types import QuantConfig, Quantization
+
+CALIBRATED = QuantConfig(Quantization.AS_CALIBRATED)
+Shape = Sequence[int | str | None] | None
 
 
 def calibration(source: str, target: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
@@ -59,3 +65,15 @@ def two_convolutions(**first: Any) -> onnx.ModelProto:
         {"x": [1, 4, 5, 5]},
         constants=weights,
     )
+
+
+def run(
+    subject: onnx.ModelProto | str | os.PathLike[str] | QuantModel,
+    sample: Mapping[str, np.ndarray],
+    config: QuantConfig = CALIBRATED,
+    outputs: Sequence[str] | None = None,
+) -> list[np.ndarray]:
+    """What the runtime gives for one sample; fully quantized unless ``config`` says otherwise."""
+    loaded = subject if isinstance(subject, QuantModel) else load_model(subject)
+    session = Runtime(loaded.weights).session(Lowering(loaded).lower(config, outputs))
+    return session.run(sample)

@@ -1,0 +1,44 @@
+"""The look that figures share. Nothing here touches pyplot, so figures hold no global state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from hmct_track.types import Metric
+
+# Of Okabe and Ito's palette, safe for colour-blind readers.
+BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
+PALETTE = (BLUE, RED, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
+
+_LOCK = threading.Lock()  # matplotlib's style is global to the process
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Seaborn's white grid for the figures made inside, one thread at a time."""
+    with _LOCK, mpl.rc_context(sns.axes_style("whitegrid")):
+        yield
+
+
+def shortened(name: str, width: int = 42) -> str:
+    """The end of a long name, which tells more than its beginning."""
+    return name if len(name) <= width else "..." + name[3 - width :]
+
+
+def label_steps(axes: Axes, names: Sequence[str], most: int = 60) -> None:
+    """Name the places 0, 1, ... below the axis; so few that the names do not overlap."""
+    every = -(-len(names) // most)
+    places = range(0, len(names), every)
+    labels = [shortened(names[place], 36) for place in places]
+    axes.set_xticks(list(places), labels, rotation=90, fontsize=8, parse_math=False)
+
+
+def best_value(metric: Metric) -> float | None:
+    """The value of equal outputs, where it is finite."""
+    return {Metric.COSINE_SIMILARITY: 1.0, Metric.SQNR: None}.get(metric, 0.0)

@@ -1,0 +1,144 @@
+"""What leaving sensitive nodes out of quantization gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hmct_track.analysis import partial as analysis
+from hmct_track.analysis import sensitivity
+from hmct_track.data import CalibrationDataSet
+from hmct_track.engine import Engine
+from hmct_track.lake import Row
+from hmct_track.model import load_model
+from hmct_track.tracking import NestedRun, TrackedRun
+from hmct_track.types import Metric, NodeType
+from hmct_track.workflow.parameters import parse_metric
+from hmct_track.workflow.result import AnalysisResult, check_save_dir, save
+from hmct_track.workflow.run import Options, Run
+from hmct_track.workflow.subject import make_subject, output_tensors
+
+if TYPE_CHECKING:
+    import onnx
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class PartialRequest:
+    """The documented parameters of ``sensitivity_analysis``."""
+
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any]
+    pick_threshold: float = 0.999
+    data_num: int | None = 1
+    sensitive_nodes: str | Sequence[str] | None = None
+    save_dir: str | os.PathLike[str] | None = None
+    metric: str = Metric.COSINE_SIMILARITY.value
+    qtype: str = "float32"
+
+
+def analyse_partial_quantization(request: PartialRequest, options: Options) -> AnalysisResult:
+    """Pick sensitive nodes, measure the model without them one after the other, record and draw.
+
+    Raises:
+        HmctTrackError: any of its kinds; nothing was written if the input was at fault.
+    """
+    metric = parse_metric(request.metric)
+    state = analysis.parse_qtype(request.qtype)
+    model = load_model(request.model_or_file)
+    engine = Engine(model)
+    given = request.sensitive_nodes
+    nodes = [given] if isinstance(given, str) else list(given or ())
+    analysis.plan(model, nodes, state)  # complains of unknown nodes before anything is written
+    outputs = output_tensors(model, engine, None)
+    subject = make_subject(
+        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+    )
+    folder = check_save_dir(request.save_dir)
+    run = Run(
+        "sensitivity-analysis",
+        subject,
+        options,
+        metrics=[metric.value],
+        parameters={
+            "pick_threshold": request.pick_threshold,
+            "sensitive_nodes": nodes,
+            "metric": metric.value,
+            "qtype": request.qtype,
+        },
+    )
+    with run:
+        if not nodes:
+            ranking = sensitivity.plan(model, NodeType.NODE).planned
+            run.measure(engine, ranking)
+            ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=metric.value)
+            nodes = _picked(ranked, metric, request.pick_threshold)
+            planned = [p for p in analysis.plan(model, nodes, state) if p.role != "only"]
+        else:
+            planned = list(analysis.plan(model, nodes, state))
+        run.measure(engine, planned)
+        rows = run.lake.query("partial_quantization", run_id=run.run_id, metric=metric.value)
+        figures = {"partial_quantization": _figure(run, rows, metric, request.qtype)}
+        files = save(folder, figures=figures)
+        run.describe(partial(_tracked, run, rows, metric, figures, request.qtype))
+    return AnalysisResult(
+        run.run_id, rows, figures, files, run.tracking_error, run.known, run.measured
+    )
+
+
+def _picked(ranked: list[Row], metric: Metric, threshold: float) -> list[str]:
+    """The nodes that are worse than the threshold, most sensitive first; all without a value."""
+    return [row["subject"] for row in ranked if _is_worse(row[metric.column], metric, threshold)]
+
+
+def _is_worse(value: float | None, metric: Metric, threshold: float) -> bool:
+    if value is None:
+        return True
+    return value < threshold if metric.higher_is_better else value > threshold
+
+
+def _figure(run: Run, rows: list[Row], metric: Metric, qtype: str) -> Figure:
+    from hmct_track.report.partial import partial_figure
+
+    what = "not quantized" if qtype == "float32" else qtype
+    return partial_figure(
+        rows, metric, f"Partial quantization of {run.subject.label}: sensitive nodes {what}"
+    )
+
+
+def _tracked(
+    run: Run, rows: list[Row], metric: Metric, figures: Mapping[str, Figure], qtype: str
+) -> TrackedRun:
+    """What MLflow is told: each partial configuration is a nested run."""
+    names = [row["node"] for row in rows[1:]]
+    nested = [
+        NestedRun(
+            f"{row['step']:03d} {row['node']}",
+            params={
+                "nodes": names[: row["step"]],
+                "nodes_become": qtype,
+                "config_id": row["config_id"],
+            },
+            summary={
+                name: value
+                for name, value in (
+                    (metric.value, row["partial"]),
+                    (f"{metric.value}.single", row["single"]),
+                )
+                if value is not None
+            },
+            curves={},
+        )
+        for row in rows
+    ]
+    curve = [(row["step"], row["partial"]) for row in rows if row["partial"] is not None]
+    return run.tracked_run(
+        f"partial quantization, {run.subject.label}",
+        summary={"sensitive_nodes": float(len(names))},
+        curves={f"partial.{metric.value}": curve},
+        figures={f"{stem}.png": figure for stem, figure in figures.items()},
+        nested=nested,
+    )

@@ -1,0 +1,103 @@
+"""What an analysis gives to Python: rows, figures, and where it is recorded."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hmct_track.errors import TrackingError, UsageError
+from hmct_track.lake import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, eq=False)
+class AnalysisResult:
+    """The rows of an analysis' query, its figures, and the run that recorded it."""
+
+    run_id: str
+    rows: list[Row] = field(repr=False)
+    figures: Mapping[str, Figure] = field(repr=False)
+    """File stem to figure."""
+    files: tuple[Path, ...] = ()
+    """What was written to ``save_dir``."""
+    tracking_error: TrackingError | None = None
+    known: int = 0
+    """Configurations whose measurements the lake had."""
+    measured: int = 0
+    """Configurations that were evaluated."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the first rows."""
+        shown = self.to_frame().head(_SHOWN).to_html(index=False)
+        more = len(self.rows) - _SHOWN
+        rest = f"<p>and {more} rows more</p>" if more > 0 else ""
+        return f"<p>run {escape(self.run_id)}</p>{shown}{rest}"
+
+    def _repr_png_(self) -> bytes | None:
+        """A notebook shows the first figure."""
+        for figure in self.figures.values():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png")
+            return buffer.getvalue()
+        return None
+
+
+def check_save_dir(save_dir: str | os.PathLike[str] | None) -> Path | None:
+    """The folder to save to, made if it is missing.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    if save_dir is None:
+        return None
+    folder = Path(save_dir).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"save_dir {str(save_dir)!r} cannot be made: {error}") from error
+    return folder
+
+
+def save(
+    folder: Path | None,
+    *,
+    figures: Mapping[str, Figure] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> tuple[Path, ...]:
+    """Write figures as PNG and SVG, and texts under their names; nothing without a folder.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    if folder is None:
+        return ()
+    written = []
+    try:
+        for stem, figure in (figures or {}).items():
+            for ending in ("png", "svg"):
+                path = folder / f"{stem}.{ending}"
+                figure.savefig(path)
+                written.append(path)
+        for name, text in (texts or {}).items():
+            path = folder / name
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    except OSError as error:
+        raise UsageError(f"cannot write to save_dir {str(folder)!r}: {error}") from error
+    return tuple(written)

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from hmct_track.workflow.result import AnalysisResult
     from hmct_track.workflow.run import Options
 
-__all__ = ["get_sensitivity_of_nodes", "plot_acc_error", "sensitivity_analysis"]
+__all__ = [
+    "get_channelwise_data_distribution",
+    "get_sensitivity_of_nodes",
+    "plot_acc_error",
+    "plot_distribution",
+    "sensitivity_analysis",
+]
 
 
 class Recording(TypedDict, total=False):
@@ -122,10 +128,8 @@ def plot_acc_error(
     """
     from hmct_track.workflow.accumulation import AccumulationRequest, accumulate_error
 
-    if model_or_file is None:
-        raise UsageError("model_or_file is required: the path of a calibrated model, or a proto")
     request = AccumulationRequest(
-        model_or_file,
+        _required_model(model_or_file),
         _required(calibrated_data),
         quantize_node,
         non_quantize_node,
@@ -135,6 +139,82 @@ def plot_acc_error(
         save_dir,
     )
     return accumulate_error(request, _options(recording))
+
+
+def plot_distribution(
+    save_dir: str | os.PathLike[str] | None = None,
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto | None = None,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any] | None = None,
+    nodes_list: str | Sequence[str] = (),
+    *,
+    data_num: int | None = 1,
+    **recording: Unpack[Recording],
+) -> AnalysisResult:
+    """Plot how the data of nodes are distributed.
+
+    Args:
+        save_dir: folder for the figures, one per node.
+        model_or_file: the calibrated model, as a path or a proto. Required.
+        calibrated_data: as in `get_sensitivity_of_nodes`. Required.
+        nodes_list: nodes of any type: of a weight calibration node the weights before and after
+            quantization are plotted, of an activation calibration node its input, of a general node
+            its output in the float and in the calibrated model, and the difference. Required.
+        data_num: number of samples to use; None for all, whose values are held at once.
+        **recording: see `Recording`.
+
+    Returns:
+        Summary statistics of each series, and the figures.
+
+    Raises:
+        HmctTrackError: the input is at fault (then nothing was written), or the run failed.
+    """
+    from hmct_track.workflow.distribution import DistributionRequest, show_distribution
+
+    request = DistributionRequest(
+        _required_model(model_or_file), _required(calibrated_data), nodes_list, save_dir, data_num
+    )
+    return show_distribution(request, _options(recording))
+
+
+def get_channelwise_data_distribution(
+    save_dir: str | os.PathLike[str] | None = None,
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto | None = None,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any] | None = None,
+    nodes_list: str | Sequence[str] = (),
+    axis: int | None = None,
+    *,
+    data_num: int | None = 1,
+    **recording: Unpack[Recording],
+) -> AnalysisResult:
+    """Draw box plots of the channels of what calibration nodes take in.
+
+    Args:
+        save_dir: folder for the figures, one per node.
+        model_or_file: the calibrated model, as a path or a proto. Required.
+        calibrated_data: as in `get_sensitivity_of_nodes`. Required.
+        nodes_list: weight and activation calibration nodes. Required.
+        axis: the dimension that holds the channels; by default 1, and of a weight calibration node
+            its own axis.
+        data_num: number of samples to use; None for all, whose values are held at once.
+        **recording: see `Recording`.
+
+    Returns:
+        Box statistics of each channel, and the figures.
+
+    Raises:
+        HmctTrackError: the input is at fault (then nothing was written), or the run failed.
+    """
+    from hmct_track.workflow.distribution import DistributionRequest, show_channels
+
+    request = DistributionRequest(
+        _required_model(model_or_file),
+        _required(calibrated_data),
+        nodes_list,
+        save_dir,
+        data_num,
+        axis,
+    )
+    return show_channels(request, _options(recording))
 
 
 def sensitivity_analysis(
@@ -182,6 +262,12 @@ def sensitivity_analysis(
         qtype,
     )
     return analyse_partial_quantization(request, _options(recording))
+
+
+def _required_model(model: Any) -> Any:
+    if model is None:
+        raise UsageError("model_or_file is required: the path of a calibrated model, or a proto")
+    return model
 
 
 def _required(data: Any) -> Any:

@@ -299,6 +299,46 @@ class Measurement:
     statistics: PairStatistics
 
 
+@dataclass(frozen=True)
+class TensorSummary:
+    """Statistics of the values of a tensor; NaN and Inf are counted and left out of the rest."""
+
+    count: int
+    min: float
+    max: float
+    mean: float
+    std: float
+    """Population standard deviation."""
+    q01: float
+    q25: float
+    median: float
+    q75: float
+    q99: float
+    abs_max: float
+    zeros: int
+    nan: int
+    inf: int
+
+
+@dataclass(frozen=True)
+class ChannelSummary:
+    """Box statistics of one channel: whiskers reach the last values within 1.5 times the IQR."""
+
+    channel: int
+    count: int
+    min: float
+    max: float
+    mean: float
+    q25: float
+    median: float
+    q75: float
+    whisker_low: float
+    whisker_high: float
+    outliers: int
+    outlier_sample: tuple[float, ...]
+    """At most so many outliers as can be drawn; the extremes are always among them."""
+
+
 def digest(*parts: bytes | memoryview) -> str:
     """Content hash of byte strings: the first 64 bits of SHA-256 in hexadecimal."""
     sha = hashlib.sha256()

@@ -196,6 +196,17 @@ def test_the_lake_is_where_option_or_environment_say(
             + ["-i ", "--interested_nodes", "cosine-similarity", "mse", "mre", "sqnr", "chebyshev"]
             + ["node, weight, activation", "(default: 1)", "--lake", "--experiment", "--no-track"],
         ),
+        (
+            ["plot-acc-error"],
+            ["MODEL_OR_FILE", "CALIBRATION_DATA", "-s FOLDER", "--save_dir", "-q NODES"]
+            + ["--quantize_node", "-nq NODES", "--non_quantize_node", "-m METRIC", "--metric"]
+            + ["-a BOOL", "--average_mode"],
+        ),
+        (
+            ["sensitivity-analysis"],
+            ["MODEL_OR_FILE", "CALIBRATION_DATA", "-p VALUE", "--pick_threshold", "-d N"]
+            + ["--data_num", "-sn NODES", "--sensitive_nodes", "-sd FOLDER", "--save_dir"],
+        ),
         (["sql"], ["SQL", "--query", "--param", "--format", "--lake", "run_id=latest"]),
         (["ui"], ["--port", "--lake", "127.0.0.1"]),
         (["demo"], ["folder", "--lake"]),
@@ -209,7 +220,9 @@ def test_help_shows_what_the_command_takes(cli: Cli, command: list[str], shown: 
     assert [part for part in shown if part not in text] == []
 
 
-@pytest.mark.parametrize("command", [RANK, "sql", "ui", "demo"])
+@pytest.mark.parametrize(
+    "command", [RANK, "plot-acc-error", "sensitivity-analysis", "sql", "ui", "demo"]
+)
 def test_a_documented_command_is_on_the_page_of_all_commands(cli: Cli, command: str) -> None:
     assert re.search(rf"^    {command}\b", cli("-h").stdout, re.MULTILINE)
 

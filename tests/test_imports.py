@@ -99,7 +99,13 @@ def test_the_public_names_of_the_package_are_these() -> None:
 
 
 def test_the_documented_functions_are_these() -> None:
-    assert dbg.__all__ == ["get_sensitivity_of_nodes", "plot_acc_error", "sensitivity_analysis"]
+    assert dbg.__all__ == [
+        "get_channelwise_data_distribution",
+        "get_sensitivity_of_nodes",
+        "plot_acc_error",
+        "plot_distribution",
+        "sensitivity_analysis",
+    ]
     assert dbg.get_sensitivity_of_nodes is hmct_track.get_sensitivity_of_nodes
 
 
@@ -133,6 +139,20 @@ REQUIRED = inspect.Parameter.empty
                 "non_quantize_node": None,
                 "metric": "cosine-similarity",
                 "average_mode": False,
+            },
+        ),
+        (
+            dbg.plot_distribution,
+            {"save_dir": None, "model_or_file": None, "calibrated_data": None, "nodes_list": ()},
+        ),
+        (
+            dbg.get_channelwise_data_distribution,
+            {
+                "save_dir": None,
+                "model_or_file": None,
+                "calibrated_data": None,
+                "nodes_list": (),
+                "axis": None,
             },
         ),
         (

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from hmct_track.cli import accumulation, demo, partial, sensitivity, sql, ui
+from hmct_track.cli import accumulation, demo, distribution, partial, sensitivity, sql, ui
 from hmct_track.cli.common import discard_stdout
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import join_arguments
@@ -17,6 +17,7 @@ from hmct_track.errors import HmctTrackError
 _COMMANDS = {
     "get-sensitivity-of-nodes": sensitivity,
     "plot-acc-error": accumulation,
+    "plot-distribution": distribution,
     "sensitivity-analysis": partial,
     "sql": sql,
     "ui": ui,

@@ -3,5 +3,6 @@
 from hmct_track.engine.evaluate import Engine
 from hmct_track.engine.runtime import RUNTIME
 from hmct_track.engine.statistics import pair_statistics
+from hmct_track.engine.summaries import channel_summaries, histogram, summarize
 
-__all__ = ["RUNTIME", "Engine", "pair_statistics"]
+__all__ = ["RUNTIME", "Engine", "channel_summaries", "histogram", "pair_statistics", "summarize"]

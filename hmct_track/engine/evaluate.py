@@ -100,6 +100,26 @@ class Engine:
                         )
                     yield Measurement(config_id, sample_id, name, pair_statistics(x, y))
 
+    def observe(
+        self,
+        config: QuantConfig,
+        samples: Mapping[str, Mapping[str, NDArray[Any]]],
+        tensors: Sequence[str],
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """The values of tensors under a configuration, sample by sample.
+
+        Raises:
+            EngineError: the runtime refuses the model or fails.
+        """
+        session = self._runtime.session(self._lowering.lower(config, tensors))
+        for sample in samples.values():
+            yield dict(zip(session.outputs, session.run(sample), strict=True))
+
+    def rank(self, tensor: str) -> int | None:
+        """Number of dimensions of a tensor, where it is known without running the model."""
+        spec = self._lowering.spec(tensor)
+        return None if spec is None or spec.shape is None else len(spec.shape)
+
     def output_tensors(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of the tensors that hold real numbers and can be compared, in order."""
         kept = []

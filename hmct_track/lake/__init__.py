@@ -4,7 +4,9 @@ from hmct_track.lake.lake import DEFAULT_FOLDER, ENVIRONMENT, Lake, Result, Row,
 from hmct_track.lake.queries import Query, load_query, query_names
 from hmct_track.lake.schema import (
     CALIBRATION_NODES,
+    CHANNEL_SUMMARIES,
     CONFIGS,
+    HISTOGRAMS,
     MEASUREMENTS,
     MODELS,
     NODES,
@@ -13,15 +15,18 @@ from hmct_track.lake.schema import (
     SAMPLES,
     SCHEMA_VERSION,
     TABLES,
+    TENSOR_SUMMARIES,
     Column,
     Table,
 )
 
 __all__ = [
     "CALIBRATION_NODES",
+    "CHANNEL_SUMMARIES",
     "CONFIGS",
     "DEFAULT_FOLDER",
     "ENVIRONMENT",
+    "HISTOGRAMS",
     "MEASUREMENTS",
     "MODELS",
     "NODES",
@@ -30,6 +35,7 @@ __all__ = [
     "SAMPLES",
     "SCHEMA_VERSION",
     "TABLES",
+    "TENSOR_SUMMARIES",
     "Column",
     "Lake",
     "Query",

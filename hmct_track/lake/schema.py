@@ -40,7 +40,7 @@ RUNS = Table(
     ("run_id",),
     _columns("""
         run_id           VARCHAR    start time in UTC and a random part; sorts by time
-        kind             VARCHAR    the analysis: sensitivity
+        kind             VARCHAR    the analysis: sensitivity, error-accumulation, ...
         state            VARCHAR    RUNNING, FINISHED, FAILED or KILLED
         started_at       TIMESTAMP  in UTC
         ended_at         TIMESTAMP  in UTC; empty while it runs
@@ -140,8 +140,8 @@ RUN_CONFIGS = Table(
         run_id     VARCHAR  key of runs
         position   BIGINT   position in the plan; topological order of the subjects
         config_id  VARCHAR  key of configs
-        subject    VARCHAR  the node that it is about
-        role       VARCHAR  only: the subject's quantizers are on, all others off
+        subject    VARCHAR  the node, or the curve, that it is about
+        role       VARCHAR  only (all others off), partial, curve or reference
     """),
 )
 MEASUREMENTS = Table(
@@ -168,6 +168,70 @@ MEASUREMENTS = Table(
         nonfinite_y      BIGINT   number of NaN and Inf in y
     """),
 )
+TENSOR_SUMMARIES = Table(
+    "tensor_summaries",
+    "statistics of what a node gives out, takes in or holds",
+    ("run_id", "node", "series"),
+    _columns("""
+        run_id     VARCHAR  key of runs
+        position   BIGINT   place of the node in the run's list
+        node       VARCHAR  the node, general or calibration
+        kind       VARCHAR  node_output, weight or activation
+        series     VARCHAR  before or after quantization, error (after - before), or input
+        threshold  DOUBLE   largest threshold of the calibration node; empty if there is none
+        count      BIGINT   number of values
+        min        DOUBLE   smallest finite value
+        max        DOUBLE   largest finite value
+        mean       DOUBLE   mean
+        std        DOUBLE   population standard deviation
+        q01        DOUBLE   1 % quantile
+        q25        DOUBLE   lower quartile
+        median     DOUBLE   median
+        q75        DOUBLE   upper quartile
+        q99        DOUBLE   99 % quantile
+        abs_max    DOUBLE   largest absolute value
+        zeros      BIGINT   number of zeros
+        nan        BIGINT   number of NaN
+        inf        BIGINT   number of infinite values
+    """),
+)
+HISTOGRAMS = Table(
+    "histograms",
+    "a bin of the histogram of a series in tensor_summaries",
+    ("run_id", "node", "series", "bin"),
+    _columns("""
+        run_id  VARCHAR  key of runs
+        node    VARCHAR  the node
+        series  VARCHAR  the series
+        bin     BIGINT   from 0
+        low     DOUBLE   lower edge
+        high    DOUBLE   upper edge
+        count   BIGINT   number of values in it
+    """),
+)
+CHANNEL_SUMMARIES = Table(
+    "channel_summaries",
+    "box statistics of one channel of what a calibration node takes in",
+    ("run_id", "node", "channel"),
+    _columns("""
+        run_id          VARCHAR   key of runs
+        position        BIGINT    place of the node in the run's list
+        node            VARCHAR   the calibration node
+        axis            BIGINT    the dimension that holds the channels
+        channel         BIGINT    from 0
+        count           BIGINT    number of values
+        min             DOUBLE    smallest value
+        max             DOUBLE    largest value
+        mean            DOUBLE    mean
+        q25             DOUBLE    lower quartile
+        median          DOUBLE    median
+        q75             DOUBLE    upper quartile
+        whisker_low     DOUBLE    smallest value within 1.5 IQR of the lower quartile
+        whisker_high    DOUBLE    largest value within 1.5 IQR of the upper quartile
+        outliers        BIGINT    number of values beyond the whiskers
+        outlier_sample  DOUBLE[]  some of them, the extremes always among them
+    """),
+)
 TABLES = (
     RUNS,
     MODELS,
@@ -177,4 +241,7 @@ TABLES = (
     CONFIGS,
     RUN_CONFIGS,
     MEASUREMENTS,
+    TENSOR_SUMMARIES,
+    HISTOGRAMS,
+    CHANNEL_SUMMARIES,
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from hmct_track.analysis.accumulation import Selection
     from hmct_track.data import CalibrationDataSet
+    from hmct_track.workflow.everything import EverythingResult
     from hmct_track.workflow.result import AnalysisResult
     from hmct_track.workflow.run import Options
 
@@ -24,6 +25,7 @@ __all__ = [
     "get_sensitivity_of_nodes",
     "plot_acc_error",
     "plot_distribution",
+    "runall",
     "sensitivity_analysis",
 ]
 
@@ -262,6 +264,82 @@ def sensitivity_analysis(
         qtype,
     )
     return analyse_partial_quantization(request, _options(recording))
+
+
+def runall(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    save_dir: str | os.PathLike[str] | None = None,
+    ns_metrics: str | Sequence[str] = "cosine-similarity",
+    output_node: str | None = None,
+    node_type: str | None = None,
+    data_num: int | None = None,
+    verbose: bool = False,
+    interested_nodes: str | Sequence[str] | None = None,
+    dis_nodes_list: str | Sequence[str] | None = None,
+    cw_nodes_list: str | Sequence[str] | None = None,
+    axis: int | None = None,
+    quantize_node: Selection = None,
+    non_quantize_node: Selection = None,
+    ae_metric: str = "cosine-similarity",
+    average_mode: bool = False,
+    pick_threshold: float = 0.999,
+    sensitive_nodes: str | Sequence[str] | None = None,
+    **recording: Unpack[Recording],
+) -> EverythingResult:
+    """Run all analyses under one run, with a page that shows them.
+
+    Args:
+        model_or_file: the calibrated model, as a path or a proto.
+        calibrated_data: as in `get_sensitivity_of_nodes`.
+        save_dir: folder for a page, ``index.html``, and a folder of figures for each step.
+        ns_metrics: metrics of the rankings; the first one ranks.
+        output_node: rank by this node's output instead of the model's.
+        node_type: rank nodes of this type; by default weights and then activations.
+        data_num: number of samples to use; None for all. Distributions use 16 at most.
+        verbose: print the rankings.
+        interested_nodes: rank only these nodes.
+        dis_nodes_list: nodes whose distribution is plotted; by default the calibration nodes of the
+            five most sensitive nodes of each ranking.
+        cw_nodes_list: calibration nodes whose channels are plotted; by default the same.
+        axis: the dimension that holds the channels.
+        quantize_node: selections of `plot_acc_error`; by default ``weight`` and ``activation``.
+        non_quantize_node: likewise.
+        ae_metric: metric of the error curves.
+        average_mode: whether the error curves are running means.
+        pick_threshold: as in `sensitivity_analysis`.
+        sensitive_nodes: as in `sensitivity_analysis`.
+        **recording: see `Recording`.
+
+    Returns:
+        The results of the steps.
+
+    Raises:
+        HmctTrackError: the input is at fault (then nothing was written), or the run failed.
+    """
+    from hmct_track.workflow.everything import EverythingRequest, run_everything
+
+    request = EverythingRequest(
+        model_or_file,
+        calibrated_data,
+        save_dir,
+        ns_metrics,
+        output_node,
+        node_type,
+        data_num,
+        verbose,
+        interested_nodes,
+        dis_nodes_list,
+        cw_nodes_list,
+        axis,
+        quantize_node,
+        non_quantize_node,
+        ae_metric,
+        average_mode,
+        pick_threshold,
+        sensitive_nodes,
+    )
+    return run_everything(request, _options(recording), print if verbose else None)
 
 
 def _required_model(model: Any) -> Any:

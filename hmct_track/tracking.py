@@ -61,7 +61,7 @@ class TrackedRun:
     """Metric name to (step, value); values that are not finite are left out of a curve."""
     texts: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    nested: Sequence[NestedRun] = ()
+    nested: Sequence[TrackedRun | NestedRun] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class Tracked:
 
     run_id: str
     uri: str
+    nested: tuple[str, ...]
+    """Run ids of the nested runs, in order."""
 
 
 def tracking_uri(lake: Path) -> str:
@@ -96,7 +98,7 @@ def track(run: TrackedRun, lake: Path) -> Tracked:
     uri = tracking_uri(lake)
     try:
         with _environment():
-            return Tracked(_log(run, uri, lake), uri)
+            return _log(run, uri, lake)
     except Exception as error:  # MLflow passes on errors of databases, HTTP and file systems
         raise TrackingError(
             f"MLflow at {uri} did not take the run: {_first_line(error)}"
@@ -115,39 +117,50 @@ def ui_environment() -> dict[str, str]:
     return {**_DEFAULTS, **os.environ}
 
 
-def _log(run: TrackedRun, uri: str, lake: Path) -> str:
+def _log(run: TrackedRun, uri: str, lake: Path) -> Tracked:
     from mlflow.tracking import MlflowClient
 
     with _quiet():  # not before the import, which sets the levels of MLflow's loggers
         if store := own_store(lake):
             _make_store(store)
         client = MlflowClient(tracking_uri=uri)
-        return _log_with(client, run, _experiment_id(client, run.experiment, lake))
+        experiment = _experiment_id(client, run.experiment, lake)
+        run_id, nested = _log_with(client, experiment, run, run)
+        return Tracked(run_id, uri, nested)
 
 
-def _log_with(client: MlflowClient, run: TrackedRun, experiment: str) -> str:
+def _log_with(
+    client: MlflowClient,
+    experiment: str,
+    run: TrackedRun | NestedRun,
+    frame: TrackedRun,
+    parent: str | None = None,
+) -> tuple[str, tuple[str, ...]]:
+    """Log a run and those nested in it; give its id and theirs.
+
+    What a `NestedRun` does not say itself, state, times and tags, it takes from its ``frame``.
+    """
+    if isinstance(run, TrackedRun):
+        frame = run
+    tags = {**frame.tags, **({"mlflow.parentRunId": parent} if parent else {})}
     run_id: str = client.create_run(
-        experiment, start_time=run.started_ms, run_name=run.name
+        experiment, start_time=frame.started_ms, tags=tags, run_name=run.name
     ).info.run_id
+    nested: list[str] = []
     try:
-        _log_content(client, run_id, run, run.ended_ms, run.tags)
-        for path, text in run.texts.items():
-            client.log_text(run_id, text, path)
-        for path, figure in run.figures.items():
-            client.log_figure(run_id, figure, path)
-        for nested in run.nested:
-            tags = {**run.tags, "mlflow.parentRunId": run_id}
-            child = client.create_run(
-                experiment, start_time=run.started_ms, tags=tags, run_name=nested.name
-            ).info.run_id
-            _log_content(client, child, nested, run.ended_ms, {})
-            client.set_terminated(child, run.state, run.ended_ms)
+        _log_content(client, run_id, run, frame.ended_ms)
+        if isinstance(run, TrackedRun):
+            for path, text in run.texts.items():
+                client.log_text(run_id, text, path)
+            for path, figure in run.figures.items():
+                client.log_figure(run_id, figure, path)
+            nested = [_log_with(client, experiment, n, frame, run_id)[0] for n in run.nested]
     except BaseException:
         # A run that lacks half of what belongs to it must not stay RUNNING for ever.
         client.set_terminated(run_id, RunState.FAILED)
         raise
-    client.set_terminated(run_id, run.state, run.ended_ms)
-    return run_id
+    client.set_terminated(run_id, frame.state, frame.ended_ms)
+    return run_id, tuple(nested)
 
 
 def _log_content(
@@ -155,13 +168,11 @@ def _log_content(
     run_id: str,
     run: TrackedRun | NestedRun,
     at_ms: int,
-    tags: Mapping[str, str],
 ) -> None:
-    """Log parameters, tags, summary and curves of a run."""
-    from mlflow.entities import Metric, Param, RunTag
+    """Log parameters, summary and curves of a run."""
+    from mlflow.entities import Metric, Param
 
-    params = [Param(k, _param(v)) for k, v in run.params.items()]
-    client.log_batch(run_id, params=params, tags=[RunTag(k, v) for k, v in tags.items()])
+    client.log_batch(run_id, params=[Param(k, _param(v)) for k, v in run.params.items()])
     points = [(name, 0, value) for name, value in run.summary.items()]
     points += [(name, step, value) for name, c in run.curves.items() for step, value in c]
     metrics = [Metric(n, v, at_ms, s) for n, s, v in points if math.isfinite(v)]

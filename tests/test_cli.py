@@ -191,21 +191,42 @@ def test_the_lake_is_where_option_or_environment_say(
         (
             [RANK],
             ["MODEL_OR_FILE", "CALIBRATION_DATA"]
-            + [f"{short} " for short in OPTIONS]
+            + list(OPTIONS)
             + [f"--{name}" for name, _ in OPTIONS.values()]
-            + ["-i ", "--interested_nodes", "cosine-similarity", "mse", "mre", "sqnr", "chebyshev"]
+            + ["-i", "--interested_nodes", "cosine-similarity", "mse", "mre", "sqnr", "chebyshev"]
             + ["node, weight, activation", "(default: 1)", "--lake", "--experiment", "--no-track"],
         ),
         (
             ["plot-acc-error"],
-            ["MODEL_OR_FILE", "CALIBRATION_DATA", "-s FOLDER", "--save_dir", "-q NODES"]
-            + ["--quantize_node", "-nq NODES", "--non_quantize_node", "-m METRIC", "--metric"]
-            + ["-a BOOL", "--average_mode"],
+            [
+                "MODEL_OR_FILE",
+                "CALIBRATION_DATA",
+                "-s",
+                "--save_dir",
+                "-q",
+                "--quantize_node",
+                "-nq",
+                "--non_quantize_node",
+                "-m",
+                "--metric",
+                "-a",
+                "--average_mode",
+            ],
         ),
         (
             ["sensitivity-analysis"],
-            ["MODEL_OR_FILE", "CALIBRATION_DATA", "-p VALUE", "--pick_threshold", "-d N"]
-            + ["--data_num", "-sn NODES", "--sensitive_nodes", "-sd FOLDER", "--save_dir"],
+            [
+                "MODEL_OR_FILE",
+                "CALIBRATION_DATA",
+                "-p",
+                "--pick_threshold",
+                "-d",
+                "--data_num",
+                "-sn",
+                "--sensitive_nodes",
+                "-sd",
+                "--save_dir",
+            ],
         ),
         (["sql"], ["SQL", "--query", "--param", "--format", "--lake", "run_id=latest"]),
         (["ui"], ["--port", "--lake", "127.0.0.1"]),
@@ -217,7 +238,8 @@ def test_help_shows_what_the_command_takes(cli: Cli, command: list[str], shown: 
     assert (short.returncode, short.stderr) == (ExitCode.OK, "")
     assert short.stdout == long.stdout
     text = " ".join(short.stdout.split())
-    assert [part for part in shown if part not in text] == []
+    missing = [part for part in shown if not re.search(rf"(?<![\w-]){re.escape(part)}(?!\w)", text)]
+    assert missing == []
 
 
 @pytest.mark.parametrize(

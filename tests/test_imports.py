@@ -104,6 +104,7 @@ def test_the_documented_functions_are_these() -> None:
         "get_sensitivity_of_nodes",
         "plot_acc_error",
         "plot_distribution",
+        "runall",
         "sensitivity_analysis",
     ]
     assert dbg.get_sensitivity_of_nodes is hmct_track.get_sensitivity_of_nodes

@@ -29,12 +29,13 @@ OFF = QuantConfig()
 
 
 def values(scale: float = 1 / 16, shape: Sequence[int] = SHAPE) -> np.ndarray:
-    """Ordinary numbers, halves of the scale (ties), and numbers beyond every range."""
+    """Ordinary numbers, zeros, halves of the scale (ties), and numbers beyond every range."""
     rng = np.random.default_rng(0)
     x = rng.normal(0, 60 * scale, shape).astype(np.float32)
     flat = x.reshape(-1)
     flat[::4] = np.rint(flat[::4] / scale) * scale + np.float32(scale / 2)
     flat[1::9] *= np.float32(1e6)
+    flat[2::9] = 0
     return x
 
 
@@ -326,6 +327,35 @@ def test_external_data_change_neither_the_id_nor_the_values(
     np.testing.assert_array_equal(run(onnx.load(path), {"x": values(0.1, (1, 4))})[0], expected)
 
 
+@pytest.mark.parametrize("size", [2, 400], ids=["small", "large"])
+def test_external_data_of_a_body_change_neither_the_id_nor_the_values(
+    tmp_path: Path, size: int
+) -> None:
+    w = values(0.1, (size,))
+    body = _body(
+        [_constant(w, "k"), helper.make_node("Sum", ["xq", "k", "v"], ["t"])],
+        ["t"],
+    )
+    body.initializer.append(numpy_helper.from_array(w, "v"))
+    truth = helper.make_node("If", ["c"], ["y"], then_branch=body, else_branch=body)
+    proto = model([calibration("x", "xq"), truth], {"x": [size]})
+    proto.graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
+    model_id, path = load_model(proto).model_id, tmp_path / "model.onnx"
+    onnx.save(
+        proto,
+        path,
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+        convert_attribute=True,
+    )
+    sample = {"x": np.zeros(size, np.float32), "c": np.array(True)}
+    assert load_model(path).model_id == model_id
+    np.testing.assert_array_equal(run(path, sample)[0], w + w)
+    with pytest.raises(ModelError, match="external file that was not loaded"):
+        load_model(onnx.load(path, load_external_data=False))
+
+
 def test_initializers_among_the_graph_inputs_are_no_inputs() -> None:
     proto = two_convolutions()
     x = {"x": values(0.1, (1, 4, 5, 5))}
@@ -340,7 +370,23 @@ def test_initializers_among_the_graph_inputs_are_no_inputs() -> None:
     assert [c.kind.value for c in loaded.calibration_nodes] == [
         *("activation", "weight", "activation", "weight")
     ]
+    assert loaded.model_id == load_model(proto).model_id
     np.testing.assert_array_equal(run(loaded, x)[0], expected)
+
+
+def test_a_sparse_initializer_is_a_weight() -> None:
+    w = np.array([0, 0.26, 0, -0.34], np.float32)
+    places = np.flatnonzero(w)
+    sparse = helper.make_sparse_tensor(
+        numpy_helper.from_array(w[places], "w"), numpy_helper.from_array(places), w.shape
+    )
+    proto = model([calibration("w", "wq"), helper.make_node("Add", ["x", "wq"], ["y"])])
+    proto.graph.sparse_initializer.append(sparse)
+    loaded, zeros = load_model(proto), {"x": np.zeros((1, 4), np.float32)}
+    assert loaded.calibration_nodes[0].kind is CalibrationKind.WEIGHT
+    np.testing.assert_array_equal(run(loaded, zeros, OFF)[0], w[None])
+    expected = fake_quantize(w[None], QuantParams(INT8, (0.1,)))
+    np.testing.assert_array_equal(run(loaded, zeros)[0], expected)
 
 
 def test_the_convolutions_see_quantized_values() -> None:

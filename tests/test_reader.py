@@ -208,6 +208,8 @@ def _sources() -> dict[str, tuple[list[onnx.NodeProto], CalibrationKind]]:
     weight, activation = CalibrationKind.WEIGHT, CalibrationKind.ACTIVATION
     node = helper.make_node
     constant = node("Constant", [], ["k"], value=numpy_helper.from_array(W))
+    result = helper.make_tensor_value_info("i", TensorProto.FLOAT, None)
+    body = helper.make_graph([node("Identity", ["x"], ["i"])], "body", [], [result])
     return {
         "input": ([node("Identity", ["x"], ["t"])], activation),
         "initializer": ([node("Identity", ["w"], ["t"])], weight),
@@ -221,6 +223,10 @@ def _sources() -> dict[str, tuple[list[onnx.NodeProto], CalibrationKind]]:
             activation,
         ),
         "random like a constant": ([node("RandomNormalLike", ["w"], ["t"])], activation),
+        "body that reads the input": (
+            [node("If", ["truth"], ["t"], then_branch=body, else_branch=body)],
+            activation,
+        ),
         "random": ([node("RandomNormal", [], ["t"], shape=[4, 4])], activation),
     }
 
@@ -229,7 +235,7 @@ def _sources() -> dict[str, tuple[list[onnx.NodeProto], CalibrationKind]]:
 def test_the_graph_decides_what_is_a_weight(source: str) -> None:
     before, kind = _sources()[source]
     nodes = [*before, calibration("t", "y", "last")]
-    constants = {"w": W, "max": np.array(3, np.float32)}
+    constants = {"w": W, "max": np.array(3, np.float32), "truth": np.array(True)}
     assert load_model(model(nodes, constants=constants)).calibration_by_name["last"].kind is kind
 
 
@@ -292,6 +298,19 @@ def test_a_shared_quantizer_lists_each_consumer_once_and_calibrations_are_no_con
     assert loaded.calibrations_of("Add;[5](5) b/.:-") == ("first",)
 
 
+def test_a_node_that_reads_a_quantizer_in_a_body_of_a_body_consumes_it() -> None:
+    inner = helper.make_node("Neg", ["q"], ["i0"])
+    for level in range(2):
+        out = helper.make_tensor_value_info(f"i{level}", TensorProto.FLOAT, None)
+        body = helper.make_graph([inner], f"body{level}", [], [out])
+        inner = helper.make_node(
+            "If", ["c"], [f"i{level + 1}"], name="outer", then_branch=body, else_branch=body
+        )
+    proto = model([calibration("x", "q"), inner], outputs=["i2"])
+    proto.graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
+    assert load_model(proto).calibration_nodes[0].consumers == ("outer",)
+
+
 def test_inputs_that_are_not_known_in_shape_or_not_float() -> None:
     proto = model([calibration("x", "y")], {"x": ["batch", 0, None, 3]})
     proto.graph.input.append(helper.make_tensor_value_info("i", TensorProto.INT64, None))
@@ -316,10 +335,14 @@ def test_nodes_without_a_name_get_one_that_no_other_node_has() -> None:
         calibration("x", "a"),
         helper.make_node("Neg", ["a"], ["b"]),
         helper.make_node("Neg", ["b"], ["c"], name="Neg_3"),
-        helper.make_node("Neg", ["c"], ["y"]),
+        helper.make_node("Neg", ["c"], ["d"]),
+        helper.make_node("Neg", ["d"], ["e"]),
+        helper.make_node("Neg", ["e"], ["y"], name="Neg_4"),
     ]
     loaded = load_model(model(nodes))
-    assert loaded.node_names == ("HzCalibration_0", "Neg_1", "Neg_3", "Neg_3_2")
+    assert loaded.node_names == (
+        *("HzCalibration_0", "Neg_1", "Neg_3", "Neg_3_2", "Neg_4_2", "Neg_4"),
+    )
     assert loaded.calibrations_of("Neg_1") == ("HzCalibration_0",)
 
 

@@ -11,9 +11,12 @@ from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import parse_count
 
 if TYPE_CHECKING:
+    from hmct_track.workflow.everything import EverythingResult
     from hmct_track.workflow.result import AnalysisResult
     from hmct_track.workflow.run import Options
     from hmct_track.workflow.sensitivity import SensitivityResult
+
+_MOST_LISTED = 8
 
 Subparsers = Any  # argparse gives the class no public name
 
@@ -56,16 +59,18 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data_num(parser: argparse.ArgumentParser, short: str | None = None) -> None:
+def add_data_num(
+    parser: argparse.ArgumentParser, short: str | None = None, default: int | None = 1
+) -> None:
     """The number of samples."""
     add_option(
         parser,
         short,
         "data_num",
         type=parse_count,
-        default=1,
+        default=default,
         metavar="N",
-        help="number of samples; None is all of them",
+        help=f"number of samples; None is all{' (default)' if default is None else ''}",
     )
 
 
@@ -90,13 +95,18 @@ def options_of(args: argparse.Namespace) -> Options:
     )
 
 
-def finish(result: AnalysisResult | SensitivityResult, options: Options) -> ExitCode:
+def finish(
+    result: AnalysisResult | SensitivityResult | EverythingResult, options: Options
+) -> ExitCode:
     """Say where the answer is kept, and return the exit code."""
     known = result.known
     taken = f" ({known} of {known + result.measured} configurations were known)" if known else ""
     print(f"run {result.run_id} is in the lake {options.lake}{taken}", file=sys.stderr)
-    for path in result.files:
-        print(f"saved {path}", file=sys.stderr)
+    if len(result.files) > _MOST_LISTED:
+        print(f"saved {len(result.files)} files; begin with {result.files[-1]}", file=sys.stderr)
+    else:
+        for path in result.files:
+            print(f"saved {path}", file=sys.stderr)
     return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
 
 

@@ -8,7 +8,16 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from hmct_track.cli import accumulation, demo, distribution, partial, sensitivity, sql, ui
+from hmct_track.cli import (
+    accumulation,
+    demo,
+    distribution,
+    everything,
+    partial,
+    sensitivity,
+    sql,
+    ui,
+)
 from hmct_track.cli.common import discard_stdout
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import join_arguments
@@ -19,6 +28,7 @@ _COMMANDS = {
     "plot-acc-error": accumulation,
     "plot-distribution": distribution,
     "sensitivity-analysis": partial,
+    "runall": everything,
     "sql": sql,
     "ui": ui,
     "demo": demo,

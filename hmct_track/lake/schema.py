@@ -58,6 +58,7 @@ RUNS = Table(
         mlflow_run_id    VARCHAR    the run in MLflow; empty if it is not tracked there
         mlflow_uri       VARCHAR    where MLflow keeps it
         error            VARCHAR    why it failed
+        parent_run_id    VARCHAR    the run that this one is a step of; empty if it is none
         updated_at       TIMESTAMP  in UTC; the newest row of a run holds
     """),
     latest_by="updated_at",

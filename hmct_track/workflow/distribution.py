@@ -135,7 +135,7 @@ def _observe(
     numbered = progress(
         enumerate(observed),
         total=len(observed),
-        what="observing",
+        what=f"{options.step}observing",
         unit="nodes",
         shown=options.progress,
     )

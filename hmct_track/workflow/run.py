@@ -48,6 +48,10 @@ class Options:
     progress: bool = True
     reuse: bool = True
     """Whether measurements that the lake has already are taken from it."""
+    parent: Run | None = None
+    """The run that this one is a step of; it tells MLflow of its steps when it ends."""
+    step: str = ""
+    """What progress bars begin with."""
 
 
 class Run:
@@ -70,6 +74,7 @@ class Run:
         self.known = self.measured = 0
         """Configurations taken from the lake, and configurations evaluated."""
         self._planned = 0
+        self._steps: list[tuple[Run, TrackedRun]] = []
         self.lake = Lake.create(options.lake)
         self._parameters = dict(parameters)
         self._draft: Callable[[], TrackedRun] | None = None
@@ -94,6 +99,7 @@ class Run:
             "mlflow_run_id": None,
             "mlflow_uri": None,
             "error": None,
+            "parent_run_id": options.parent and options.parent.run_id,
             "updated_at": now,
         }
 
@@ -136,7 +142,7 @@ class Run:
             progress(
                 engine.evaluate(list(configs.values()), inputs, outputs),
                 total=len(configs) * len(inputs) * len(outputs),
-                what="measuring",
+                what=f"{self.options.step}measuring",
                 unit="outputs",
                 shown=self.options.progress,
             )
@@ -212,16 +218,25 @@ class Run:
             draft = self._draft()
         else:
             draft = self.tracked_run(f"{self._row['kind']} (no result)")
+        ended = _milliseconds(self._row["ended_at"])
+        steps = [tracked for _, tracked in self._steps]
+        draft = replace(draft, state=state, ended_ms=ended, nested=[*draft.nested, *steps])
+        if self.options.parent:
+            self.options.parent._steps.append((self, draft))
+            return
         try:
-            tracked = track(
-                replace(draft, state=state, ended_ms=_milliseconds(self._row["ended_at"])),
-                self.lake.path,
-            )
+            tracked = track(draft, self.lake.path)
         except TrackingError as error:
             self.tracking_error = error
             LOG.warning("%s; the run is in the lake as %s", error, self.run_id)
             return
-        self._row.update(mlflow_run_id=tracked.run_id, mlflow_uri=tracked.uri)
+        self._set_tracked(tracked.run_id, tracked.uri)
+        first = len(draft.nested) - len(steps)
+        for (step, _), run_id in zip(self._steps, tracked.nested[first:], strict=True):
+            step._set_tracked(run_id, tracked.uri)
+
+    def _set_tracked(self, run_id: str, uri: str) -> None:
+        self._row.update(mlflow_run_id=run_id, mlflow_uri=uri)
         self._write_row()
 
     def _write_row(self) -> None:

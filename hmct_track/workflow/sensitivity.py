@@ -6,8 +6,8 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,8 @@ class SensitivityResult:
     rows: list[Row]
     table: str
     metrics: tuple[Metric, ...]
+    figure: Callable[[], Figure] = field(repr=False)
+    """Draws the ranking, once."""
     files: tuple[Path, ...]
     """What was written to ``save_dir``."""
     tracking_error: TrackingError | None
@@ -117,14 +119,15 @@ def rank_nodes(
         if emit:
             emit(table)
         _warn(rows, metrics[0])
+        # Drawn only if it is shown: drawing takes longer than ranking a small model.
+        figure = cache(partial(_figure, run, rows, metrics[0], plan.node_type))
         files = save(folder, texts={_log_name(plan.node_type): table + "\n"})
         if folder:
             stem = f"sensitivity_of_{plan.node_type}"
-            figure = _figure(run, rows, metrics[0], plan.node_type)
-            files += save(folder, figures={stem: figure})
-        run.describe(partial(_tracked, run, rows, metrics, plan.node_type, table))
+            files += save(folder, figures={stem: figure()})
+        run.describe(partial(_tracked, run, rows, figure, plan.node_type, table))
     return SensitivityResult(
-        run.run_id, rows, table, metrics, files, run.tracking_error, run.known, run.measured
+        run.run_id, rows, table, metrics, figure, files, run.tracking_error, run.known, run.measured
     )
 
 
@@ -157,7 +160,7 @@ def _warn(rows: list[Row], metric: Metric) -> None:
 
 
 def _tracked(
-    run: Run, rows: list[Row], metrics: Sequence[Metric], node_type: NodeType, table: str
+    run: Run, rows: list[Row], figure: Callable[[], Figure], node_type: NodeType, table: str
 ) -> TrackedRun:
     """What MLflow is told of a ranking."""
     curves, summary = {}, {"nodes": float(len(rows))}
@@ -178,7 +181,7 @@ def _tracked(
         summary=summary,
         curves=curves,
         texts={_log_name(node_type): table + "\n"},
-        figures={f"sensitivity_of_{node_type}.png": _figure(run, rows, metrics[0], node_type)},
+        figures={f"sensitivity_of_{node_type}.png": figure()},
     )
 
 

@@ -160,7 +160,7 @@ class Samples:
         """
         if data_num is None:
             return self
-        if isinstance(data_num, bool) or not isinstance(data_num, int):
+        if isinstance(data_num, bool) or not isinstance(data_num, int | np.integer):
             raise UsageError(f"data_num is {data_num!r}; a whole number or None was expected")
         if not 1 <= data_num <= len(self):
             raise UsageError(f"data_num is {data_num}; there are 1 to {len(self)} samples")

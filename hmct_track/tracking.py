@@ -6,19 +6,20 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.errors import TrackingError
 from hmct_track.types import RunState
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow.tracking import MlflowClient
 
 DEFAULT_EXPERIMENT = "hmct-track"
@@ -60,7 +61,7 @@ class TrackedRun:
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     """Metric name to (step, value); values that are not finite are left out of a curve."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    images: Mapping[str, bytes] = field(default_factory=dict)
     nested: Sequence[TrackedRun | NestedRun] = ()
 
 
@@ -101,7 +102,7 @@ def track(run: TrackedRun, lake: Path) -> Tracked:
             return _log(run, uri, lake)
     except Exception as error:  # MLflow passes on errors of databases, HTTP and file systems
         raise TrackingError(
-            f"MLflow at {uri} did not take the run: {_first_line(error)}"
+            f"MLflow at {_public(uri)} did not take the run: {_public(_first_line(error))}"
         ) from error
 
 
@@ -126,7 +127,7 @@ def _log(run: TrackedRun, uri: str, lake: Path) -> Tracked:
         client = MlflowClient(tracking_uri=uri)
         experiment = _experiment_id(client, run.experiment, lake)
         run_id, nested = _log_with(client, experiment, run, run)
-        return Tracked(run_id, uri, nested)
+        return Tracked(run_id, _public(uri), nested)
 
 
 def _log_with(
@@ -152,8 +153,11 @@ def _log_with(
         if isinstance(run, TrackedRun):
             for path, text in run.texts.items():
                 client.log_text(run_id, text, path)
-            for path, figure in run.figures.items():
-                client.log_figure(run_id, figure, path)
+            with TemporaryDirectory() as folder:
+                for name, image in run.images.items():
+                    (Path(folder) / name).write_bytes(image)
+                if run.images:
+                    client.log_artifacts(run_id, folder)
             nested = [_log_with(client, experiment, n, frame, run_id)[0] for n in run.nested]
     except BaseException:
         # A run that lacks half of what belongs to it must not stay RUNNING for ever.
@@ -224,6 +228,11 @@ def _experiment_id(client: MlflowClient, name: str, lake: Path) -> str:
 def _param(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _LONGEST_PARAM else text[: _LONGEST_PARAM - 3] + "..."
+
+
+def _public(uri: str) -> str:
+    """A URI without the password that it may hold."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", uri)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """Every API snippet and command line of the documentation, run as the documentation has it.
 
 The model is the demo's with nodes renamed to the names that the documentation uses. Snippets keep
-their import line, ``import horizon_nn.debug as dbg``, and run through ``hmct_track.compat``. Command
-lines go through a real shell, which eats their quotes.
+their import line, ``import horizon_nn.debug as dbg``, and run through ``hmct_track.compat``.
+Command lines go through a real shell, which eats their quotes.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ COMMANDS = [
     "-nq ['Conv_2','Conv_90'] -a True",
     "hmct-debugger plot-acc-error calibrated_model.onnx calibration_data "
     "-nq [['Conv_2'],['Conv_2','Conv_90']]",
-    "hmct-debugger plot-acc-error calibrated_model.onnx calibration_data -q ['weight','activation']",
+    "hmct-debugger plot-acc-error calibrated_model.onnx calibration_data "
+    "-q ['weight','activation']",
     "hmct-debugger plot-distribution calibrated_model.onnx calibration_data "
     "-n ['317_HzCalibration','471_HzCalibration','Conv_2']",
     "hmct-debugger sensitivity-analysis calibrated_model.onnx calibration_data",

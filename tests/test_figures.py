@@ -16,7 +16,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
-from hmct_track.report.figures import ranking_figure
+from hmct_track.report.ranking import ranking_figure
+from hmct_track.report.style import png
 from hmct_track.types import Metric
 
 INF, NAN = math.inf, math.nan
@@ -237,14 +238,14 @@ def _in_threads(work: Callable[[int], None], count: int) -> list[BaseException]:
 
 def test_several_threads_draw_at_once_what_one_draws(own_style: dict[str, Any]) -> None:
     metrics = [Metric.COSINE_SIMILARITY, Metric.MSE, Metric.SQNR]
-    expected = {m: save(ranking_figure(rows(ramp(8)), m, m.value)) for m in metrics}
+    expected = {m: png(ranking_figure(rows(ramp(8)), m, m.value)) for m in metrics}
     drawn: list[tuple[Metric, bytes]] = []
 
     def work(k: int) -> None:
         turned = metrics[k % 3 :] + metrics[: k % 3]
-        drawn.extend((m, save(ranking_figure(rows(ramp(8)), m, m.value))) for m in turned)
+        drawn.extend((m, png(ranking_figure(rows(ramp(8)), m, m.value))) for m in turned)
 
     assert _in_threads(work, 4) == []
     assert len(drawn) == 12
-    assert [metric for metric, png in drawn if png != expected[metric]] == []
+    assert [metric for metric, image in drawn if image != expected[metric]] == []
     assert dict(mpl.rcParams) == own_style

@@ -305,9 +305,11 @@ def test_external_data_change_neither_the_id_nor_the_values(
         calibration("small", "a"),
         calibration("large", "b", scales=[0.2]),
         calibration("v", "c"),
-        helper.make_node("Sum", ["x", "a", "b", "c"], ["y"]),
+        helper.make_node("Sum", ["x", "a", "b", "c"], ["s"]),
+        helper.make_node("Where", ["keep", "s", "x"], ["y"]),
     ]
-    proto = model(nodes, constants={"v": values(0.1, (300, 1))}, opset=13)
+    keep = np.array([True, False, True, True])  # of a type that is written in another way
+    proto = model(nodes, constants={"v": values(0.1, (300, 1)), "keep": keep})
     expected = run(proto, {"x": values(0.1, (1, 4))})[0]
     model_id = load_model(proto).model_id
 

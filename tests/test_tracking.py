@@ -192,3 +192,10 @@ def test_two_processes_make_the_store_at_once(tmp_path: Path) -> None:
     assert [run.wait(120) for run in runs] == [0, 0, 0]
     found = client(tmp_path).get_experiment_by_name("e")
     assert len(client(tmp_path).search_runs([found.experiment_id])) == 3
+
+
+def test_a_password_in_the_uri_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    with pytest.raises(TrackingError, match=r"http://me@127\.0\.0\.1:9 did not") as caught:
+        track(draft(), tmp_path)
+    assert "secret" not in str(caught.value)

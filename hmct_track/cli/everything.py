@@ -18,7 +18,13 @@ from hmct_track.cli.common import (
     print_answer,
 )
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.cli.parsing import parse_bool, parse_flat_list, parse_list
+from hmct_track.cli.parsing import (
+    parse_bool,
+    parse_flat_list,
+    parse_list,
+    parse_name,
+    parse_optional_list,
+)
 from hmct_track.types import Metric, NodeType
 
 FLAGS = ("-v", "--verbose", "-avm", "--average_mode", "--average-mode")
@@ -35,7 +41,11 @@ _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "help": f"one or a list of: {', '.join(Metric)}; the first ranks",
         },
     ),
-    ("-o", "output_node", {"metavar": "NODE", "help": "rank by this node's output"}),
+    (
+        "-o",
+        "output_node",
+        {"type": parse_name, "metavar": "NODE", "help": "rank by this node's output"},
+    ),
     (
         "-nt",
         "node_type",
@@ -52,13 +62,13 @@ _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "-i",
         "interested_nodes",
-        {"type": parse_flat_list, "metavar": "NODES", "help": "rank only these nodes"},
+        {"type": parse_optional_list, "metavar": "NODES", "help": "rank only these nodes"},
     ),
     (
         "-dnl",
         "dis_nodes_list",
         {
-            "type": parse_flat_list,
+            "type": parse_optional_list,
             "metavar": "NODES",
             "help": "plot the distribution of these (default: the five most sensitive of a type)",
         },
@@ -67,7 +77,7 @@ _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "-cn",
         "cw_nodes_list",
         {
-            "type": parse_flat_list,
+            "type": parse_optional_list,
             "metavar": "NODES",
             "help": "box plots of these calibration nodes (default: the same)",
         },
@@ -114,7 +124,7 @@ _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "-sn",
         "sensitive_nodes",
-        {"type": parse_flat_list, "metavar": "NODES", "help": "leave out these nodes instead"},
+        {"type": parse_optional_list, "metavar": "NODES", "help": "leave out these nodes instead"},
     ),
 )
 

@@ -43,6 +43,20 @@ def parse_flat_list(text: str) -> list[str]:
     return names
 
 
+def parse_name(text: str) -> str | None:
+    """A name; ``None`` is none, as the documentation writes defaults."""
+    return None if text == "None" else text
+
+
+def parse_optional_list(text: str) -> list[str] | None:
+    """A plain list of names, or ``None``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is nested, or brackets do not match.
+    """
+    return None if text == "None" else parse_flat_list(text)
+
+
 def parse_bool(text: str) -> bool:
     """``True``, ``False``, ``1``, ``0``, ``yes`` or ``no`` in any case.
 

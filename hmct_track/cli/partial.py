@@ -17,7 +17,7 @@ from hmct_track.cli.common import (
     print_answer,
 )
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.cli.parsing import parse_flat_list
+from hmct_track.cli.parsing import parse_optional_list
 from hmct_track.types import Metric
 
 
@@ -43,7 +43,7 @@ def add_parser(commands: Subparsers) -> None:
         parser,
         "-sn",
         "sensitive_nodes",
-        type=parse_flat_list,
+        type=parse_optional_list,
         metavar="NODES",
         help="test these nodes instead of picking them",
     )

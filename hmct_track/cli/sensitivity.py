@@ -17,7 +17,12 @@ from hmct_track.cli.common import (
     print_answer,
 )
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.cli.parsing import parse_bool, parse_flat_list
+from hmct_track.cli.parsing import (
+    parse_bool,
+    parse_flat_list,
+    parse_name,
+    parse_optional_list,
+)
 from hmct_track.types import Metric, NodeType
 
 FLAGS = ("-v", "--verbose")
@@ -43,6 +48,7 @@ def add_parser(commands: Subparsers) -> None:
         parser,
         "-o",
         "output_node",
+        type=parse_name,
         metavar="NODE",
         help="compare at this node instead of the model's outputs",
     )
@@ -68,7 +74,7 @@ def add_parser(commands: Subparsers) -> None:
         parser,
         "-i",
         "interested_nodes",
-        type=parse_flat_list,
+        type=parse_optional_list,
         metavar="NODES",
         help="rank only these nodes, of any type",
     )

@@ -11,7 +11,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from hmct_track.report.style import PALETTE, label_steps, shortened, style
+from hmct_track.report.style import PALETTE, label_steps, settle, shortened, style
 from hmct_track.types import Metric
 
 _DASHES = ("", (4, 2), (1, 1.5), (6, 2, 1, 2))
@@ -60,4 +60,4 @@ def accumulation_figure(
         axes.margins(x=0.01)
         axes.set_title(title, parse_math=False)
         axes.legend(loc="best", fontsize=9)
-    return figure
+    return settle(figure)

@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hmct_track.report.style import shortened, style
+from hmct_track.report.style import settle, shortened, style
 
 _TITLES = {
     "before": "before quantization",
@@ -41,7 +41,7 @@ def distribution_figure(
             _draw_histogram(axes, row, [b for b in bins if b["series"] == row["series"]])
         title = f"{shortened(rows[0]['node'], 70)} ({rows[0]['kind']})"
         figure.suptitle(title, parse_math=False, fontsize=13)
-    return figure
+    return settle(figure)
 
 
 def _draw_histogram(axes: Axes, row: Mapping[str, Any], bins: Sequence[Mapping[str, Any]]) -> None:
@@ -107,7 +107,7 @@ def channel_figure(rows: Sequence[Mapping[str, Any]], kind: str) -> Figure:
         title = f"{shortened(rows[0]['node'], 70)} ({kind}): {len(rows)} channels"
         note = f"median red, mean blue dashed, {outliers} outliers"
         figure.suptitle(f"{title}\n{note}", parse_math=False, fontsize=12)
-    return figure
+    return settle(figure)
 
 
 def _draw_boxes(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment
+
+from hmct_track.report.style import png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,16 +51,10 @@ class Section:
     @property
     def images(self) -> list[str]:
         """The figures as PNG in base64."""
-        return [_png(figure) for figure in self.figures]
+        return [base64.b64encode(png(figure)).decode() for figure in self.figures]
 
 
 def render_page(title: str, facts: Mapping[str, str], sections: Sequence[Section]) -> str:
     """The page as HTML. Names and values are escaped; nothing is loaded from elsewhere."""
     template = Environment(autoescape=True).from_string(_TEMPLATE)
     return template.render(title=title, facts=facts, sections=sections)
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -9,7 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from hmct_track.report.style import best_value, label_steps, style
+from hmct_track.report.style import best_value, label_steps, settle, style
 from hmct_track.types import Metric
 
 
@@ -54,4 +54,4 @@ def partial_figure(rows: Sequence[Mapping[str, Any]], metric: Metric, title: str
         axes.set(xlabel="sensitive node, the most sensitive first", ylabel=f"{metric.value}{unit}")
         axes.set_title(title, parse_math=False)
         axes.legend(loc="best", fontsize=9)
-    return figure
+    return settle(figure)

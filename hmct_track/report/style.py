@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from hmct_track.types import Metric
 
@@ -16,7 +19,9 @@ from hmct_track.types import Metric
 BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
 PALETTE = (BLUE, RED, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 
-_LOCK = threading.Lock()  # matplotlib's style is global to the process
+_DRAWN: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
+# Matplotlib's style is global to the process, and so is its parser of the texts on log scales.
+_LOCK = threading.RLock()
 
 
 @contextmanager
@@ -24,6 +29,36 @@ def style() -> Iterator[None]:
     """Seaborn's white grid for the figures made inside, one thread at a time."""
     with _LOCK, mpl.rc_context(sns.axes_style("whitegrid")):
         yield
+
+
+def settle(figure: Figure) -> Figure:
+    """Lay the figure out once and for all, which takes as long as drawing it, and return it."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        with _LOCK:
+            engine.execute(figure)
+        figure.set_layout_engine("none")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, drawn at the first call. Safe in threads."""
+    with _LOCK:
+        if figure not in _DRAWN:
+            _DRAWN[figure] = _saved(figure, "png")
+        return _DRAWN[figure]
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG. Safe in threads."""
+    with _LOCK:
+        return _saved(figure, "svg")
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind)
+    return buffer.getvalue()
 
 
 def shortened(name: str, width: int = 42) -> str:

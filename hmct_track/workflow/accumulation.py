@@ -19,7 +19,7 @@ from hmct_track.model import QuantModel, load_model
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric
 from hmct_track.workflow.parameters import parse_metric
-from hmct_track.workflow.result import AnalysisResult, check_save_dir, save
+from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
 from hmct_track.workflow.subject import make_subject
 
@@ -138,7 +138,7 @@ def _tracked(
     return run.tracked_run(
         f"error accumulation, {run.subject.label}",
         summary={_metric_key(name): value for name, value in last.items() if value is not None},
-        figures={f"{stem}.png": figure for stem, figure in figures.items()},
+        images=images(figures),
         nested=nested,
     )
 

@@ -22,7 +22,7 @@ from hmct_track.model import QuantModel, load_model
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import CalibrationKind, QuantConfig, Quantization
 from hmct_track.workflow.progress import progress
-from hmct_track.workflow.result import AnalysisResult, check_save_dir, save
+from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
 from hmct_track.workflow.subject import Subject, make_subject
 
@@ -233,5 +233,5 @@ def _tracked(run: Run, what: str, figures: Mapping[str, Figure]) -> TrackedRun:
     return run.tracked_run(
         f"{what}, {run.subject.label}",
         summary={"nodes": float(len(figures))},
-        figures={f"{stem}.png": figure for stem, figure in figures.items()},
+        images=images(figures),
     )

@@ -247,13 +247,8 @@ def _page(
         "Accumulated error",
         "Partial quantization",
     )
-    sections = [
-        Section(
-            "Node sensitivity",
-            texts=[r.table for r in rankings],
-            figures=[r.figure() for r in rankings],
-        )
-    ]
+    tables, drawn = [r.table for r in rankings], [r.figure() for r in rankings]
+    sections = [Section("Node sensitivity", texts=tables, figures=drawn)]
     sections += [
         Section(title, figures=list(result.figures.values()))
         for title, result in zip(titles, results, strict=True)

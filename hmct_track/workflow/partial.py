@@ -17,7 +17,7 @@ from hmct_track.model import load_model
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric, NodeType
 from hmct_track.workflow.parameters import parse_metric
-from hmct_track.workflow.result import AnalysisResult, check_save_dir, save
+from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
 from hmct_track.workflow.subject import make_subject, output_tensors
 
@@ -139,6 +139,6 @@ def _tracked(
         f"partial quantization, {run.subject.label}",
         summary={"sensitive_nodes": float(len(names))},
         curves={f"partial.{metric.value}": curve},
-        figures={f"{stem}.png": figure for stem, figure in figures.items()},
+        images=images(figures),
         nested=nested,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,11 +50,9 @@ class AnalysisResult:
 
     def _repr_png_(self) -> bytes | None:
         """A notebook shows the first figure."""
-        for figure in self.figures.values():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png")
-            return buffer.getvalue()
-        return None
+        from hmct_track.report.style import png
+
+        return next((png(figure) for figure in self.figures.values()), None)
 
 
 def check_save_dir(save_dir: str | os.PathLike[str] | None) -> Path | None:
@@ -74,6 +71,15 @@ def check_save_dir(save_dir: str | os.PathLike[str] | None) -> Path | None:
     return folder
 
 
+def images(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Figures by file stem as PNG by file name."""
+    if not figures:
+        return {}
+    from hmct_track.report.style import png
+
+    return {f"{stem}.png": png(figure) for stem, figure in figures.items()}
+
+
 def save(
     folder: Path | None,
     *,
@@ -87,17 +93,14 @@ def save(
     """
     if folder is None:
         return ()
-    written = []
+    contents = {name: text.encode() for name, text in (texts or {}).items()}
+    for stem, figure in (figures or {}).items():
+        from hmct_track.report.style import png, svg
+
+        contents |= {f"{stem}.png": png(figure), f"{stem}.svg": svg(figure)}
     try:
-        for stem, figure in (figures or {}).items():
-            for ending in ("png", "svg"):
-                path = folder / f"{stem}.{ending}"
-                figure.savefig(path)
-                written.append(path)
-        for name, text in (texts or {}).items():
-            path = folder / name
-            path.write_text(text, encoding="utf-8")
-            written.append(path)
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
     except OSError as error:
         raise UsageError(f"cannot write to save_dir {str(folder)!r}: {error}") from error
-    return tuple(written)
+    return tuple(folder / name for name in contents)

@@ -176,8 +176,9 @@ class Run:
             for measurement in measurements:
                 rows.append(self._measurement_row(measurement))
                 if time.monotonic() - written > _FLUSH_SECONDS:
-                    rows, flushed = [], rows
-                    self.lake.append(MEASUREMENTS, flushed)
+                    self.lake.append(MEASUREMENTS, rows)
+                    # Cleared after, not before: interrupted, rows come twice, not never.
+                    rows = []
                     written = time.monotonic()
         finally:
             # What was measured before a failure or Ctrl-C is valid and is kept.

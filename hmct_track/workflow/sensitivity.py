@@ -21,7 +21,7 @@ from hmct_track.report import sensitivity_table
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType
 from hmct_track.workflow.parameters import parse_metrics, parse_node_type
-from hmct_track.workflow.result import check_save_dir, save
+from hmct_track.workflow.result import check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
 from hmct_track.workflow.subject import make_subject, output_tensors
 
@@ -136,7 +136,7 @@ def _log_name(node_type: NodeType) -> str:
 
 
 def _figure(run: Run, rows: list[Row], metric: Metric, node_type: NodeType) -> Figure:
-    from hmct_track.report.figures import ranking_figure
+    from hmct_track.report.ranking import ranking_figure
 
     title = f"Sensitivity of {run.subject.label}: each {node_type} quantized alone"
     return ranking_figure(rows, metric, title)
@@ -181,7 +181,7 @@ def _tracked(
         summary=summary,
         curves=curves,
         texts={_log_name(node_type): table + "\n"},
-        figures={f"sensitivity_of_{node_type}.png": figure()},
+        images=images({f"sensitivity_of_{node_type}": figure()}),
     )
 
 

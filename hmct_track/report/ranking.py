@@ -1,10 +1,8 @@
-"""Rows to seaborn figures. Nothing here touches pyplot, so figures hold no global state."""
+"""The figure of a ranking."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,12 +11,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hmct_track.report.style import BLUE, RED, settle, shortened, style
 from hmct_track.types import Metric
 
 _MOST_BARS = 30
 _LABELLED = 5
-_BLUE, _RED = "#0072b2", "#d55e00"  # of Okabe and Ito's palette, safe for colour-blind readers
-_STYLE_LOCK = threading.Lock()  # matplotlib's style is global to the process
 
 
 def ranking_figure(rows: Sequence[Mapping[str, Any]], metric: Metric, title: str) -> Figure:
@@ -31,13 +28,13 @@ def ranking_figure(rows: Sequence[Mapping[str, Any]], metric: Metric, title: str
     """
     bars = rows[:_MOST_BARS]
     height = 3.2 + 0.5 + 0.26 * len(bars)
-    with _style():
+    with style():
         figure = Figure(figsize=(10, height), layout="constrained")
         above, below = figure.subplots(2, 1, height_ratios=(3.2, 0.5 + 0.26 * len(bars)))
         figure.suptitle(title, parse_math=False, fontsize=13)
         _draw_order(above, rows, metric)
         _draw_bars(below, bars, metric, len(rows))
-    return figure
+    return settle(figure)
 
 
 def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -> None:
@@ -50,7 +47,7 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
         x=x,
         y=y,
         hue=["most sensitive" if p in worst else "other" for p in x],
-        palette={"most sensitive": _RED, "other": _BLUE},
+        palette={"most sensitive": RED, "other": BLUE},
         ax=axes,
         s=30,
         legend=False,
@@ -76,7 +73,7 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
                 xytext=(0, 6),
                 textcoords="offset points",
                 ha="center",
-                color=_RED,
+                color=RED,
                 fontsize=9,
             )
 
@@ -84,7 +81,7 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
 def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, total: int) -> None:
     y = _errors(rows, metric)
     places = np.arange(len(rows))
-    colors = [_RED if i < _LABELLED else _BLUE for i in places]
+    colors = [RED if i < _LABELLED else BLUE for i in places]
     finite = y[np.isfinite(y)]
     log = len(finite) > 0 and _is_log(metric)
     floor = min(finite.min() / 2, finite.max() / 1e3) if log else 0.0
@@ -93,7 +90,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, to
     if log:
         axes.set_xlim(floor, finite.max() * 3)
         axes.set_xscale("log")
-    names = [f"{_shortened(row['subject'])}  {i}" for i, row in enumerate(rows, start=1)]
+    names = [f"{shortened(row['subject'])}  {i}" for i, row in enumerate(rows, start=1)]
     axes.set_yticks(places, names, fontsize=9, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -139,13 +136,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return "nan"
     return f"{value:.5f}" if 1e-4 <= abs(value) < 1e5 else f"{value:.3g}"
-
-
-def _shortened(name: str, width: int = 42) -> str:
-    return name if len(name) <= width else "..." + name[3 - width :]
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with _STYLE_LOCK, mpl.rc_context(sns.axes_style("whitegrid")):
-        yield

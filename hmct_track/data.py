@@ -118,7 +118,7 @@ class CalibrationDataSet:
     def _bind_folders(
         self, inputs: Sequence[TensorSpec], folders: Mapping[str, list[_Entry]]
     ) -> Mapping[str, list[_Entry]]:
-        names = {spec.name: re.sub("[/:]", "_", spec.name) for spec in inputs}
+        names = {spec.name: folder_name(spec.name) for spec in inputs}
         if set(folders) == {""}:
             if len(inputs) == 1:
                 return {inputs[0].name: folders[""]}
@@ -205,6 +205,11 @@ class Samples:
     def label(self, index: int) -> str:
         """Where sample ``index`` came from, for people."""
         return next(iter(self._columns.values()))[index].label
+
+
+def folder_name(input_name: str) -> str:
+    """Name of the folder with an input's data, where ``/`` and ``:`` cannot be."""
+    return re.sub("[/:]", "_", input_name)
 
 
 def open_data(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hmct_track.workflow.everything import EverythingResult
     from hmct_track.workflow.result import AnalysisResult
     from hmct_track.workflow.run import Options
+    from hmct_track.workflow.samples import SamplesResult
 
 __all__ = [
     "get_channelwise_data_distribution",
@@ -26,6 +27,7 @@ __all__ = [
     "plot_acc_error",
     "plot_distribution",
     "runall",
+    "select_sensitive_samples",
     "sensitivity_analysis",
 ]
 
@@ -340,6 +342,38 @@ def runall(
         sensitive_nodes,
     )
     return run_everything(request, _options(recording), print if verbose else None)
+
+
+def select_sensitive_samples(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    metric: str = "cosine-similarity",
+    data_num: int | None = None,
+    sample_num: int = 1,
+    save_dir: str | os.PathLike[str] | None = None,
+    **recording: Unpack[Recording],
+) -> SamplesResult:
+    """Find the samples on which full quantization hurts most.
+
+    Args:
+        model_or_file: the calibrated model, as a path or a proto.
+        calibrated_data: as in `get_sensitivity_of_nodes`.
+        metric: the metric of the model's outputs that ranks the samples.
+        data_num: number of samples to rank; None for all.
+        sample_num: number of samples to keep.
+        save_dir: folder for the table and for the kept samples, as ``calibration_data``.
+        **recording: see `Recording`.
+
+    Returns:
+        The samples, the worst first; ``data`` holds the kept ones for other functions.
+
+    Raises:
+        HmctTrackError: the input is at fault (then nothing was written), or the run failed.
+    """
+    from hmct_track.workflow.samples import SamplesRequest, select_samples
+
+    request = SamplesRequest(model_or_file, calibrated_data, metric, data_num, sample_num, save_dir)
+    return select_samples(request, _options(recording))
 
 
 def _required_model(model: Any) -> Any:

@@ -105,6 +105,7 @@ def test_the_documented_functions_are_these() -> None:
         "plot_acc_error",
         "plot_distribution",
         "runall",
+        "select_sensitive_samples",
         "sensitivity_analysis",
     ]
     assert dbg.get_sensitivity_of_nodes is hmct_track.get_sensitivity_of_nodes

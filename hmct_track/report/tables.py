@@ -52,10 +52,25 @@ def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
         ]
         for row in rows
     ]
+    return _plain_table(header, lines)
+
+
+def samples_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """The samples on which quantization hurts most, as text.
+
+    Args:
+        rows: rows of the query ``sensitive_samples``, in order.
+        metric: the metric of the values.
+    """
+    lines = [[str(row["sample"]), format_value(row["value"]), row["source"]] for row in rows]
+    return _plain_table(["sample", metric.value, "source"], lines)
+
+
+def _plain_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) + _GAP for column in zip(header, *lines, strict=True)]
-    table = [header, *lines]
     return "\n".join(
-        "".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table
+        "".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+        for line in (header, *lines)
     )
 
 

@@ -1,0 +1,120 @@
+"""The samples on which quantization hurts most."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hmct_track.data import CalibrationDataSet, Samples, folder_name
+from hmct_track.engine import Engine
+from hmct_track.errors import UsageError
+from hmct_track.lake import Row
+from hmct_track.model import load_model
+from hmct_track.report import samples_table
+from hmct_track.tracking import TrackedRun
+from hmct_track.types import Metric, Planned, QuantConfig, Quantization
+from hmct_track.workflow.parameters import parse_metric
+from hmct_track.workflow.result import AnalysisResult, check_save_dir, save
+from hmct_track.workflow.run import Options, Run
+from hmct_track.workflow.subject import make_subject, output_tensors
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class SamplesRequest:
+    """The parameters of ``select_sensitive_samples``."""
+
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any]
+    metric: str = Metric.COSINE_SIMILARITY.value
+    data_num: int | None = None
+    sample_num: int = 1
+    save_dir: str | os.PathLike[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SamplesResult(AnalysisResult):
+    """The samples, the worst first, and the worst of them as data."""
+
+    data: CalibrationDataSet | None = None
+    """The ``sample_num`` worst samples, for other analyses."""
+
+
+def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
+    """Rank samples by what full quantization does to the outputs, record the run, keep the worst.
+
+    Raises:
+        HmctTrackError: any of its kinds; nothing was written if the input was at fault.
+    """
+    metric = parse_metric(request.metric)
+    model = load_model(request.model_or_file)
+    engine = Engine(model)
+    subject = make_subject(
+        model,
+        request.calibrated_data,
+        request.data_num,
+        output_tensors(model, engine, None),
+        shown=options.progress,
+    )
+    count, total = request.sample_num, len(subject.samples)
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= total:
+        raise UsageError(f"sample_num is {count!r}; there are 1 to {total} samples")
+    folder = check_save_dir(request.save_dir)
+    run = Run(
+        "sensitive-samples",
+        subject,
+        options,
+        metrics=[metric.value],
+        parameters={"metric": metric.value, "sample_num": count},
+    )
+    every = [node.name for node in model.calibration_nodes]
+    config = QuantConfig(Quantization.AS_CALIBRATED).canonical(every)
+    with run:
+        run.measure(engine, [Planned("calibrated_model", "reference", config)])
+        rows = run.lake.query("sensitive_samples", run_id=run.run_id, metric=metric.value)
+        chosen = [row["sample"] for row in rows[:count]]
+        data = CalibrationDataSet(
+            {spec.name: [subject.samples[k][spec.name] for k in chosen] for spec in model.inputs}
+        )
+        table = samples_table(rows, metric)
+        files = save(folder, texts={"sensitive_samples.log": table + "\n"})
+        files += _save_data(folder, subject.samples, chosen)
+        run.describe(partial(_tracked, run, rows, metric, table))
+    return SamplesResult(
+        run.run_id, rows, {}, files, run.tracking_error, run.known, run.measured, data
+    )
+
+
+def _save_data(folder: Path | None, samples: Samples, chosen: list[int]) -> tuple[Path, ...]:
+    """Write samples as the documented folder, the worst as ``0.npy``."""
+    if folder is None:
+        return ()
+    written = []
+    try:
+        for place, k in enumerate(chosen):
+            for name, array in samples[k].items():
+                path = folder / "calibration_data" / folder_name(name) / f"{place}.npy"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, array, allow_pickle=False)
+                written.append(path)
+    except OSError as error:
+        raise UsageError(f"cannot write to save_dir {str(folder)!r}: {error}") from error
+    return tuple(written)
+
+
+def _tracked(run: Run, rows: list[Row], metric: Metric, table: str) -> TrackedRun:
+    points = [(row["sample"], row["value"]) for row in rows if row["value"] is not None]
+    return run.tracked_run(
+        f"sensitive samples, {run.subject.label}",
+        summary={f"{metric.value}.worst": points[0][1]} if points else {},
+        curves={metric.value: sorted(points)},
+        texts={"sensitive_samples.log": table + "\n"},
+    )

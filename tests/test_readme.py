@@ -71,7 +71,7 @@ def test_the_readmes_commands_run_as_they_stand(folder: Path, command: str) -> N
 
 
 def test_there_are_commands_to_try() -> None:
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 5
 
 
 @pytest.mark.parametrize("code", [*blocks(README, "python"), *blocks(LAKE_PAGE, "python")])

@@ -39,7 +39,7 @@ RUNS = Table(
     "one analysis that was started",
     ("run_id",),
     _columns("""
-        run_id           VARCHAR    start time in UTC and a random part; sorts by time
+        run_id           VARCHAR    start in UTC to the millisecond and a random part; sorts by time
         kind             VARCHAR    the analysis: sensitivity, error-accumulation, ...
         state            VARCHAR    RUNNING, FINISHED, FAILED or KILLED
         started_at       TIMESTAMP  in UTC

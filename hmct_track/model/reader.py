@@ -130,6 +130,7 @@ def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Quant
     consumers = _consumers(graph, names)
     general: list[GeneralNode] = []
     calibrations: list[CalibrationNode] = []
+    odd: list[tuple[str, int]] = []
     calibration_of_tensor = {
         output: name
         for node, name in zip(graph.node, names, strict=True)
@@ -141,7 +142,7 @@ def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Quant
         _refuse_nested(node, name)
         if is_calibration(node):
             calibrations.append(
-                _calibration_node(node, name, len(calibrations), constants, consumers, shapes)
+                _calibration_node(node, name, len(calibrations), constants, consumers, shapes, odd)
             )
         elif node.op_type != "Constant":
             feeding = (calibration_of_tensor[i] for i in node.input if i in calibration_of_tensor)
@@ -155,6 +156,15 @@ def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Quant
                     tuple(dict.fromkeys(feeding)),
                 )
             )
+    if odd:
+        name, constant = odd[0]
+        LOG.warning(
+            "calibration node %r says constant=%d but its input is %s; the graph decides%s",
+            name,
+            constant,
+            "not a constant" if constant else "a constant",
+            f" (as for {len(odd) - 1} other nodes)" if odd[1:] else "",
+        )
     if not calibrations:
         raise ModelError(
             f"{skeleton.path or 'the model'} has no HzCalibration nodes, so there is nothing to "
@@ -182,6 +192,7 @@ def _calibration_node(
     constants: set[str],
     consumers: Mapping[str, Sequence[str]],
     shapes: Mapping[str, tuple[int, ...]],
+    odd: list[tuple[str, int]],
 ) -> CalibrationNode:
     if len(node.input) != 1 or len(node.output) != 1:
         raise ModelError(
@@ -192,12 +203,7 @@ def _calibration_node(
     attributes = parse_calibration(node, name)
     weight = source in constants
     if attributes.constant in (0, 1) and weight != bool(attributes.constant):
-        LOG.warning(
-            "calibration node %r says constant=%d but its input is %s; the graph decides",
-            name,
-            attributes.constant,
-            "a constant" if weight else "not a constant",
-        )
+        odd.append((name, attributes.constant))
     params = attributes.params
     if params.is_per_channel and source in shapes:
         check_channels(name, params.axis, len(params.scales), shapes[source])

@@ -67,7 +67,7 @@ class Run:
         parameters: Mapping[str, Any],
     ) -> None:
         now = _now()
-        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.run_id = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}-{secrets.token_hex(4)}"
         self.subject = subject
         self.options = options
         self.tracking_error: TrackingError | None = None

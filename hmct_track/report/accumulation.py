@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hmct_track.report.style import PALETTE, label_steps, settle, shortened, style
@@ -53,6 +54,8 @@ def accumulation_figure(
                 markersize=4,
                 errorbar=None,
             )
+            if not reference:
+                _label_worst(axes, points, metric, color)
         label_steps(axes, names)
         average = "mean of the first n nodes' " if average_mode else ""
         unit = " (dB)" if metric is Metric.SQNR else ""
@@ -61,3 +64,26 @@ def accumulation_figure(
         axes.set_title(title, parse_math=False)
         axes.legend(loc="best", fontsize=9)
     return settle(figure)
+
+
+def _label_worst(
+    axes: Axes, points: Sequence[Mapping[str, Any]], metric: Metric, color: str
+) -> None:
+    """Name the node at which a curve is worst, in the curve's colour."""
+    valued = [p for p in points if p["value"] is not None and np.isfinite(p["value"])]
+    if not valued:
+        return
+    choose = min if metric.higher_is_better else max
+    worst = choose(valued, key=lambda p: p["value"])
+    right = worst["step"] > len(points) / 2
+    axes.annotate(
+        shortened(worst["node"], 30),
+        (worst["step"], worst["value"]),
+        xytext=(-6 if right else 6, -4 if metric.higher_is_better else 4),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="top" if metric.higher_is_better else "bottom",
+        fontsize=8,
+        color=color,
+        parse_math=False,
+    )

@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hmct_track.analysis import accumulation, distribution, sensitivity
+from hmct_track.analysis import partial as partial_analysis
 from hmct_track.analysis.accumulation import Selection
 from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import Engine
-from hmct_track.errors import TrackingError, UsageError
+from hmct_track.errors import TrackingError
 from hmct_track.model import QuantModel, load_model
 from hmct_track.tracking import TrackedRun
-from hmct_track.types import Metric, NodeType
+from hmct_track.types import Metric, NodeType, Quantization
 from hmct_track.workflow.accumulation import AccumulationRequest, accumulate_error
 from hmct_track.workflow.distribution import (
     DistributionRequest,
@@ -90,10 +92,9 @@ def run_everything(
     metrics = parse_metrics(request.ns_metrics)
     parse_metric(request.ae_metric)
     types = [parse_node_type(request.node_type)] if request.node_type else _default_types()
-    if request.quantize_node and request.non_quantize_node:
-        raise UsageError("give either quantize_node or non_quantize_node; both were given")
     model = load_model(request.model_or_file)
     engine = Engine(model)
+    _check(request, model, engine, types)
     outputs = output_tensors(model, engine, request.output_node)
     subject = make_subject(
         model, request.calibrated_data, request.data_num, outputs, shown=options.progress
@@ -114,12 +115,12 @@ def run_everything(
         steps = _Steps(request, replace(options, parent=run), folder, len(subject.sample_ids))
         rankings = tuple(steps.rank(kind, emit) for kind in types)
         top = _top_calibration_nodes(model, rankings)
-        distribution = steps.distribution(_given(request.dis_nodes_list) or top)
+        distributions = steps.distribution(_given(request.dis_nodes_list) or top)
         chosen = _given(request.cw_nodes_list) or [n for n in top if n in model.calibration_by_name]
         channels = steps.channels(chosen)
-        accumulation = steps.accumulation()
+        curves = steps.accumulation()
         partial_result = steps.partial()
-        results = (distribution, channels, accumulation, partial_result)
+        results = (distributions, channels, curves, partial_result)
         page = _page(run, rankings, results)
         every: list[SensitivityResult | AnalysisResult] = [*rankings, *results]
         files = [file for result in every for file in result.files]
@@ -137,6 +138,23 @@ def run_everything(
         sum(result.known for result in every),
         sum(result.measured for result in every),
     )
+
+
+def _check(
+    request: EverythingRequest, model: QuantModel, engine: Engine, types: Sequence[NodeType]
+) -> None:
+    """Plan every step that does not wait for another's result, and so complain before the first."""
+    interested = _given(request.interested_nodes) or None
+    for node_type in types:
+        sensitivity.plan(model, node_type, interested)
+    if request.dis_nodes_list:
+        nodes = _given(request.dis_nodes_list)
+        distribution.plan(model, nodes, lambda tensor: bool(engine.output_tensors([tensor])))
+    if request.cw_nodes_list:
+        distribution.plan_channels(model, _given(request.cw_nodes_list), request.axis)
+    if request.quantize_node or request.non_quantize_node:
+        accumulation.plan(model, request.quantize_node, request.non_quantize_node)
+    partial_analysis.plan(model, _given(request.sensitive_nodes), Quantization.OFF)
 
 
 def _default_types() -> list[NodeType]:

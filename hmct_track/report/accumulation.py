@@ -86,4 +86,6 @@ def _label_worst(
         fontsize=8,
         color=color,
         parse_math=False,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        zorder=5,
     )

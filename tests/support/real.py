@@ -102,7 +102,7 @@ _MODELS: dict[str, Callable[[], RealModel]] = {
         None,
         activation_type="uint8",
     ),
-    # Text detection, opset 12, ConvTranspose and Resize, 16-bit weights.
+    # Text detection, opset 12, ConvTranspose and Resize; 4-bit weights.
     "ocr-det": lambda: _real(
         "ocr-det",
         "rapidocr_onnxruntime",

@@ -8,6 +8,7 @@ from hmct_track.cli.common import (
     Subparsers,
     add_command,
     add_data_num,
+    add_metric,
     add_model_and_data,
     add_option,
     add_recording,
@@ -18,7 +19,6 @@ from hmct_track.cli.common import (
 )
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import parse_bool, parse_list
-from hmct_track.types import Metric
 
 FLAGS = ("-a", "--average_mode", "--average-mode")
 """Options that may stand without their value, which then is True."""
@@ -45,14 +45,7 @@ def add_parser(commands: Subparsers) -> None:
         metavar="NODES",
         help="quantize all but these: a list (a curve each) or a nested list",
     )
-    add_option(
-        parser,
-        "-m",
-        "metric",
-        default=Metric.COSINE_SIMILARITY.value,
-        metavar="METRIC",
-        help=f"one of: {', '.join(Metric)}",
-    )
+    add_metric(parser)
     add_option(
         parser,
         "-a",

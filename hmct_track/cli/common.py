@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import parse_count
+from hmct_track.types import Metric
 
 if TYPE_CHECKING:
     from hmct_track.workflow.everything import EverythingResult
@@ -71,6 +72,18 @@ def add_data_num(
         default=default,
         metavar="N",
         help=f"number of samples; None is all{' (default)' if default is None else ''}",
+    )
+
+
+def add_metric(parser: argparse.ArgumentParser) -> None:
+    """The one metric of an analysis."""
+    add_option(
+        parser,
+        "-m",
+        "metric",
+        default=Metric.COSINE_SIMILARITY.value,
+        metavar="METRIC",
+        help=f"one of: {', '.join(Metric)}",
     )
 
 

@@ -8,6 +8,7 @@ from hmct_track.cli.common import (
     Subparsers,
     add_command,
     add_data_num,
+    add_metric,
     add_model_and_data,
     add_option,
     add_recording,
@@ -48,14 +49,7 @@ def add_parser(commands: Subparsers) -> None:
         help="test these nodes instead of picking them",
     )
     add_save_dir(parser, "-sd")
-    add_option(
-        parser,
-        "-m",
-        "metric",
-        default=Metric.COSINE_SIMILARITY.value,
-        metavar="METRIC",
-        help=f"one of: {', '.join(Metric)}",
-    )
+    add_metric(parser)
     add_option(
         parser,
         "-q",

@@ -8,6 +8,7 @@ from hmct_track.cli.common import (
     Subparsers,
     add_command,
     add_data_num,
+    add_metric,
     add_model_and_data,
     add_option,
     add_recording,
@@ -26,14 +27,7 @@ def add_parser(commands: Subparsers) -> None:
         commands, "select-sensitive-samples", "Find the samples on which quantization hurts most."
     )
     add_model_and_data(parser)
-    add_option(
-        parser,
-        "-m",
-        "metric",
-        default=Metric.COSINE_SIMILARITY.value,
-        metavar="METRIC",
-        help=f"one of: {', '.join(Metric)}",
-    )
+    add_metric(parser)
     add_data_num(parser, "-d", default=None)
     add_option(
         parser,

@@ -1,4 +1,4 @@
-"""Showing rows: text tables, and figures (``hmct_track.report.ranking``, which needs seaborn)."""
+"""Showing rows: text tables here, figures in modules of their own, which need seaborn."""
 
 from hmct_track.report.tables import format_value, partial_table, samples_table, sensitivity_table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from onnx import helper
 
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.attributes import parse_calibration
+from hmct_track.model.graph import constant_tensors, is_calibration, outer_inputs, subgraphs
 from hmct_track.model.onnx_io import Skeleton, load_skeleton
 from hmct_track.types import (
     CalibrationKind,
@@ -26,15 +27,6 @@ from hmct_track.types import (
 )
 
 LOG = logging.getLogger(__name__)
-
-_RANDOM_OPS = {
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +118,7 @@ def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Quant
     skeleton = load_skeleton(model_or_file)
     graph = skeleton.proto.graph
     names = _unique_names(graph.node)
-    constants = _constant_tensors(graph)
+    constants = constant_tensors(graph)
     consumers = _consumers(graph, names)
     general: list[GeneralNode] = []
     calibrations: list[CalibrationNode] = []
@@ -178,11 +170,6 @@ def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Quant
         tuple(_tensor_spec(value) for value in graph.input),
         tuple(_tensor_spec(value) for value in graph.output),
     )
-
-
-def is_calibration(node: onnx.NodeProto) -> bool:
-    """Whether this is a calibration node, by its op type."""
-    return node.op_type == "HzCalibration" and node.domain in ("horizon", "")
 
 
 def _calibration_node(
@@ -253,51 +240,18 @@ def _unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     return names
 
 
-def _constant_tensors(graph: onnx.GraphProto) -> set[str]:
-    """Initializers, and the outputs of nodes that compute from constants alone."""
-    constants = {tensor.name for tensor in graph.initializer}
-    constants |= {tensor.values.name for tensor in graph.sparse_initializer}
-    for node in graph.node:
-        inputs = [name for name in node.input if name]
-        from_constants = bool(inputs) and all(name in constants for name in inputs)
-        has_body = any(a.type in _BODIES for a in node.attribute)
-        if node.op_type == "Constant" or (
-            from_constants and not has_body and node.op_type not in _RANDOM_OPS
-        ):
-            constants.update(node.output)
-    return constants
-
-
-_BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
-
-
 def _consumers(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, list[str]]:
     """Which general nodes read each tensor, those that read it inside a body included."""
     found: dict[str, list[str]] = defaultdict(list)
     for node, name in zip(graph.node, names, strict=True):
         if not is_calibration(node):
-            for tensor in (*node.input, *_outer_inputs(node)):
+            for tensor in (*node.input, *outer_inputs(node)):
                 found[tensor].append(name)
     return found
 
 
-def _outer_inputs(node: onnx.NodeProto) -> Iterator[str]:
-    for body in _subgraphs(node):
-        for inner in body.node:
-            yield from inner.input
-            yield from _outer_inputs(inner)
-
-
 def _refuse_nested(node: onnx.NodeProto, name: str) -> None:
-    for body in _subgraphs(node):
+    for body in subgraphs(node):
         for inner in body.node:
             if inner.domain == "horizon" or is_calibration(inner):
                 raise ModelError(

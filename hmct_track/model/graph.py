@@ -1,0 +1,56 @@
+"""Facts of a graph that need nothing but the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+_RANDOM_OPS = {
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
+_BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+
+
+def is_calibration(node: onnx.NodeProto) -> bool:
+    """Whether this is a calibration node, by its op type."""
+    return node.op_type == "HzCalibration" and node.domain in ("horizon", "")
+
+
+def constant_tensors(graph: onnx.GraphProto) -> set[str]:
+    """Initializers, and the outputs of nodes that compute from constants alone."""
+    constants = {tensor.name for tensor in graph.initializer}
+    constants |= {tensor.values.name for tensor in graph.sparse_initializer}
+    for node in graph.node:
+        inputs = [name for name in node.input if name]
+        from_constants = bool(inputs) and all(name in constants for name in inputs)
+        has_body = any(a.type in _BODIES for a in node.attribute)
+        if node.op_type == "Constant" or (
+            from_constants and not has_body and node.op_type not in _RANDOM_OPS
+        ):
+            constants.update(node.output)
+    return constants
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The bodies of a control-flow node."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def outer_inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """The names that a node's bodies read, their own among them."""
+    for body in subgraphs(node):
+        for value in body.output:
+            yield value.name
+        for inner in body.node:
+            yield from inner.input
+            yield from outer_inputs(inner)

@@ -15,13 +15,13 @@ from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import Engine
 from hmct_track.errors import ModelError
 from hmct_track.lake import Row
-from hmct_track.model import QuantModel, load_model
+from hmct_track.model import QuantModel
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric
 from hmct_track.workflow.parameters import parse_metric
 from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
-from hmct_track.workflow.subject import make_subject
+from hmct_track.workflow.subject import make_subject, open_model
 
 if TYPE_CHECKING:
     import onnx
@@ -49,12 +49,17 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metric = parse_metric(request.metric)
-    model = load_model(request.model_or_file)
-    engine = Engine(model)
+    model, engine = open_model(request.model_or_file, options.shared)
     planned = accumulation.plan(model, request.quantize_node, request.non_quantize_node)
     outputs = _compared_tensors(model, engine)
     subject = make_subject(
-        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+        model,
+        engine,
+        request.calibrated_data,
+        request.data_num,
+        outputs,
+        shown=options.progress,
+        shared=options.shared,
     )
     folder = check_save_dir(request.save_dir)
     run = Run(

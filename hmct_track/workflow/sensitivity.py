@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from hmct_track.analysis import sensitivity
 from hmct_track.data import CalibrationDataSet
-from hmct_track.engine import Engine
 from hmct_track.errors import TrackingError
 from hmct_track.lake import Row
-from hmct_track.model import load_model
 from hmct_track.report import sensitivity_table
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType
 from hmct_track.workflow.parameters import parse_metrics, parse_node_type
 from hmct_track.workflow.result import check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
-from hmct_track.workflow.subject import make_subject, output_tensors
+from hmct_track.workflow.subject import make_subject, open_model, output_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -89,15 +87,20 @@ def rank_nodes(
     """
     metrics = parse_metrics(request.metrics)
     node_type = parse_node_type(request.node_type)
-    model = load_model(request.model_or_file)
-    engine = Engine(model)
+    model, engine = open_model(request.model_or_file, options.shared)
     interested = request.interested_nodes
     plan = sensitivity.plan(
         model, node_type, [interested] if isinstance(interested, str) else interested
     )
     outputs = output_tensors(model, engine, request.output_node)
     subject = make_subject(
-        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+        model,
+        engine,
+        request.calibrated_data,
+        request.data_num,
+        outputs,
+        shown=options.progress,
+        shared=options.shared,
     )
     folder = check_save_dir(request.save_dir)
     run = Run(

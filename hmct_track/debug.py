@@ -78,11 +78,13 @@ def get_sensitivity_of_nodes(
 
     Returns:
         Node name to metric name to value, most sensitive first. Means over samples, then outputs.
+        A notebook shows this dict as a table and a figure; it has ``rows``, ``to_frame()``,
+        ``figures`` and ``run_id`` as well.
 
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.sensitivity import SensitivityRequest, rank_nodes
+    from hmct_track.workflow.sensitivity import Ranking, SensitivityRequest, rank_nodes
 
     request = SensitivityRequest(
         model_or_file,
@@ -94,7 +96,7 @@ def get_sensitivity_of_nodes(
         interested_nodes,
         save_dir,
     )
-    return rank_nodes(request, _options(recording), print if verbose else None).as_dict()
+    return Ranking(rank_nodes(request, _options(recording), print if verbose else None))
 
 
 def plot_acc_error(

@@ -16,6 +16,7 @@ from hmct_track.engine import Engine
 from hmct_track.errors import ModelError
 from hmct_track.lake import Row
 from hmct_track.model import QuantModel
+from hmct_track.report.html import curves
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric
 from hmct_track.workflow.parameters import parse_metric
@@ -86,7 +87,15 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures))
     return AnalysisResult(
-        run.run_id, rows, figures, files, run.tracking_error, run.known, run.measured
+        run.run_id,
+        rows,
+        figures,
+        f"Accumulated error of {subject.label}",
+        curves(rows, metric),
+        files,
+        run.tracking_error,
+        run.known,
+        run.measured,
     )
 
 
@@ -127,9 +136,9 @@ def _tracked(
     run: Run, rows: list[Row], metric: Metric, figures: Mapping[str, Figure]
 ) -> TrackedRun:
     """What MLflow is told: each curve is a nested run, so that any two can be overlaid."""
-    curves: dict[str, list[Row]] = defaultdict(list)
+    lines: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        curves[row["curve"]].append(row)
+        lines[row["curve"]].append(row)
     nested = [
         NestedRun(
             name,
@@ -137,9 +146,9 @@ def _tracked(
             summary={f"{metric.value}.last": points[-1]["value"]},
             curves={metric.value: _points(points)},
         )
-        for name, points in curves.items()
+        for name, points in lines.items()
     ]
-    last = {f"{name}.last": points[-1]["value"] for name, points in curves.items()}
+    last = {f"{name}.last": points[-1]["value"] for name, points in lines.items()}
     return run.tracked_run(
         f"error accumulation, {run.subject.label}",
         summary={_metric_key(name): value for name, value in last.items() if value is not None},

@@ -18,6 +18,7 @@ from hmct_track.engine import Engine, Spill, bounds_of, channel_summaries, histo
 from hmct_track.errors import UsageError
 from hmct_track.lake import CHANNEL_SUMMARIES, HISTOGRAMS, TENSOR_SUMMARIES, Row
 from hmct_track.model import QuantModel
+from hmct_track.report.html import channels, distributions
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import CalibrationKind, QuantConfig, Quantization
 from hmct_track.workflow.progress import progress
@@ -63,7 +64,10 @@ def show_distribution(request: DistributionRequest, options: Options) -> Analysi
         figures = _distribution_figures(observed, rows, bins)
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, "distribution", figures))
-    return AnalysisResult(run.run_id, rows, figures, files, run.tracking_error)
+    title = f"Data distribution of {run.subject.label}"
+    return AnalysisResult(
+        run.run_id, rows, figures, title, distributions(rows), files, run.tracking_error
+    )
 
 
 def show_channels(request: DistributionRequest, options: Options) -> AnalysisResult:
@@ -99,7 +103,10 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
         figures = _channel_figures(observed, rows)
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, "channelwise distribution", figures))
-    return AnalysisResult(run.run_id, rows, figures, files, run.tracking_error)
+    title = f"Channel-wise distribution of {run.subject.label}"
+    return AnalysisResult(
+        run.run_id, rows, figures, title, channels(rows), files, run.tracking_error
+    )
 
 
 def _names(request: DistributionRequest) -> list[str]:

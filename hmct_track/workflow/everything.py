@@ -16,6 +16,7 @@ from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import Engine
 from hmct_track.errors import TrackingError
 from hmct_track.model import QuantModel
+from hmct_track.report.html import notebook_html
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType, Quantization
 from hmct_track.workflow.accumulation import AccumulationRequest, accumulate_error
@@ -69,6 +70,7 @@ class EverythingResult:
     """The results of the steps, and the run above theirs."""
 
     run_id: str
+    title: str
     rankings: tuple[SensitivityResult, ...]
     distribution: AnalysisResult
     channels: AnalysisResult
@@ -78,6 +80,13 @@ class EverythingResult:
     tracking_error: TrackingError | None
     known: int
     measured: int
+
+    def _repr_html_(self) -> str:
+        """A notebook shows all tables and figures."""
+        steps = (self.distribution, self.channels, self.accumulation, self.partial)
+        parts = [(r.title, r.shown, r.figures) for r in self.rankings]
+        parts += [(r.title, r.table, dict(r.figures)) for r in steps]
+        return notebook_html(self.title, self.run_id, parts)
 
 
 def run_everything(
@@ -136,6 +145,7 @@ def run_everything(
         run.describe(partial(_tracked, run, page))
     return EverythingResult(
         run.run_id,
+        f"Quantization of {subject.label}",
         rankings,
         *results,
         tuple(files),
@@ -260,18 +270,8 @@ def _page(
 ) -> str:
     from hmct_track.report.page import Section, render_page
 
-    titles = (
-        "Data distribution",
-        "Channel-wise distribution",
-        "Accumulated error",
-        "Partial quantization",
-    )
-    tables, drawn = [r.table for r in rankings], [r.figure() for r in rankings]
-    sections = [Section("Node sensitivity", texts=tables, figures=drawn)]
-    sections += [
-        Section(title, figures=list(result.figures.values()))
-        for title, result in zip(titles, results, strict=True)
-    ]
+    sections = [Section(r.title, r.shown, r.figures) for r in rankings]
+    sections += [Section(r.title, r.table, r.figures) for r in results]
     facts = {
         "model": str(run.subject.model.path or run.subject.label),
         "model id": run.subject.model.model_id,

@@ -12,6 +12,7 @@ from hmct_track.analysis import partial as analysis
 from hmct_track.analysis import sensitivity
 from hmct_track.data import CalibrationDataSet
 from hmct_track.lake import Row
+from hmct_track.report.html import partial_steps
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric, NodeType
 from hmct_track.workflow.parameters import parse_metric
@@ -88,7 +89,15 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures, request.qtype))
     return AnalysisResult(
-        run.run_id, rows, figures, files, run.tracking_error, run.known, run.measured
+        run.run_id,
+        rows,
+        figures,
+        f"Partial quantization of {subject.label}",
+        partial_steps(rows, metric),
+        files,
+        run.tracking_error,
+        run.known,
+        run.measured,
     )
 
 

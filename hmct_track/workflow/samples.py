@@ -15,6 +15,7 @@ from hmct_track.data import CalibrationDataSet, Samples, folder_name
 from hmct_track.errors import UsageError
 from hmct_track.lake import Row
 from hmct_track.report import samples_table
+from hmct_track.report.html import worst_samples
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, Planned, QuantConfig, Quantization
 from hmct_track.workflow.parameters import parse_metric
@@ -88,7 +89,16 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         files += _save_data(folder, subject.samples, chosen)
         run.describe(partial(_tracked, run, rows, metric, table))
     return SamplesResult(
-        run.run_id, rows, {}, files, run.tracking_error, run.known, run.measured, data
+        run.run_id,
+        rows,
+        {},
+        f"Sensitive samples of {subject.label}",
+        worst_samples(rows, metric),
+        files,
+        run.tracking_error,
+        run.known,
+        run.measured,
+        data,
     )
 
 

@@ -121,7 +121,7 @@ def _lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
         now = time.monotonic()
         if now - told >= _QUIET_SECONDS:
             told = now
-            form = "{desc}{n_fmt} of {total_fmt} {unit}, {rate_fmt}, {remaining} left"
+            form = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
             line = tqdm.format_meter(
                 done, total, now - began, prefix=what, unit=f" {unit}", bar_format=form
             )

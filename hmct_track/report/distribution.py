@@ -135,8 +135,9 @@ def _draw_boxes(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     outliers = [(row["channel"], value) for row in rows for value in row["outlier_sample"]]
     if outliers:
         across, up = zip(*outliers, strict=True)
-        axes.scatter(across, up, s=3, color="0.45", linewidths=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.scatter(across, up, s=6, color="0.45", linewidths=0)
+    ticks = MaxNLocator(integer=True, steps=[1, 2, 5, 10]).tick_values(x[0], x[-1])
+    axes.set_xticks([tick for tick in ticks if x[0] <= tick <= x[-1]])
     axes.set_ylabel("value")
     axes.grid(axis="x", visible=False)
 

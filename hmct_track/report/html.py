@@ -24,7 +24,7 @@ _SHOWN = 20
 _TABLE = """
 {%- macro show(table, most) -%}
 {%- set cell = "padding:.2em .7em;border-bottom:1px solid #8884;" -%}
-{%- set left = cell ~ "text-align:left;overflow-wrap:anywhere;min-width:6em;" -%}
+{%- set left = cell ~ "text-align:left;overflow-wrap:anywhere;min-width:9em;" -%}
 {%- set right = cell ~ "text-align:right;white-space:nowrap;" -%}
 <div style="overflow:auto;max-height:40rem">
 <table style="border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9em">

@@ -90,7 +90,7 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         run.run_id,
         rows,
         figures,
-        f"Accumulated error of {subject.label}",
+        "Accumulated error",
         curves(rows, metric),
         files,
         run.tracking_error,

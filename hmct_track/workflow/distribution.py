@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -57,14 +58,13 @@ def show_distribution(request: DistributionRequest, options: Options) -> Analysi
     )
     run, folder = _run("distribution", request, options, model, engine, observed)
     with run:
-        for position, item in _observe(run, observed):
+        for position, item in _with_progress(run, observed, "observing"):
             _record_series(run, position, item, _series(engine, run.subject, item))
         rows = run.lake.query("distribution", run_id=run.run_id)
         bins = run.lake.query("histogram", run_id=run.run_id)
-        figures = _distribution_figures(observed, rows, bins)
-        files = save(folder, figures=figures)
+        figures, files = _drawn(run, folder, observed, lambda item: _histograms(item, rows, bins))
         run.describe(partial(_tracked, run, "distribution", figures))
-    title = f"Data distribution of {run.subject.label}"
+    title = "Data distribution"
     return AnalysisResult(
         run.run_id, rows, figures, title, distributions(rows), files, run.tracking_error
     )
@@ -84,7 +84,7 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
             _check_axis(item, rank)
     run, folder = _run("channelwise-distribution", request, options, model, engine, observed)
     with run:
-        for position, item in _observe(run, observed):
+        for position, item in _with_progress(run, observed, "observing"):
             # Of a weight, too, boxes are of what its calibration node takes in.
             parts = _values(engine, run.subject, item, QuantConfig())
             _check_axis(item, parts[0].ndim)
@@ -100,10 +100,9 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
             ]
             run.lake.append(CHANNEL_SUMMARIES, rows)
         rows = run.lake.query("channel_distribution", run_id=run.run_id)
-        figures = _channel_figures(observed, rows)
-        files = save(folder, figures=figures)
+        figures, files = _drawn(run, folder, observed, lambda item: _boxes(item, rows))
         run.describe(partial(_tracked, run, "channelwise distribution", figures))
-    title = f"Channel-wise distribution of {run.subject.label}"
+    title = "Channel-wise distribution"
     return AnalysisResult(
         run.run_id, rows, figures, title, channels(rows), files, run.tracking_error
     )
@@ -121,7 +120,7 @@ def _run(
     model: QuantModel,
     engine: Engine,
     observed: Sequence[Observed],
-) -> tuple[Run, Any]:
+) -> tuple[Run, Path | None]:
     tensors = tuple(dict.fromkeys(item.tensor for item in observed))
     subject = make_subject(
         model,
@@ -137,12 +136,14 @@ def _run(
     return Run(kind, subject, options, metrics=[], parameters=parameters), folder
 
 
-def _observe(run: Run, observed: Sequence[Observed]) -> Iterator[tuple[int, Observed]]:
+def _with_progress(
+    run: Run, observed: Sequence[Observed], what: str
+) -> Iterator[tuple[int, Observed]]:
     """Each node with its place, while progress is shown."""
     return progress(
         enumerate(observed),
         total=len(observed),
-        what="observing",
+        what=what,
         unit="nodes",
         shown=run.options.progress,
         steps=run.options.steps,
@@ -204,29 +205,32 @@ def _record_series(
     run.lake.append(HISTOGRAMS, bins)
 
 
-def _distribution_figures(
-    observed: Sequence[Observed], rows: list[Row], bins: list[Row]
-) -> dict[str, Figure]:
+def _drawn(
+    run: Run, folder: Path | None, observed: Sequence[Observed], draw: Callable[[Observed], Figure]
+) -> tuple[dict[str, Figure], tuple[Path, ...]]:
+    """A figure of each node by file stem, and the files that they were saved to."""
+    figures: dict[str, Figure] = {}
+    files: list[Path] = []
+    for position, item in _with_progress(run, observed, "drawing"):
+        stem = _stem(position, item)
+        figures[stem] = draw(item)
+        files += save(folder, figures={stem: figures[stem]})
+    return figures, tuple(files)
+
+
+def _histograms(item: Observed, rows: list[Row], bins: list[Row]) -> Figure:
     from hmct_track.report.distribution import distribution_figure
 
-    return {
-        _stem(position, item): distribution_figure(
-            [row for row in rows if row["node"] == item.node],
-            [row for row in bins if row["node"] == item.node],
-        )
-        for position, item in enumerate(observed)
-    }
+    return distribution_figure(
+        [row for row in rows if row["node"] == item.node],
+        [row for row in bins if row["node"] == item.node],
+    )
 
 
-def _channel_figures(observed: Sequence[Observed], rows: list[Row]) -> dict[str, Figure]:
+def _boxes(item: Observed, rows: list[Row]) -> Figure:
     from hmct_track.report.distribution import channel_figure
 
-    return {
-        _stem(position, item): channel_figure(
-            [row for row in rows if row["node"] == item.node], item.kind
-        )
-        for position, item in enumerate(observed)
-    }
+    return channel_figure([row for row in rows if row["node"] == item.node], item.kind)
 
 
 def _stem(position: int, item: Observed) -> str:

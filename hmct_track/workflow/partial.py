@@ -92,7 +92,7 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
         run.run_id,
         rows,
         figures,
-        f"Partial quantization of {subject.label}",
+        "Partial quantization",
         partial_steps(rows, metric),
         files,
         run.tracking_error,

@@ -92,7 +92,7 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         run.run_id,
         rows,
         {},
-        f"Sensitive samples of {subject.label}",
+        "Sensitive samples",
         worst_samples(rows, metric),
         files,
         run.tracking_error,

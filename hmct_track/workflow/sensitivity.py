@@ -188,7 +188,7 @@ def rank_nodes(
     return SensitivityResult(
         run.run_id,
         rows,
-        _title(run, plan.node_type),
+        f"Sensitivity of each {plan.node_type} quantized alone",
         table,
         metrics,
         plan.node_type,
@@ -207,11 +207,8 @@ def _log_name(node_type: NodeType) -> str:
 def _figure(run: Run, rows: list[Row], metric: Metric, node_type: NodeType) -> Figure:
     from hmct_track.report.ranking import ranking_figure
 
-    return ranking_figure(rows, metric, _title(run, node_type))
-
-
-def _title(run: Run, node_type: NodeType) -> str:
-    return f"Sensitivity of {run.subject.label}: each {node_type} quantized alone"
+    title = f"Sensitivity of {run.subject.label}: each {node_type} quantized alone"
+    return ranking_figure(rows, metric, title)
 
 
 def _warn(rows: list[Row], metric: Metric) -> None:

@@ -220,7 +220,7 @@ CHANNEL_SUMMARIES = Table(
         node            VARCHAR   the calibration node
         axis            BIGINT    the dimension that holds the channels
         channel         BIGINT    from 0
-        count           BIGINT    number of values
+        count           BIGINT    number of finite values
         min             DOUBLE    smallest value
         max             DOUBLE    largest value
         mean            DOUBLE    mean

@@ -30,7 +30,7 @@ from hmct_track.lake import (
 from hmct_track.model import QuantModel
 from hmct_track.tracking import TrackedRun, experiment_name, track
 from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
-from hmct_track.workflow.progress import progress
+from hmct_track.workflow.progress import Steps, progress
 from hmct_track.workflow.subject import Subject
 
 LOG = logging.getLogger(__name__)
@@ -50,8 +50,13 @@ class Options:
     """Whether measurements that the lake has already are taken from it."""
     parent: Run | None = None
     """The run that this one is a step of; it tells MLflow of its steps when it ends."""
-    step: str = ""
-    """What progress bars begin with."""
+    steps: Steps | None = None
+    """The display of all the parent's steps, in which this one shows its progress."""
+
+    @property
+    def shared(self) -> Subject | None:
+        """The model and data of the parent, which its steps need not read again."""
+        return self.parent.subject if self.parent else None
 
 
 class Run:
@@ -142,9 +147,10 @@ class Run:
             progress(
                 engine.evaluate(list(configs.values()), inputs, outputs),
                 total=len(configs) * len(inputs) * len(outputs),
-                what=f"{self.options.step}measuring",
+                what="measuring",
                 unit="outputs",
                 shown=self.options.progress,
+                steps=self.options.steps,
             )
         )
 

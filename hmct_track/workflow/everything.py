@@ -114,6 +114,8 @@ def run_everything(
     with run:
         steps = _Steps(request, replace(options, parent=run), folder, len(subject.sample_ids))
         rankings = tuple(steps.rank(kind, emit) for kind in types)
+        if worst := next(iter(rankings[0].rows), None):
+            run.set_worst(worst["subject"], worst[metrics[0].column])
         top = _top_calibration_nodes(model, rankings)
         distributions = steps.distribution(_given(request.dis_nodes_list) or top)
         chosen = _given(request.cw_nodes_list) or [n for n in top if n in model.calibration_by_name]

@@ -257,7 +257,7 @@ def test_runs_are_listed_newest_first(lake: Lake) -> None:
 @pytest.mark.parametrize("name", query_names())
 def test_columns_of_a_query_are_those_its_header_declares(lake: Lake, name: str) -> None:
     query = load_query(name)
-    values = {"metric": "cosine-similarity", "average_mode": True}
+    values = {"metric": "cosine-similarity", "average_mode": True, "tolerance": 0.0}
     params = {p.name: values.get(p.name, "r") for p in query.params}
     assert lake.run_query(query, params).columns == tuple(c.name for c in query.columns)
 

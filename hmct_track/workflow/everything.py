@@ -128,6 +128,8 @@ def run_everything(
     with run, display:
         steps = _Steps(request, replace(options, parent=run, steps=display), folder)
         rankings = tuple(steps.rank(kind, emit and display.aside(emit)) for kind in types)
+        if worst := next(iter(rankings[0].rows), None):
+            run.set_worst(worst["subject"], worst[metrics[0].column])
         top = _top_calibration_nodes(model, rankings)
         distributions = steps.distribution(_given(request.dis_nodes_list) or top)
         chosen = _given(request.cw_nodes_list) or [n for n in top if n in model.calibration_by_name]

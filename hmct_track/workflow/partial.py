@@ -79,6 +79,7 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
             ranking = sensitivity.plan(model, NodeType.NODE).planned
             run.measure(engine, ranking)
             ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=metric.value)
+            run.set_worst(ranked[0]["subject"], ranked[0][metric.column])
             nodes = _picked(ranked, metric, request.pick_threshold)
             planned = [p for p in analysis.plan(model, nodes, state) if p.role != "only"]
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import platform
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,6 +107,10 @@ class Run:
             "mlflow_uri": None,
             "error": None,
             "parent_run_id": options.parent and options.parent.run_id,
+            "worst_node": None,
+            "worst_value": None,
+            "host": platform.node(),
+            "pid": os.getpid(),
             "updated_at": now,
         }
 
@@ -194,6 +200,10 @@ class Run:
     def describe(self, draft: Callable[[], TrackedRun]) -> None:
         """Say what MLflow is to be told; called, and figures drawn, once the run has ended."""
         self._draft = draft
+
+    def set_worst(self, node: str, value: float | None) -> None:
+        """Say what the list of runs is to show: the most sensitive node and its first metric."""
+        self._row.update(worst_node=node, worst_value=value)
 
     def tracked_run(self, name: str, **content: Any) -> TrackedRun:
         """A draft for MLflow with what every run has; state and end are filled in at the end."""

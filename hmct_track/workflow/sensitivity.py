@@ -174,6 +174,8 @@ def rank_nodes(
     with run:
         run.measure(engine, plan.planned)
         rows = run.lake.query("sensitivity", run_id=run.run_id, metric=metrics[0].value)
+        if rows:
+            run.set_worst(rows[0]["subject"], rows[0][metrics[0].column])
         table = sensitivity_table(rows, plan.node_type, metrics)
         if emit:
             emit(table)

@@ -33,7 +33,7 @@ __all__ = [
 
 
 class Recording(TypedDict, total=False):
-    """Where a run is kept, and what it shows."""
+    """Where a run is kept, what it shows, and what it may use."""
 
     lake: str | os.PathLike[str] | None
     """Folder of the lake; by default what HMCT_LAKE says, else ``./hmct_lake``."""
@@ -45,6 +45,13 @@ class Recording(TypedDict, total=False):
     """Whether to show progress on stderr (default)."""
     reuse: bool
     """Whether to take from the lake what was measured before (default)."""
+    threads: int | None
+    """Cores to use; all that the process may use by default."""
+    memory: int | None
+    """Bytes that tensors held for several samples may take; a quarter of the machine's by default.
+    """
+    providers: Sequence[str]
+    """onnxruntime's execution providers, the preferred first; the CPU's by default."""
 
 
 def get_sensitivity_of_nodes(
@@ -404,4 +411,7 @@ def _options(recording: Recording) -> Options:
         tracked=recording.get("track", True),
         progress=recording.get("progress", True),
         reuse=recording.get("reuse", True),
+        threads=recording.get("threads"),
+        memory=recording.get("memory"),
+        providers=tuple(recording.get("providers", ())),
     )

@@ -16,6 +16,7 @@ from hmct_track.engine.machine import default_memory, default_threads
 from hmct_track.engine.partition import size_of
 from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
+from hmct_track.errors import UsageError
 from hmct_track.model import Lowering, QuantModel
 from hmct_track.types import Measurement, QuantConfig, TensorSpec
 
@@ -34,7 +35,8 @@ class Engine:
         providers: onnxruntime's execution providers, the preferred first; the CPU's by default.
 
     Raises:
-        UsageError: this build of onnxruntime has not one of the providers.
+        UsageError: this build of onnxruntime has not one of the providers, or there are to be no
+            threads or no memory.
     """
 
     def __init__(
@@ -45,6 +47,9 @@ class Engine:
         memory: int | None = None,
         providers: Sequence[str] = (),
     ) -> None:
+        for name, value in (("threads", threads), ("memory", memory)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; give a number above 0, or None")
         self._lowering = Lowering(model)
         self._threads = threads or default_threads()
         self._memory = memory or default_memory()

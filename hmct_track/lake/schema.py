@@ -62,6 +62,7 @@ RUNS = Table(
         parent_run_id    VARCHAR    the run that this one is a step of; empty if it is none
         worst_node       VARCHAR    the most sensitive node that it found; empty if it ranks none
         worst_value      DOUBLE     the first metric of that node
+        noise_floor      DOUBLE     how far the float model in parts is from the whole, as a share
         host             VARCHAR    the machine that it runs on
         pid              BIGINT     its process there
         updated_at       TIMESTAMP  in UTC; the newest row of a run holds

@@ -50,7 +50,7 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metric = parse_metric(request.metric)
-    model, engine = open_model(request.model_or_file, options.shared)
+    model, engine = open_model(request.model_or_file, options)
     planned = accumulation.plan(model, request.quantize_node, request.non_quantize_node)
     outputs = _compared_tensors(model, engine)
     subject = make_subject(
@@ -96,6 +96,7 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         run.tracking_error,
         run.known,
         run.measured,
+        run.noise_floor,
     )
 
 

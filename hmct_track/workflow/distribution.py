@@ -52,7 +52,7 @@ def show_distribution(request: DistributionRequest, options: Options) -> Analysi
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
-    model, engine = open_model(request.model_or_file, options.shared)
+    model, engine = open_model(request.model_or_file, options)
     observed = distribution.plan(
         model, _names(request), lambda tensor: bool(engine.output_tensors([tensor]))
     )
@@ -76,7 +76,7 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
-    model, engine = open_model(request.model_or_file, options.shared)
+    model, engine = open_model(request.model_or_file, options)
     observed = distribution.plan_channels(model, _names(request), request.axis)
     for item in observed:
         rank = engine.rank(item.tensor)

@@ -80,6 +80,7 @@ class EverythingResult:
     tracking_error: TrackingError | None
     known: int
     measured: int
+    noise_floor: float | None
 
     def _repr_html_(self) -> str:
         """A notebook shows all tables and figures."""
@@ -100,7 +101,7 @@ def run_everything(
     metrics = parse_metrics(request.ns_metrics)
     parse_metric(request.ae_metric)
     types = [parse_node_type(request.node_type)] if request.node_type else _default_types()
-    model, engine = open_model(request.model_or_file, options.shared)
+    model, engine = open_model(request.model_or_file, options)
     _check(request, model, engine, types)
     outputs = output_tensors(model, engine, request.output_node)
     subject = make_subject(
@@ -154,6 +155,7 @@ def run_everything(
         run.tracking_error,
         sum(result.known for result in every),
         sum(result.measured for result in every),
+        engine.noise_floor,
     )
 
 

@@ -47,7 +47,7 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
     """
     metric = parse_metric(request.metric)
     state = analysis.parse_qtype(request.qtype)
-    model, engine = open_model(request.model_or_file, options.shared)
+    model, engine = open_model(request.model_or_file, options)
     given = request.sensitive_nodes
     nodes = [given] if isinstance(given, str) else list(given or ())
     analysis.plan(model, nodes, state)  # complains of unknown nodes before anything is written
@@ -99,6 +99,7 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
         run.tracking_error,
         run.known,
         run.measured,
+        run.noise_floor,
     )
 
 

@@ -35,6 +35,8 @@ class AnalysisResult:
     """Configurations whose measurements the lake had."""
     measured: int = 0
     """Configurations that were evaluated."""
+    noise_floor: float | None = None
+    """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a DataFrame."""

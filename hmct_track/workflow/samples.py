@@ -54,7 +54,7 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metric = parse_metric(request.metric)
-    model, engine = open_model(request.model_or_file, options.shared)
+    model, engine = open_model(request.model_or_file, options)
     subject = make_subject(
         model,
         engine,
@@ -98,6 +98,7 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         run.tracking_error,
         run.known,
         run.measured,
+        run.noise_floor,
         data,
     )
 

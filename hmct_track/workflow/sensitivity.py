@@ -116,6 +116,8 @@ class SensitivityResult:
     """Configurations whose measurements the lake had."""
     measured: int
     """Configurations that were evaluated."""
+    noise_floor: float | None = None
+    """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
 
     @property
     def figures(self) -> dict[str, Figure]:
@@ -143,7 +145,7 @@ def rank_nodes(
     """
     metrics = parse_metrics(request.metrics)
     node_type = parse_node_type(request.node_type)
-    model, engine = open_model(request.model_or_file, options.shared)
+    model, engine = open_model(request.model_or_file, options)
     interested = request.interested_nodes
     plan = sensitivity.plan(
         model, node_type, [interested] if isinstance(interested, str) else interested
@@ -199,6 +201,7 @@ def rank_nodes(
         run.tracking_error,
         run.known,
         run.measured,
+        run.noise_floor,
     )
 
 

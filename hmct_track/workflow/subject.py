@@ -17,6 +17,8 @@ from hmct_track.workflow.progress import progress
 if TYPE_CHECKING:
     import onnx
 
+    from hmct_track.workflow.run import Options
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -45,17 +47,21 @@ class Subject:
 
 
 def open_model(
-    model_or_file: str | os.PathLike[str] | onnx.ModelProto, shared: Subject | None
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto, options: Options
 ) -> tuple[QuantModel, Engine]:
-    """The model and what evaluates it, from ``shared`` where that is given.
+    """The model and what evaluates it, those of the run above where there is one.
 
     Raises:
         ModelError: the model cannot be read, or holds what is not understood.
+        UsageError: an execution provider is not there.
     """
-    if shared:
+    if shared := options.shared:
         return shared.model, shared.engine
     model = load_model(model_or_file)
-    return model, Engine(model)
+    engine = Engine(
+        model, threads=options.threads, memory=options.memory, providers=options.providers
+    )
+    return model, engine
 
 
 def make_subject(

@@ -14,6 +14,7 @@ from hmct_track.cli import (
     demo,
     distribution,
     everything,
+    lake,
     partial,
     runs,
     samples,
@@ -38,6 +39,7 @@ _COMMANDS = {
     "compare": compare,
     "tag": tag,
     "sql": sql,
+    "lake": lake,
     "ui": ui,
     "demo": demo,
 }

@@ -215,7 +215,10 @@ class Lake:
 
     def _view_statements(self) -> Iterator[str]:
         for table in TABLES:
-            yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, self._parts(table))}"
+            parts = self._parts(table)
+            yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, parts)}"
+            if table.rows_view:
+                yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, parts)}"
         for name in VIEWS:
             yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
         for name in MACROS:
@@ -279,19 +282,22 @@ def _translated() -> Iterator[None]:
 
 
 def _select(table: Table, source: str | None) -> str:
-    """A SELECT of the rows of a table, each key once: rows may be written again, by design.
+    """A SELECT of the rows of a table, each key once: rows may be written again, by design."""
+    # Table and column names are the schema's own; the source has quoted literals for paths.
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    key = ", ".join(table.key)
+    order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
+    return f"SELECT DISTINCT ON ({key}) {columns} FROM ({_rows(table, source)}){order}"  # noqa: S608
+
+
+def _rows(table: Table, source: str | None) -> str:
+    """A SELECT of the rows as they were written.
 
     Parts of an older schema lack columns: the typed columns of no rows fill in.
     """
-    # Table and column names are the schema's own; the source has quoted literals for paths.
-    columns = ", ".join(f'"{column.name}"' for column in table.columns)
     typed = ", ".join(f'NULL::{column.type} AS "{column.name}"' for column in table.columns)
-    rows = f"SELECT {typed} WHERE false"
-    if source:
-        rows += f" UNION ALL BY NAME FROM {source}"
-    key = ", ".join(table.key)
-    order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
-    return f"SELECT DISTINCT ON ({key}) {columns} FROM ({rows}){order}"  # noqa: S608
+    none = f"SELECT {typed} WHERE false"
+    return f"{none} UNION ALL BY NAME FROM {source}" if source else none
 
 
 def _literal(text: str | Path) -> str:

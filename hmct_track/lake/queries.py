@@ -24,6 +24,7 @@ from hmct_track.errors import QueryError
 from hmct_track.lake.schema import Column
 
 VIEWS = (
+    "metric_rows",
     "metrics",
     "results",
     "metric_values",

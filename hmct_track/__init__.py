@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
     from hmct_track.lake import Lake
+    from hmct_track.workflow.compare import compare
 
-__all__ = ["CalibrationDataSet", "HmctTrackError", "Lake", "get_sensitivity_of_nodes"]
+__all__ = ["CalibrationDataSet", "HmctTrackError", "Lake", "compare", "get_sensitivity_of_nodes"]
 
 _HOME = {
     "CalibrationDataSet": "data",
     "HmctTrackError": "errors",
     "Lake": "lake",
+    "compare": "workflow.compare",
     "get_sensitivity_of_nodes": "debug",
 }
 

@@ -10,13 +10,17 @@ from importlib.metadata import version
 
 from hmct_track.cli import (
     accumulation,
+    compare,
     demo,
     distribution,
     everything,
+    lake,
     partial,
+    runs,
     samples,
     sensitivity,
     sql,
+    tag,
     ui,
 )
 from hmct_track.cli.common import discard_stdout
@@ -31,7 +35,11 @@ _COMMANDS = {
     "sensitivity-analysis": partial,
     "runall": everything,
     "select-sensitive-samples": samples,
+    "runs": runs,
+    "compare": compare,
+    "tag": tag,
     "sql": sql,
+    "lake": lake,
     "ui": ui,
     "demo": demo,
 }
@@ -41,6 +49,7 @@ exit codes:
   1    an unforeseen failure; HMCT_TRACEBACK=1 shows where
   2    an argument, the model, the data or the lake is at fault
   3    the answer was given and is in the lake, but MLflow did not take the run
+  4    the runs were compared, and a condition of --fail-if holds
   130  interrupted; what was measured is in the lake
 
 The answer goes to stdout, everything else to stderr.

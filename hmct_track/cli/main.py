@@ -13,10 +13,12 @@ from hmct_track.cli import (
     demo,
     distribution,
     everything,
+    figure,
     partial,
     samples,
     sensitivity,
     sql,
+    tui,
     ui,
 )
 from hmct_track.cli.common import discard_stdout
@@ -31,6 +33,8 @@ _COMMANDS = {
     "sensitivity-analysis": partial,
     "runall": everything,
     "select-sensitive-samples": samples,
+    "figure": figure,
+    "tui": tui,
     "sql": sql,
     "ui": ui,
     "demo": demo,

@@ -106,6 +106,34 @@ def track(run: TrackedRun, lake: Path) -> Tracked:
         ) from error
 
 
+def kept_image(mlflow_run_id: str, name: str, lake: Path) -> Path | None:
+    """The file of an image that was logged to a run, where the store in the lake has it."""
+    if own_store(lake) is None:
+        return None
+    path = lake / "artifacts" / mlflow_run_id / "artifacts" / name
+    return path if path.exists() else None
+
+
+def add_image(mlflow_run_id: str, path: Path, lake: Path) -> None:
+    """Log an image to a run that has ended, unless the run has one of this name.
+
+    Raises:
+        TrackingError: MLflow did not take it, for whatever reason.
+    """
+    uri = tracking_uri(lake)
+    try:
+        with _environment(), _quiet():
+            from mlflow.tracking import MlflowClient
+
+            client = MlflowClient(tracking_uri=uri)
+            if all(found.path != path.name for found in client.list_artifacts(mlflow_run_id)):
+                client.log_artifact(mlflow_run_id, str(path))
+    except Exception as error:  # as in track
+        raise TrackingError(
+            f"MLflow at {_public(uri)} did not take the figure: {_public(_first_line(error))}"
+        ) from error
+
+
 def move_tag(lake: Path, key: str, away_from: Sequence[str], to: str | None) -> None:
     """Take a tag away from some runs of MLflow and set it on another, by their ids.
 

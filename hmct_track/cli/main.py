@@ -15,12 +15,14 @@ from hmct_track.cli import (
     distribution,
     everything,
     lake,
+    figure,
     partial,
     runs,
     samples,
     sensitivity,
     sql,
     tag,
+    tui,
     ui,
 )
 from hmct_track.cli.common import discard_stdout
@@ -38,6 +40,8 @@ _COMMANDS = {
     "runs": runs,
     "compare": compare,
     "tag": tag,
+    "figure": figure,
+    "tui": tui,
     "sql": sql,
     "lake": lake,
     "ui": ui,

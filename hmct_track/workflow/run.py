@@ -33,7 +33,7 @@ from hmct_track.lake import (
 from hmct_track.model import QuantModel
 from hmct_track.tracking import TrackedRun, experiment_name, track
 from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
-from hmct_track.workflow.progress import Steps, progress
+from hmct_track.workflow.progress import Steps, announce, progress
 from hmct_track.workflow.subject import Subject
 
 LOG = logging.getLogger(__name__)
@@ -128,6 +128,7 @@ class Run:
     def __enter__(self) -> Self:
         _write_subject(self.lake, self.subject)
         self._write_row()
+        announce(self.run_id, self._row["kind"])
         return self
 
     def __exit__(

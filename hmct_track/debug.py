@@ -45,6 +45,8 @@ class Recording(TypedDict, total=False):
     """Whether to show progress on stderr (default)."""
     reuse: bool
     """Whether to take from the lake what was measured before (default)."""
+    float_model: str | os.PathLike[str] | onnx.ModelProto | None
+    """The model that was quantized: gives a QDQ model's integer weights their float values."""
 
 
 def get_sensitivity_of_nodes(
@@ -402,4 +404,5 @@ def _options(recording: Recording) -> Options:
         tracked=recording.get("track", True),
         progress=recording.get("progress", True),
         reuse=recording.get("reuse", True),
+        float_model=recording.get("float_model"),
     )

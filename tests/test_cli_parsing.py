@@ -245,6 +245,7 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "no_progress": False,
         "no_reuse": False,
         "save_dir": None,
+        "float_model": None,
     }
 
 

@@ -73,7 +73,7 @@ def _curves(
                     f"non_quantize_node cannot have {element!r}; use quantize_node with the other "
                     "kind, which comes to the same"
                 )
-            nodes = [n.name for n in model.calibration_nodes if n.kind == element]
+            nodes = [n.name for n in model.calibration_nodes if n.kind == element and not n.fixed]
             curves[f"only_{element}_calibrated"] = nodes
         else:
             curves[str(element)] = _calibrations(model, [str(element)])

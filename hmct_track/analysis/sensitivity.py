@@ -31,7 +31,11 @@ def plan(
     if interested_nodes is None:
         names = _names_of_type(model, node_type)
         if not names:
-            raise ModelError(f"the model has no {node_type} to quantize; choose another node_type")
+            lost = any(node.fixed for node in model.calibration_nodes)
+            hint = ", or give the float values of its weights with --float-model" if lost else ""
+            raise ModelError(
+                f"the model has no {node_type} to quantize; choose another node_type{hint}"
+            )
     else:
         names = _in_order(model, interested_nodes)
         node_type = _common_type(model, names)
@@ -47,7 +51,7 @@ def _names_of_type(model: QuantModel, node_type: NodeType) -> list[str]:
     if node_type is NodeType.NODE:
         return [node.name for node in model.quantizable_nodes]
     kind = CalibrationKind(node_type.value)
-    return [node.name for node in model.calibration_nodes if node.kind is kind]
+    return [n.name for n in model.calibration_nodes if n.kind is kind and not n.fixed]
 
 
 def _in_order(model: QuantModel, names: Sequence[str]) -> list[str]:

@@ -13,9 +13,10 @@ from onnx import TensorProto, shape_inference
 
 from hmct_track.errors import ModelError
 from hmct_track.model.builder import Builder
+from hmct_track.model.calibration_node import check_channels
 from hmct_track.model.fakequant import clip_bounds, with_type
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
-from hmct_track.model.reader import QuantModel, check_channels, is_calibration
+from hmct_track.model.reader import QuantModel, is_calibration
 from hmct_track.types import CalibrationNode, QuantConfig, Quantization, QuantParams, TensorSpec
 
 # Adding and taking off 1.5 * 2^(mantissa bits) rounds half to even in the arithmetic itself, at
@@ -119,13 +120,15 @@ class Lowering:
 
 
 def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams | None:
-    """How ``node`` quantizes in a configuration; None if it passes its input through.
+    """How ``node`` quantizes in a configuration; None if it passes a tensor through.
 
     Raises:
         ModelError: it is to take another type but has no thresholds.
     """
     state = config.state(node.name)
-    if state is Quantization.OFF or (state is Quantization.AS_CALIBRATED and not node.enabled):
+    if state is Quantization.OFF or node.fixed or _is_stored(node, config):
+        return None
+    if state is Quantization.AS_CALIBRATED and not node.enabled:
         return None
     if isinstance(state, Quantization):
         params = node.params
@@ -140,13 +143,19 @@ def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams 
     return None if params.qtype.name == "float32" else params
 
 
+def _is_stored(node: CalibrationNode, config: QuantConfig) -> bool:
+    """Whether ``node`` gives out the quantized values that the model holds."""
+    return node.stored is not None and config.state(node.name) is Quantization.AS_CALIBRATED
+
+
 def _lower_calibration(
     builder: Builder, node: CalibrationNode, config: QuantConfig, shape: _Shape | None
 ) -> None:
     params = effective_params(node, config)
     if params is None:
         # Runtimes drop an Identity; a renamed tensor would have to be renamed in bodies as well.
-        builder.node("Identity", [node.input], node.output)
+        source = node.stored if node.stored and _is_stored(node, config) else node.input
+        builder.node("Identity", [source], node.output)
     elif params.qtype.name == "float16":
         half = builder.node("Cast", [node.input], to=TensorProto.FLOAT16)
         builder.node("Cast", [half], node.output, to=TensorProto.FLOAT)

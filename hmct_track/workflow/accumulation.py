@@ -49,7 +49,7 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metric = parse_metric(request.metric)
-    model = load_model(request.model_or_file)
+    model = load_model(request.model_or_file, options.float_model)
     engine = Engine(model)
     planned = accumulation.plan(model, request.quantize_node, request.non_quantize_node)
     outputs = _compared_tensors(model, engine)

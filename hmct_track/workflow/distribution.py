@@ -51,7 +51,7 @@ def show_distribution(request: DistributionRequest, options: Options) -> Analysi
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
-    model, engine = _load(request)
+    model, engine = _load(request, options)
     observed = distribution.plan(
         model, _names(request), lambda tensor: bool(engine.output_tensors([tensor]))
     )
@@ -73,7 +73,7 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
-    model, engine = _load(request)
+    model, engine = _load(request, options)
     observed = distribution.plan_channels(model, _names(request), request.axis)
     for item in observed:
         rank = engine.rank(item.tensor)
@@ -102,8 +102,8 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
     return AnalysisResult(run.run_id, rows, figures, files, run.tracking_error)
 
 
-def _load(request: DistributionRequest) -> tuple[QuantModel, Engine]:
-    model = load_model(request.model_or_file)
+def _load(request: DistributionRequest, options: Options) -> tuple[QuantModel, Engine]:
+    model = load_model(request.model_or_file, options.float_model)
     return model, Engine(model)
 
 

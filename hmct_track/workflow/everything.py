@@ -92,7 +92,7 @@ def run_everything(
     metrics = parse_metrics(request.ns_metrics)
     parse_metric(request.ae_metric)
     types = [parse_node_type(request.node_type)] if request.node_type else _default_types()
-    model = load_model(request.model_or_file)
+    model = load_model(request.model_or_file, options.float_model)
     engine = Engine(model)
     _check(request, model, engine, types)
     outputs = output_tensors(model, engine, request.output_node)

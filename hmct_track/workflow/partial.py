@@ -48,7 +48,7 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
     """
     metric = parse_metric(request.metric)
     state = analysis.parse_qtype(request.qtype)
-    model = load_model(request.model_or_file)
+    model = load_model(request.model_or_file, options.float_model)
     engine = Engine(model)
     given = request.sensitive_nodes
     nodes = [given] if isinstance(given, str) else list(given or ())

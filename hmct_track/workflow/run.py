@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hmct_track.engine import RUNTIME, Engine
 from hmct_track.errors import TrackingError
@@ -33,6 +34,9 @@ from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
 from hmct_track.workflow.progress import progress
 from hmct_track.workflow.subject import Subject
 
+if TYPE_CHECKING:
+    import onnx
+
 LOG = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 3.0
@@ -48,6 +52,8 @@ class Options:
     progress: bool = True
     reuse: bool = True
     """Whether measurements that the lake has already are taken from it."""
+    float_model: str | os.PathLike[str] | onnx.ModelProto | None = None
+    """The model that was quantized, for a QDQ model whose weights are integers."""
     parent: Run | None = None
     """The run that this one is a step of; it tells MLflow of its steps when it ends."""
     step: str = ""
@@ -77,6 +83,9 @@ class Run:
         self._steps: list[tuple[Run, TrackedRun]] = []
         self.lake = Lake.create(options.lake)
         self._parameters = dict(parameters)
+        if options.float_model is not None:
+            is_path = isinstance(options.float_model, str | os.PathLike)
+            self._parameters["float_model"] = str(options.float_model) if is_path else "a proto"
         self._draft: Callable[[], TrackedRun] | None = None
         model = subject.model
         self._row: dict[str, Any] = {

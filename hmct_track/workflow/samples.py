@@ -55,7 +55,7 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metric = parse_metric(request.metric)
-    model = load_model(request.model_or_file)
+    model = load_model(request.model_or_file, options.float_model)
     engine = Engine(model)
     subject = make_subject(
         model,

@@ -89,7 +89,7 @@ def rank_nodes(
     """
     metrics = parse_metrics(request.metrics)
     node_type = parse_node_type(request.node_type)
-    model = load_model(request.model_or_file)
+    model = load_model(request.model_or_file, options.float_model)
     engine = Engine(model)
     interested = request.interested_nodes
     plan = sensitivity.plan(

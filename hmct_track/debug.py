@@ -96,7 +96,7 @@ def get_sensitivity_of_nodes(
         interested_nodes,
         save_dir,
     )
-    return rank_nodes(request, _options(recording), print if verbose else None).as_dict()
+    return rank_nodes(request, recording_options(recording), print if verbose else None).as_dict()
 
 
 def plot_acc_error(
@@ -144,7 +144,7 @@ def plot_acc_error(
         data_num,
         save_dir,
     )
-    return accumulate_error(request, _options(recording))
+    return accumulate_error(request, recording_options(recording))
 
 
 def plot_distribution(
@@ -179,7 +179,7 @@ def plot_distribution(
     request = DistributionRequest(
         _required_model(model_or_file), _required(calibrated_data), nodes_list, save_dir, data_num
     )
-    return show_distribution(request, _options(recording))
+    return show_distribution(request, recording_options(recording))
 
 
 def get_channelwise_data_distribution(
@@ -220,7 +220,7 @@ def get_channelwise_data_distribution(
         data_num,
         axis,
     )
-    return show_channels(request, _options(recording))
+    return show_channels(request, recording_options(recording))
 
 
 def sensitivity_analysis(
@@ -267,7 +267,7 @@ def sensitivity_analysis(
         metric,
         qtype,
     )
-    return analyse_partial_quantization(request, _options(recording))
+    return analyse_partial_quantization(request, recording_options(recording))
 
 
 def runall(
@@ -343,7 +343,7 @@ def runall(
         pick_threshold,
         sensitive_nodes,
     )
-    return run_everything(request, _options(recording), print if verbose else None)
+    return run_everything(request, recording_options(recording), print if verbose else None)
 
 
 def select_sensitive_samples(
@@ -375,7 +375,7 @@ def select_sensitive_samples(
     from hmct_track.workflow.samples import SamplesRequest, select_samples
 
     request = SamplesRequest(model_or_file, calibrated_data, metric, data_num, sample_num, save_dir)
-    return select_samples(request, _options(recording))
+    return select_samples(request, recording_options(recording))
 
 
 def _required_model(model: Any) -> Any:
@@ -390,7 +390,8 @@ def _required(data: Any) -> Any:
     return data
 
 
-def _options(recording: Recording) -> Options:
+def recording_options(recording: Recording) -> Options:
+    """How a run is recorded, from the keywords that every function takes."""
     from hmct_track.lake import lake_path
     from hmct_track.workflow.run import Options
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hmct_track.errors import ModelError, UnknownNodeError, UsageError
+from hmct_track.errors import ModelError, UsageError
 from hmct_track.model import QuantModel
 from hmct_track.types import CalibrationKind, NodeType, Planned, QuantConfig
 
@@ -58,10 +58,7 @@ def _in_order(model: QuantModel, names: Sequence[str]) -> list[str]:
     if not names:
         raise UsageError("interested_nodes is empty; name nodes, or leave it out for all of them")
     order = {name: i for i, name in enumerate(model.node_names)}
-    for name in names:
-        if name not in order:
-            raise UnknownNodeError(name, order)
-    return sorted(dict.fromkeys(names), key=order.__getitem__)
+    return sorted(model.expand(names), key=order.__getitem__)
 
 
 def _common_type(model: QuantModel, names: Sequence[str]) -> NodeType:

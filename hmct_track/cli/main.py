@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from hmct_track.cli import (
     accumulation,
+    calibrate,
     demo,
     distribution,
     everything,
@@ -31,6 +32,7 @@ _COMMANDS = {
     "sensitivity-analysis": partial,
     "runall": everything,
     "select-sensitive-samples": samples,
+    "calibrate": calibrate,
     "sql": sql,
     "ui": ui,
     "demo": demo,

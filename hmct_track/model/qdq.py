@@ -21,6 +21,7 @@ from hmct_track.model.activations import restore_activations
 from hmct_track.model.calibration_node import check_channels, make_calibration
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_weights import FloatWeights, along_axis, constant_tensors
+from hmct_track.model.graph import subgraphs
 from hmct_track.types import QuantParams, QuantType
 
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
@@ -78,7 +79,7 @@ def convert_qdq(proto: onnx.ModelProto, float_model: onnx.ModelProto | None) -> 
 def _every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         yield node
-        for body in _bodies(node):
+        for body in subgraphs(node):
             yield from _every_node(body)
 
 
@@ -243,15 +244,8 @@ def _refuse(node: onnx.NodeProto, why: str) -> NoReturn:
     raise ModelError(f"node {node.name or node.output[0]!r} ({node.op_type}): {why}")
 
 
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def _refuse_in_bodies(node: onnx.NodeProto) -> None:
-    for body in _bodies(node):
+    for body in subgraphs(node):
         for inner in body.node:
             if is_quantize(inner) or is_dequantize(inner):
                 _refuse(
@@ -267,7 +261,7 @@ def _rename(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
     if node.op_type != "HzCalibration":
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
-    for body in _bodies(node):
+    for body in subgraphs(node):
         for inner in body.node:
             _rename(inner, renamed)
 
@@ -290,7 +284,7 @@ def _without_dead(
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
     yield from node.input
-    for body in _bodies(node):
+    for body in subgraphs(node):
         for inner in body.node:
             yield from _reads(inner)
         yield from (value.name for value in body.output)

@@ -18,6 +18,8 @@ from onnx import helper
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.attributes import parse_calibration
 from hmct_track.model.calibration_node import check_channels
+from hmct_track.model.graph import constant_outputs, subgraphs, unique_names
+from hmct_track.model.names import expand
 from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
 from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
 from hmct_track.types import (
@@ -28,15 +30,6 @@ from hmct_track.types import (
 )
 
 LOG = logging.getLogger(__name__)
-
-_RANDOM_OPS = {
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +88,20 @@ class QuantModel:
         by_name = self.calibration_by_name
         return tuple(name for name in node.calibration_nodes if not by_name[name].fixed)
 
+    def expand(self, names: Iterable[str]) -> list[str]:
+        """The nodes that names, patterns and module paths stand for (see `names.matching`).
+
+        A pattern stands for general nodes that can be quantized; where none matches, for
+        calibration nodes; where none does either, for any node.
+
+        Raises:
+            UnknownNodeError: nothing has such a name.
+        """
+        quantizable = [node.name for node in self.quantizable_nodes]
+        calibrations = [node.name for node in self.calibration_nodes if not node.fixed]
+        found = (expand(name, quantizable, calibrations, self.node_names) for name in names)
+        return list(dict.fromkeys(name for group in found for name in group))
+
     def calibrations_of(self, name: str) -> tuple[str, ...]:
         """The calibration nodes that quantize a node: those that feed it, or itself.
 
@@ -150,8 +157,8 @@ def load_model(
     conversion = convert_qdq(proto, None if float_model is None else read_proto(float_model)[0])
     skeleton = make_skeleton(proto, path)
     graph = skeleton.proto.graph
-    names = _unique_names(graph.node)
-    constants = _constant_tensors(graph)
+    names = unique_names(graph.node)
+    constants = constant_outputs(graph)
     consumers = _consumers(graph, names)
     general: list[GeneralNode] = []
     calibrations: list[CalibrationNode] = []
@@ -209,8 +216,8 @@ def load_model(
         tuple(names),
         tuple(general),
         tuple(calibrations),
-        tuple(_tensor_spec(value) for value in graph.input),
-        tuple(_tensor_spec(value) for value in graph.output),
+        tuple(tensor_spec(value) for value in graph.input),
+        tuple(tensor_spec(value) for value in graph.output),
     )
 
 
@@ -291,48 +298,6 @@ def _calibration_node(
     )
 
 
-def _unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
-    """The nodes' names; ``<op type>_<position>`` for those without, ``_2`` behind a second one."""
-    taken = {node.name for node in nodes if node.name}
-    names: list[str] = []
-    used: set[str] = set()
-    for position, node in enumerate(nodes):
-        base = node.name or f"{node.op_type}_{position}"
-        name, copy = base, 1
-        while name in used or (copy > 1 and name in taken) or (not node.name and name in taken):
-            copy += 1
-            name = f"{base}_{copy}"
-        names.append(name)
-        used.add(name)
-    return names
-
-
-def _constant_tensors(graph: onnx.GraphProto) -> set[str]:
-    """Initializers, and the outputs of nodes that compute from constants alone."""
-    constants = {tensor.name for tensor in graph.initializer}
-    constants |= {tensor.values.name for tensor in graph.sparse_initializer}
-    for node in graph.node:
-        inputs = [name for name in node.input if name]
-        from_constants = bool(inputs) and all(name in constants for name in inputs)
-        has_body = any(a.type in _BODIES for a in node.attribute)
-        if node.op_type == "Constant" or (
-            from_constants and not has_body and node.op_type not in _RANDOM_OPS
-        ):
-            constants.update(node.output)
-    return constants
-
-
-_BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
-
-
 def _consumers(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, list[str]]:
     """Which general nodes read each tensor, those that read it inside a body included."""
     found: dict[str, list[str]] = defaultdict(list)
@@ -344,14 +309,14 @@ def _consumers(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, list[s
 
 
 def _outer_inputs(node: onnx.NodeProto) -> Iterator[str]:
-    for body in _subgraphs(node):
+    for body in subgraphs(node):
         for inner in body.node:
             yield from inner.input
             yield from _outer_inputs(inner)
 
 
 def _refuse_nested(node: onnx.NodeProto, name: str) -> None:
-    for body in _subgraphs(node):
+    for body in subgraphs(node):
         for inner in body.node:
             if inner.domain == "horizon" or is_calibration(inner):
                 raise ModelError(
@@ -362,7 +327,12 @@ def _refuse_nested(node: onnx.NodeProto, name: str) -> None:
             _refuse_nested(inner, name)
 
 
-def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name, type and shape of an input or output.
+
+    Raises:
+        ModelError: it is not a tensor.
+    """
     if not value.type.HasField("tensor_type"):
         raise ModelError(
             f"{value.name!r} is not a tensor; models whose inputs or outputs are sequences, maps "

@@ -1,0 +1,57 @@
+"""What the nodes of an ONNX graph are called, and which tensors are constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import onnx
+
+_BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+_RANDOM_OPS = {
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
+
+
+def unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    """The nodes' names; ``<op type>_<position>`` for those without, ``_2`` behind a second one."""
+    taken = {node.name for node in nodes if node.name}
+    names: list[str] = []
+    used: set[str] = set()
+    for position, node in enumerate(nodes):
+        base = node.name or f"{node.op_type}_{position}"
+        name, copy = base, 1
+        while name in used or (copy > 1 and name in taken) or (not node.name and name in taken):
+            copy += 1
+            name = f"{base}_{copy}"
+        names.append(name)
+        used.add(name)
+    return names
+
+
+def constant_outputs(graph: onnx.GraphProto) -> set[str]:
+    """Initializers, and the outputs of nodes that compute from constants alone."""
+    constants = {tensor.name for tensor in graph.initializer}
+    constants |= {tensor.values.name for tensor in graph.sparse_initializer}
+    for node in graph.node:
+        inputs = [name for name in node.input if name]
+        from_constants = bool(inputs) and all(name in constants for name in inputs)
+        has_body = any(a.type in _BODIES for a in node.attribute)
+        if node.op_type == "Constant" or (
+            from_constants and not has_body and node.op_type not in _RANDOM_OPS
+        ):
+            constants.update(node.output)
+    return constants
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The bodies of a node: If, Loop, Scan."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs

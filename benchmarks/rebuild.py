@@ -38,6 +38,8 @@ def sensitivity(
     samples: Sequence[Sample],
     quantizers: Mapping[str, Sequence[str]],
     outputs: Sequence[str] | None = None,
+    *,
+    fused: bool = True,
 ) -> dict[str, dict[str, float]]:
     """Metrics of each subject, mean over samples, then over outputs.
 
@@ -46,12 +48,14 @@ def sensitivity(
         samples: the inputs.
         quantizers: subject to the calibration nodes that are on for it.
         outputs: tensors to compare; the model's outputs by default.
+        fused: whether onnxruntime may fuse and reorder; without, sums round otherwise, which shows
+            how much of a value is rounding.
     """
     names = list(outputs or [value.name for value in model.graph.output])
-    expected = run(build(model, (), names), samples, names)
+    expected = run(build(model, (), names), samples, names, fused=fused)
     found = {}
     for subject, on in quantizers.items():
-        got = run(build(model, on, names), samples, names)
+        got = run(build(model, on, names), samples, names, fused=fused)
         per_output = [
             [metrics(x[k], y[k]) for x, y in zip(expected, got, strict=True)]
             for k in range(len(names))
@@ -95,11 +99,17 @@ def build(
 
 
 def run(
-    model: onnx.ModelProto, samples: Sequence[Sample], outputs: Sequence[str]
+    model: onnx.ModelProto,
+    samples: Sequence[Sample],
+    outputs: Sequence[str],
+    *,
+    fused: bool = True,
 ) -> list[list[Array]]:
     """The outputs of each sample, from a session made for this."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if not fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -33,7 +33,7 @@ __all__ = [
 
 
 class Recording(TypedDict, total=False):
-    """Where a run is kept, and what it shows."""
+    """Where a run is kept, what it shows, and what it may use."""
 
     lake: str | os.PathLike[str] | None
     """Folder of the lake; by default what HMCT_LAKE says, else ``./hmct_lake``."""
@@ -47,6 +47,13 @@ class Recording(TypedDict, total=False):
     """Whether to take from the lake what was measured before (default)."""
     float_model: str | os.PathLike[str] | onnx.ModelProto | None
     """The model that was quantized: gives a QDQ model's integer weights their float values."""
+    threads: int | None
+    """Cores to use; all that the process may use by default."""
+    memory: int | None
+    """Bytes that tensors held for several samples may take; a quarter of the machine's by default.
+    """
+    providers: Sequence[str]
+    """onnxruntime's execution providers, the preferred first; the CPU's by default."""
 
 
 def get_sensitivity_of_nodes(
@@ -80,11 +87,13 @@ def get_sensitivity_of_nodes(
 
     Returns:
         Node name to metric name to value, most sensitive first. Means over samples, then outputs.
+        A notebook shows this dict as a table and a figure; it has ``rows``, ``to_frame()``,
+        ``figures`` and ``run_id`` as well.
 
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.sensitivity import SensitivityRequest, rank_nodes
+    from hmct_track.workflow.sensitivity import Ranking, SensitivityRequest, rank_nodes
 
     request = SensitivityRequest(
         model_or_file,
@@ -96,7 +105,7 @@ def get_sensitivity_of_nodes(
         interested_nodes,
         save_dir,
     )
-    return rank_nodes(request, recording_options(recording), print if verbose else None).as_dict()
+    return Ranking(rank_nodes(request, recording_options(recording), print if verbose else None))
 
 
 def plot_acc_error(
@@ -165,7 +174,7 @@ def plot_distribution(
         nodes_list: nodes of any type: of a weight calibration node the weights before and after
             quantization are plotted, of an activation calibration node its input, of a general node
             its output in the float and in the calibrated model, and the difference. Required.
-        data_num: number of samples to use; None for all, whose values are held at once.
+        data_num: number of samples to use; None for all.
         **recording: see `Recording`.
 
     Returns:
@@ -201,7 +210,7 @@ def get_channelwise_data_distribution(
         nodes_list: weight and activation calibration nodes. Required.
         axis: the dimension that holds the channels; by default 1, and of a weight calibration node
             its own axis.
-        data_num: number of samples to use; None for all, whose values are held at once.
+        data_num: number of samples to use; None for all.
         **recording: see `Recording`.
 
     Returns:
@@ -300,7 +309,7 @@ def runall(
         ns_metrics: metrics of the rankings; the first one ranks.
         output_node: rank by this node's output instead of the model's.
         node_type: rank nodes of this type; by default weights and then activations.
-        data_num: number of samples to use; None for all. Distributions use 16 at most.
+        data_num: number of samples to use; None for all.
         verbose: print the rankings.
         interested_nodes: rank only these nodes.
         dis_nodes_list: nodes whose distribution is plotted; by default the calibration nodes of the
@@ -406,4 +415,7 @@ def recording_options(recording: Recording) -> Options:
         progress=recording.get("progress", True),
         reuse=recording.get("reuse", True),
         float_model=recording.get("float_model"),
+        threads=recording.get("threads"),
+        memory=recording.get("memory"),
+        providers=tuple(recording.get("providers", ())),
     )

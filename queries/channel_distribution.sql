@@ -4,7 +4,7 @@
 -- :column node VARCHAR the calibration node
 -- :column axis BIGINT the dimension that holds the channels
 -- :column channel BIGINT from 0
--- :column count BIGINT number of values
+-- :column count BIGINT number of finite values
 -- :column min DOUBLE smallest value
 -- :column max DOUBLE largest value
 -- :column mean DOUBLE mean

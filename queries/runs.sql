@@ -1,5 +1,12 @@
 -- The runs, newest first.
 --
+-- :optional kind VARCHAR only runs of this kind
+-- :optional state VARCHAR only runs in this state
+-- :optional model VARCHAR only runs whose model has this text in its name, or this model_id
+-- :optional data VARCHAR only runs whose data has this text in its path, or this data_id
+-- :optional since TIMESTAMP only runs that started then or later, in UTC
+-- :optional steps BOOLEAN false leaves out runs that are steps of another
+-- :optional most BIGINT at most so many
 -- :column run_id VARCHAR key of runs
 -- :column kind VARCHAR the analysis
 -- :column state VARCHAR RUNNING, FINISHED, FAILED or KILLED
@@ -8,8 +15,16 @@
 -- :column model VARCHAR the model's file, or the name of its graph
 -- :column data_num BIGINT number of samples
 -- :column metrics VARCHAR[] the metrics asked for
--- :column configs BIGINT number of configurations evaluated
+-- :column configs BIGINT number of configurations planned
 -- :column error VARCHAR why it failed
+-- :column model_id VARCHAR key of models
+-- :column data VARCHAR the data folder; empty if arrays were given
+-- :column data_id VARCHAR key of samples
+-- :column worst_node VARCHAR the most sensitive node that it found
+-- :column worst_value DOUBLE the first metric of that node
+-- :column tags VARCHAR[] the tags that point at it
+-- :column parent_run_id VARCHAR the run that it is a step of
+-- :column mlflow_run_id VARCHAR the run in MLflow
 SELECT
     r.run_id,
     r.kind,
@@ -19,8 +34,32 @@ SELECT
     coalesce(r.model_path, m.name) AS model,
     r.data_num,
     r.metrics,
-    (SELECT count(DISTINCT config_id) FROM run_configs AS c WHERE c.run_id = r.run_id) AS configs,
-    r.error
+    coalesce(c.configs, 0) AS configs,
+    r.error,
+    r.model_id,
+    r.data_path AS data,
+    r.data_id,
+    r.worst_node,
+    r.worst_value,
+    coalesce(t.tags, []) AS tags,
+    r.parent_run_id,
+    r.mlflow_run_id
 FROM runs AS r
 LEFT JOIN models AS m USING (model_id)
+LEFT JOIN (
+    SELECT run_id, count(DISTINCT config_id) AS configs FROM run_configs GROUP BY run_id
+) AS c USING (run_id)
+LEFT JOIN (SELECT run_id, list(tag ORDER BY tag) AS tags FROM tags GROUP BY run_id) AS t
+    USING (run_id)
+WHERE ($kind IS NULL OR r.kind = $kind)
+    AND ($state IS NULL OR r.state = $state)
+    AND (
+        $model IS NULL
+        OR contains(lower(coalesce(r.model_path, m.name)), lower($model))
+        OR r.model_id = $model
+    )
+    AND ($data IS NULL OR contains(lower(r.data_path), lower($data)) OR r.data_id = $data)
+    AND ($since IS NULL OR r.started_at >= $since::TIMESTAMP)
+    AND (coalesce($steps::BOOLEAN, true) OR r.parent_run_id IS NULL)
 ORDER BY r.run_id DESC
+LIMIT $most::BIGINT

@@ -150,7 +150,7 @@ def test_figures_files_and_nested_runs(tmp_path: Path) -> None:
     assert [f.name for f in result.files] == [f"{stem}.png", f"{stem}.svg"]
     assert all(f.stat().st_size > 1000 for f in result.files)
     assert len(result.to_frame()) == len(result.rows)
-    assert result._repr_png_()
+    assert "data:image/png;base64," in result._repr_html_()
     parent = f"tags.mlflow.parentRunId = '{_parent(tmp_path / 'lake', result.run_id)}'"
     experiment = client(tmp_path / "lake").get_experiment_by_name("hmct-track").experiment_id
     nested = client(tmp_path / "lake").search_runs([experiment], parent)

@@ -244,6 +244,9 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "no_track": False,
         "no_progress": False,
         "no_reuse": False,
+        "threads": None,
+        "memory": None,
+        "providers": (),
         "save_dir": None,
         "float_model": None,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,9 @@ from hypothesis.extra.numpy import arrays
 import hmct_track.debug as dbg
 from benchmarks import rebuild
 from hmct_track import demo
-from hmct_track.engine import channel_summaries, histogram, summarize
+from hmct_track.engine import Spill, channel_summaries, histogram, summaries, summarize
 from hmct_track.engine.summaries import MOST_OUTLIERS
-from hmct_track.errors import HmctTrackError, UnknownNodeError, UsageError
+from hmct_track.errors import EngineError, HmctTrackError, UnknownNodeError, UsageError
 from hmct_track.lake import Lake
 from hmct_track.model import load_model
 from tests.support import graphs
@@ -104,7 +106,7 @@ FINITE = st.floats(-1e3, 1e3, width=32)
 
 @given(arrays(np.float32, st.integers(1, 60), elements=FINITE))
 def test_a_box_has_its_documented_parts(values: np.ndarray) -> None:
-    (box,) = channel_summaries(values[None], 0)
+    (box,) = channel_summaries([values[None]], 0)
     wide = values.astype(np.float64)
     q25, q75 = np.quantile(wide, [0.25, 0.75])
     low, high = q25 - 1.5 * (q75 - q25), q75 + 1.5 * (q75 - q25)
@@ -115,9 +117,79 @@ def test_a_box_has_its_documented_parts(values: np.ndarray) -> None:
     assert sorted(set(box.outlier_sample)) == outside
 
 
+PARTS = st.sampled_from([np.float16, np.float32, np.float64]).flatmap(
+    lambda dtype: st.lists(
+        arrays(
+            dtype,
+            st.tuples(st.integers(0, 3), st.just(3), st.integers(0, 4)),
+            elements=st.floats(width=8 * np.dtype(dtype).itemsize),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+
+
+@given(PARTS)
+def test_statistics_over_samples_are_those_of_all_values_at_once(parts: list[np.ndarray]) -> None:
+    spill = Spill()
+    for part in parts:
+        spill.append(part)
+    for kept, part in zip(spill, parts, strict=True):
+        np.testing.assert_array_equal(kept, part)
+    whole = np.concatenate([part.ravel() for part in parts]).astype(np.float64)
+    finite = whole[np.isfinite(whole)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        summary = summarize(spill)
+        assert (summary.count, summary.nan) == (whole.size, np.isnan(whole).sum())
+        if not finite.size:
+            return
+        assert (summary.min, summary.max) == (finite.min(), finite.max())
+        wanted = np.quantile(finite, [0.01, 0.25, 0.5, 0.75, 0.99], method="lower")
+        nearest = np.sort(finite)[np.searchsorted(np.sort(finite), wanted)]
+        np.testing.assert_array_equal(wanted, nearest)
+        if np.abs(finite).max() < 1e100:
+            quantiles = np.quantile(finite, [0.01, 0.25, 0.5, 0.75, 0.99])
+            got = [summary.q01, summary.q25, summary.median, summary.q75, summary.q99]
+            np.testing.assert_allclose(got, quantiles, atol=1e-12 * np.abs(finite).max())
+            np.testing.assert_allclose(summary.std, finite.std(), rtol=1e-6, atol=1e-300)
+
+
+def test_channels_over_samples_are_those_of_all_values_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    parts = [random.normal(size=(n, 7, 5)).astype(np.float32) for n in (1, 3, 2)]
+    parts[0][0, 2] = np.nan
+    parts[1][:, 4] = np.inf
+    parts[0][:, 4], parts[2][:, 4] = np.nan, -np.inf
+    whole = channel_summaries([np.concatenate(parts)], 1)
+    monkeypatch.setattr(summaries, "_BLOCK_VALUES", 60)  # two channels at a time
+    boxes = channel_summaries(parts, -2)
+    assert [box.count for box in boxes] == [30, 30, 25, 30, 0, 30, 30]
+    for box, other in zip(boxes, whole, strict=True):
+        for a, b in zip(astuple(box), astuple(other), strict=True):
+            np.testing.assert_allclose(a, b)
+    values = np.concatenate([part[:, 2] for part in parts])
+    assert boxes[2].median == np.nanmedian(values.astype(np.float64))
+    with pytest.raises(UsageError, match="samples have 1 to 3 channels along axis 0"):
+        channel_summaries(parts, 0)
+
+
+def test_no_room_for_values_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    spill = Spill()
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spill, "_file", SimpleNamespace(seek=full))
+    with pytest.raises(EngineError, match=r"No space left.*set TMPDIR"):
+        spill.append(np.ones(3))
+
+
 def test_of_many_outliers_some_are_kept_the_extremes_among_them() -> None:
     values = np.concatenate([np.zeros(10_000), np.arange(1, 1001), [-5]])
-    (box,) = channel_summaries(values[None], 0)
+    (box,) = channel_summaries([values[None]], 0)
     assert box.outliers == 1001
     assert len(box.outlier_sample) == MOST_OUTLIERS
     assert (min(box.outlier_sample), max(box.outlier_sample)) == (-5, 1000)
@@ -125,12 +197,12 @@ def test_of_many_outliers_some_are_kept_the_extremes_among_them() -> None:
 
 def test_nan_and_inf_are_counted_and_left_out() -> None:
     values = np.array([1, np.nan, -np.inf, 0, 3], np.float32)
-    summary = summarize(values)
+    summary = summarize([values])
     assert (summary.count, summary.nan, summary.inf, summary.zeros) == (5, 1, 1, 1)
     assert (summary.min, summary.max, summary.mean) == (0, 3, pytest.approx(4 / 3))
-    edges, counts = histogram(values, 3)
+    edges, counts = histogram([values[:3], values[3:]], 3)
     assert (edges.tolist(), counts.tolist()) == ([0, 1, 2, 3], [1, 1, 1])
-    assert np.isnan(summarize(np.array([np.nan])).mean)
+    assert np.isnan(summarize([np.array([np.nan])]).mean)
 
 
 @pytest.mark.parametrize(

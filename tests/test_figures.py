@@ -16,6 +16,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
+from hmct_track.report.accumulation import accumulation_figure
+from hmct_track.report.distribution import channel_figure, distribution_figure
+from hmct_track.report.partial import partial_figure
 from hmct_track.report.ranking import ranking_figure
 from hmct_track.report.style import png
 from hmct_track.types import Metric
@@ -249,3 +252,90 @@ def test_several_threads_draw_at_once_what_one_draws(own_style: dict[str, Any]) 
     assert len(drawn) == 12
     assert [metric for metric, image in drawn if image != expected[metric]] == []
     assert dict(mpl.rcParams) == own_style
+
+
+CURVE = {"role": "curve", "curve": "only_weight_calibrated"}
+LONG = "/model/backbone/stage3/block.7/depthwise/conv/Conv_"
+
+
+@pytest.mark.parametrize("count", [1, 100, 1000])
+def test_error_curves_of_any_length_are_readable(count: int) -> None:
+    points = [
+        {"step": k, "node": f"{LONG}{k}", "value": 1 - 0.5 * (k * 37 % count) / count}
+        for k in range(count)
+    ]
+    drawn = [{**CURVE, **p} for p in points]
+    drawn += [{"role": "reference", "curve": "calibrated_model", **p} for p in points]
+    figure = accumulation_figure(drawn, Metric.SQNR, "title", average_mode=False)
+    save(figure)
+    assert_readable(figure)
+    worst = min(points, key=lambda p: p["value"])["node"]
+    assert [t.get_text()[-20:] for t in annotations(figure, 0)] == [worst[-20:]]
+
+
+@pytest.mark.parametrize("count", [1, 100, 1000])
+def test_partial_quantization_of_any_length_is_readable(count: int) -> None:
+    drawn = [
+        {"step": k, "node": f"{LONG}{k}" if k else "none", "partial": 0.9, "single": 0.99}
+        for k in range(count + 1)
+    ]
+    figure = partial_figure(drawn, Metric.COSINE_SIMILARITY, "title")
+    save(figure)
+    assert_readable(figure)
+
+
+def box(channel: int) -> dict[str, Any]:
+    spread = 1 + channel % 7
+    ends = {"min": -2.0 * spread, "whisker_low": -spread, "q25": -spread / 2, "median": 0.0}
+    ends |= {"q75": spread / 2, "whisker_high": spread, "max": 2.5 * spread, "mean": 0.1}
+    beyond = [ends["min"], ends["max"]]
+    return {
+        **ends,
+        "node": LONG,
+        "axis": 1,
+        "channel": channel,
+        "outliers": 2,
+        "outlier_sample": beyond,
+    }
+
+
+@pytest.mark.parametrize("count", [1, 3, 96, 2048])
+def test_boxes_of_any_number_of_channels_are_few_artists_and_readable(count: int) -> None:
+    boxes = [box(k) for k in range(count)]
+    figure = channel_figure(boxes, "weight")
+    save(figure)
+    assert_readable(figure)
+    assert len(figure.axes) == -(-count // 128)
+    assert all(len(axes.lines) == 0 and len(axes.collections) <= 8 for axes in figure.axes)
+    drawn = sum(len(axes.collections[0].get_paths()) for axes in figure.axes)
+    assert drawn == count
+    first = max(boxes[:128], key=lambda row: (row["max"], row["channel"]))
+    assert annotations(figure, 0)[0].get_text() == f"channel {first['channel']}: {first['max']:.4g}"
+
+
+def test_a_channel_without_values_has_no_box() -> None:
+    empty = {name: NAN for name in box(0) if isinstance(box(0)[name], float)}
+    figure = channel_figure([box(0), {**box(1), **empty, "outlier_sample": []}], "weight")
+    save(figure)
+    assert_readable(figure)
+    assert len(figure.axes[0].collections[0].get_paths()) == 1
+
+
+@pytest.mark.parametrize("series", [["input"], ["before", "after"], ["before", "after", "error"]])
+def test_histograms_leave_room_for_their_legend(series: list[str]) -> None:
+    drawn = [
+        {"node": LONG, "kind": "weight", "series": name, "threshold": 3.0, "min": -4.0, "max": 4.0,
+         "mean": 0.0, "std": 1.0, "abs_max": 4.0}
+        for name in series
+    ]  # fmt: skip
+    bins = [
+        {"series": name, "low": low / 10, "high": (low + 1) / 10, "count": 1000}
+        for name in series
+        for low in range(-40, 40)
+    ]
+    figure = distribution_figure(drawn, bins)
+    save(figure)
+    assert_readable(figure)
+    for axes in figure.axes:
+        tops = [patch.get_window_extent().y1 for patch in axes.patches]
+        assert axes.get_legend().get_window_extent().y0 > max(tops)

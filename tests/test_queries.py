@@ -196,12 +196,16 @@ def test_metric_values_have_a_row_per_metric_and_no_nan(lake: Lake) -> None:
     assert found["chebyshev"] == 0.0
 
 
-def test_a_configuration_is_complete_when_every_sample_and_output_is_measured(lake: Lake) -> None:
+def test_a_sample_of_a_configuration_is_known_when_every_output_is_measured(lake: Lake) -> None:
     full = {(k, output): 0.5 for k in (0, 1) for output in "yz"}
     lacking = {key: value for key, value in full.items() if key != (1, "z")}
     add_run(lake, {"full": full, "lacking": lacking}, outputs=["y", "z"], data_num=2)
-    rows = lake.query("complete_configs", run_id="r")
-    assert rows == [{"config_id": "cfull"}]
+    rows = lake.query("known_measurements", run_id="r")
+    assert {(row["config_id"], row["sample_id"]) for row in rows} == {
+        ("cfull", "s0"),
+        ("cfull", "s1"),
+        ("clacking", "s0"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -257,7 +261,7 @@ def test_runs_are_listed_newest_first(lake: Lake) -> None:
 @pytest.mark.parametrize("name", query_names())
 def test_columns_of_a_query_are_those_its_header_declares(lake: Lake, name: str) -> None:
     query = load_query(name)
-    values = {"metric": "cosine-similarity", "average_mode": True}
+    values = {"metric": "cosine-similarity", "average_mode": True, "tolerance": 0.0}
     params = {p.name: values.get(p.name, "r") for p in query.params}
     assert lake.run_query(query, params).columns == tuple(c.name for c in query.columns)
 

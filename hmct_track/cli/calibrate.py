@@ -98,6 +98,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Calibrate; stdout has the calibration nodes."""
+    from hmct_track.report.tables import calibration_table
     from hmct_track.workflow.calibration import CalibrationRequest, calibrate_model
 
     request = CalibrationRequest(
@@ -118,7 +119,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     )
     options = options_of(args)
     result = calibrate_model(request, options)
-    print_answer(result.table)
+    print_answer(calibration_table(result.rows))
     return finish(result, options)
 
 

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.cli.parsing import parse_count
+from hmct_track.cli.parsing import parse_bytes, parse_count, parse_flat_list
 from hmct_track.types import Metric
 
 if TYPE_CHECKING:
@@ -118,6 +118,9 @@ def options_of(args: argparse.Namespace) -> Options:
         progress=not args.no_progress,
         reuse=not args.no_reuse,
         float_model=args.float_model,
+        threads=args.threads,
+        memory=args.memory,
+        providers=tuple(args.providers),
     )
 
 
@@ -126,8 +129,11 @@ def finish(
 ) -> ExitCode:
     """Say where the answer is kept, and return the exit code."""
     known = result.known
-    taken = f" ({known} of {known + result.measured} configurations were known)" if known else ""
-    print(f"run {result.run_id} is in the lake {options.lake}{taken}", file=sys.stderr)
+    facts = [f"{known} of {known + result.measured} configurations were known"] if known else []
+    if result.noise_floor is not None:
+        facts.append(f"noise floor {result.noise_floor:.1e}")
+    told = f" ({'; '.join(facts)})" if facts else ""
+    print(f"run {result.run_id} is in the lake {options.lake}{told}", file=sys.stderr)
     if len(result.files) > _MOST_LISTED:
         print(f"saved {len(result.files)} files; begin with {result.files[-1]}", file=sys.stderr)
     else:
@@ -167,6 +173,24 @@ def add_recording(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--no-reuse", action="store_true", help="measure again what the lake has already"
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--threads", type=parse_count, metavar="N", help="cores to use (default: all)"
+    )
+    machine.add_argument(
+        "--memory",
+        type=parse_bytes,
+        metavar="SIZE",
+        help="what tensors held for several samples may take, such as 4G (default: a quarter of "
+        "the machine's memory)",
+    )
+    machine.add_argument(
+        "--providers",
+        type=parse_flat_list,
+        default=(),
+        metavar="LIST",
+        help="execution providers of onnxruntime, the preferred first (default: the CPU's)",
     )
     group.add_argument("--no-track", action="store_true", help="do not log the run to MLflow")
     group.add_argument("--no-progress", action="store_true", help="show no progress on stderr")

@@ -84,6 +84,19 @@ def parse_count(text: str) -> int | None:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor None") from error
 
 
+def parse_bytes(text: str) -> int:
+    """A number of bytes, as ``4G``, ``512M`` or ``1.5GiB``; units are powers of 1024.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or not above zero.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    size = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ") if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 512M or 4G")
+    return int(size)
+
+
 def join_arguments(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
     """``argv`` with lists that the shell split at spaces joined, and bare flags given ``True``.
 

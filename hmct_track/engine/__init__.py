@@ -2,7 +2,17 @@
 
 from hmct_track.engine.evaluate import Engine
 from hmct_track.engine.runtime import RUNTIME
+from hmct_track.engine.spill import Spill
 from hmct_track.engine.statistics import pair_statistics
-from hmct_track.engine.summaries import channel_summaries, histogram, summarize
+from hmct_track.engine.summaries import bounds_of, channel_summaries, histogram, summarize
 
-__all__ = ["RUNTIME", "Engine", "channel_summaries", "histogram", "pair_statistics", "summarize"]
+__all__ = [
+    "RUNTIME",
+    "Engine",
+    "Spill",
+    "bounds_of",
+    "channel_summaries",
+    "histogram",
+    "pair_statistics",
+    "summarize",
+]

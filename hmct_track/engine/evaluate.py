@@ -6,42 +6,76 @@ so that the way they are computed can change without anything else changing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hmct_track.engine.machine import default_memory, default_threads
+from hmct_track.engine.partition import size_of
+from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
-from hmct_track.engine.statistics import pair_statistics
-from hmct_track.errors import EngineError
+from hmct_track.errors import UsageError
 from hmct_track.model import Lowering, QuantModel
-from hmct_track.types import Measurement, QuantConfig
+from hmct_track.types import Measurement, QuantConfig, TensorSpec
 
-_BLOCK_BYTES = 1 << 30
-"""Float outputs of at most about this size are held at a time."""
-
-_GROUP = 64
-"""At most so many tensors are compared at a time, so that a large model's do not pile up."""
+_MOST_ROUTES = 2
+"""Sets of outputs whose sessions are kept."""
 
 
 class Engine:
     """Evaluates configurations of one model.
 
-    This first version makes one session per configuration and shares nothing between them but the
-    weights and the float outputs.
+    Args:
+        model: the model.
+        threads: cores to use; all that the process may use by default.
+        memory: bytes that tensors held for several samples may take, besides the weights and what
+            a running session needs; a quarter of the machine's by default.
+        providers: onnxruntime's execution providers, the preferred first; the CPU's by default.
+
+    Raises:
+        UsageError: this build of onnxruntime has not one of the providers, or there are to be no
+            threads or no memory.
     """
 
-    def __init__(self, model: QuantModel, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: QuantModel,
+        *,
+        threads: int | None = None,
+        memory: int | None = None,
+        providers: Sequence[str] = (),
+    ) -> None:
+        for name, value in (("threads", threads), ("memory", memory)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; give a number above 0, or None")
         self._lowering = Lowering(model)
-        self._runtime = Runtime(model.weights, threads=threads)
-        self._names = [node.name for node in model.calibration_nodes]
+        self._threads = threads or default_threads()
+        self._memory = memory or default_memory()
+        self._runtime = Runtime(model.weights, threads=self._threads, providers=providers)
+        self._routes: dict[tuple[str, ...], Route] = {}
+
+    @property
+    def runtime(self) -> str:
+        """Name of what computes; part of a measurement's key."""
+        return self._runtime.name
+
+    @property
+    def noise_floor(self) -> float | None:
+        """How far the float model in parts was from the whole at most, as a share of the norm.
+
+        None before anything was evaluated.
+        """
+        found = [route.noise for route in self._routes.values() if route.noise is not None]
+        return max(found, default=None)
 
     def evaluate(
         self,
         configs: Sequence[QuantConfig],
         samples: Mapping[str, Mapping[str, NDArray[Any]]],
         outputs: Sequence[str],
+        known: Collection[tuple[str, str]] = (),
     ) -> Iterator[Measurement]:
         """Compare every configuration's outputs with the float model's.
 
@@ -50,55 +84,53 @@ class Engine:
             samples: sample id to inputs; loaded anew whenever they are needed, so a lazy mapping
                 keeps memory flat.
             outputs: names of the tensors to compare.
+            known: pairs of configuration id and sample id that are not needed.
 
         Yields:
             One measurement per configuration, sample and output, as soon as it is known.
 
         Raises:
-            EngineError: the runtime refuses the model or fails.
+            EngineError: the runtime refuses the model or fails, or the float model gives other
+                values from run to run.
             ModelError: a configuration asks a calibration node for what it cannot do.
         """
-        for start in range(0, len(outputs), _GROUP):
-            yield from self._evaluate(configs, samples, outputs[start : start + _GROUP])
+        if not samples or not configs:
+            return
+        first = next(iter(samples.values()))
+        specs = self._lowering.specs_for({name: array.shape for name, array in first.items()})
+        most = self._memory / 4
+        group: list[str] = []
+        size = 0
+        for name in dict.fromkeys(outputs):
+            spec = specs.get(name)
+            own = size_of(spec) or 0
+            if group and size + own > most:
+                yield from self._route(group, specs, len(samples)).evaluate(configs, samples, known)
+                group, size = [], 0
+            group.append(name)
+            size += own
+        yield from self._route(group, specs, len(samples)).evaluate(configs, samples, known)
 
-    def _evaluate(
-        self,
-        configs: Sequence[QuantConfig],
-        samples: Mapping[str, Mapping[str, NDArray[Any]]],
-        outputs: Sequence[str],
-    ) -> Iterator[Measurement]:
-        float_session = self._runtime.session(self._lowering.lower(QuantConfig(), outputs))
-        block: dict[str, list[NDArray[Any]]] = {}
-        for sample_id, sample in samples.items():
-            block[sample_id] = float_session.run(sample)
-            held = sum(array.nbytes for arrays in block.values() for array in arrays)
-            if held >= _BLOCK_BYTES:
-                yield from self._compare(configs, samples, block, outputs)
-                block = {}
-        if block:
-            yield from self._compare(configs, samples, block, outputs)
-
-    def _compare(
-        self,
-        configs: Sequence[QuantConfig],
-        samples: Mapping[str, Mapping[str, NDArray[Any]]],
-        block: Mapping[str, list[NDArray[Any]]],
-        outputs: Sequence[str],
-    ) -> Iterator[Measurement]:
-        for config in configs:
-            session = self._runtime.session(self._lowering.lower(config, outputs))
-            config_id = config.canonical(self._names).config_id
-            for sample_id, expected in block.items():
-                for name, x, y in zip(
-                    session.outputs, expected, session.run(samples[sample_id]), strict=True
-                ):
-                    if x.shape != y.shape:
-                        raise EngineError(
-                            f"output {name!r} has shape {list(x.shape)} in the float model but "
-                            f"{list(y.shape)} in a quantized one (the number of results depends "
-                            "on the data); analyse an earlier node with output_node"
-                        )
-                    yield Measurement(config_id, sample_id, name, pair_statistics(x, y))
+    def _route(
+        self, outputs: Sequence[str], specs: Mapping[str, TensorSpec], samples: int
+    ) -> Route:
+        """The route to these outputs, with the sessions and values that it has from before."""
+        key = tuple(outputs)
+        route = self._routes.pop(key, None)
+        if route is None:
+            route = Route(
+                self._lowering,
+                self._runtime,
+                outputs,
+                specs,
+                samples=samples,
+                threads=self._threads,
+                memory=self._memory / 2,
+            )
+        self._routes[key] = route
+        while len(self._routes) > _MOST_ROUTES:
+            del self._routes[next(iter(self._routes))]
+        return route
 
     def observe(
         self,

@@ -9,62 +9,109 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hmct_track.errors import EngineError
+from hmct_track.errors import EngineError, UsageError
 from hmct_track.model import LoweredModel
 
+CPU = "CPUExecutionProvider"
 RUNTIME = f"onnxruntime-{ort.__version__}"
-"""Name of what computes; part of a measurement's key."""
+"""The library that computes, and its version."""
 
 
 class Session:
     """A lowered model that runs."""
 
-    def __init__(self, session: ort.InferenceSession, outputs: Sequence[str]) -> None:
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        outputs: Sequence[str],
+        values: Sequence[ort.OrtValue],
+        runtime: Runtime,
+    ) -> None:
         self._session = session
+        self._values = values  # the session holds pointers into them
+        self._runtime = runtime
         self.outputs = tuple(outputs)
 
-    def run(self, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs for one sample, in the order of ``outputs``.
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs, in the order of ``outputs``. Several threads may call it at a time.
 
         Raises:
             EngineError: the runtime failed.
         """
         try:
-            results: list[NDArray[Any]] = self._session.run(list(self.outputs), dict(sample))
+            results: list[NDArray[Any]] = self._session.run(
+                list(self.outputs), dict(inputs), self._runtime.run_options
+            )
         except Exception as error:  # onnxruntime raises classes of its own without a common base
             raise EngineError(f"onnxruntime failed while running the model: {error}") from error
         return results
 
 
 class Runtime:
-    """Makes sessions that share one copy of a model's weights."""
+    """Makes sessions that share one copy of a model's weights.
+
+    Args:
+        weights: the model's large constants.
+        threads: cores for a session that runs alone; as many as there are by default.
+        providers: execution providers, the preferred first; the CPU's by default.
+
+    Raises:
+        UsageError: this build of onnxruntime has not one of the providers.
+    """
 
     def __init__(
-        self, weights: Mapping[str, NDArray[np.generic]], *, threads: int | None = None
+        self,
+        weights: Mapping[str, NDArray[np.generic]],
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = (),
     ) -> None:
+        there = ort.get_available_providers()
+        for provider in providers:
+            if provider not in there:
+                raise UsageError(
+                    f"execution provider {provider!r} is not in this build of onnxruntime; it has "
+                    f"{', '.join(there)}"
+                )
         # The values must outlive the sessions, which hold pointers into them.
         self._weights = {n: ort.OrtValue.ortvalue_from_numpy(w) for n, w in weights.items()}
         self._threads = threads
+        self._providers = list(providers) or [CPU]
+        self.run_options = ort.RunOptions()
 
-    def session(self, lowered: LoweredModel) -> Session:
+    @property
+    def name(self) -> str:
+        """Name of what computes; part of a measurement's key."""
+        others = [p.removesuffix("ExecutionProvider") for p in self._providers if p != CPU]
+        return "-".join((RUNTIME, *others))
+
+    def stop(self) -> None:
+        """Cut short whatever is running now."""
+        self.run_options.terminate = True
+        self.run_options = ort.RunOptions()
+
+    def session(self, lowered: LoweredModel, *, threads: int | None = None) -> Session:
         """A session of a lowered model.
+
+        Args:
+            lowered: the model.
+            threads: cores that one run may use, if not all.
 
         Raises:
             EngineError: the runtime refuses the model.
         """
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        if self._threads:
-            options.intra_op_num_threads = self._threads
+        if threads or self._threads:
+            options.intra_op_num_threads = threads or self._threads
         # Fused Q/DQ pairs would run as integer kernels, which saturate on CPUs without VNNI.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-        if lowered.weights:
-            values = [self._weights[name] for name in lowered.weights]
-            options.add_external_initializers(list(lowered.weights), values)
+        values = {name: self._weights[weight] for name, weight in lowered.weights.items()}
+        values |= {n: ort.OrtValue.ortvalue_from_numpy(a) for n, a in lowered.arrays.items()}
+        if values:
+            options.add_external_initializers(list(values), list(values.values()))
         try:
-            session = ort.InferenceSession(
-                lowered.proto, options, providers=["CPUExecutionProvider"]
-            )
+            session = ort.InferenceSession(lowered.proto, options, providers=self._providers)
         except Exception as error:  # onnxruntime raises classes of its own without a common base
             raise EngineError(f"onnxruntime cannot load the model: {error}") from error
-        return Session(session, lowered.outputs)
+        return Session(session, lowered.outputs, list(values.values()), self)

@@ -1,5 +1,15 @@
 """The lake: every measurement and run as tables that SQL can ask."""
 
+from hmct_track.lake.history import (
+    BASELINE,
+    TOLERANCE,
+    RunComparison,
+    compare_runs,
+    find_ranking,
+    find_run,
+    find_runs,
+    set_tag,
+)
 from hmct_track.lake.lake import DEFAULT_FOLDER, ENVIRONMENT, Lake, Result, Row, lake_path
 from hmct_track.lake.queries import Query, load_query, query_names
 from hmct_track.lake.schema import (
@@ -15,12 +25,14 @@ from hmct_track.lake.schema import (
     SAMPLES,
     SCHEMA_VERSION,
     TABLES,
+    TAGS,
     TENSOR_SUMMARIES,
     Column,
     Table,
 )
 
 __all__ = [
+    "BASELINE",
     "CALIBRATION_NODES",
     "CHANNEL_SUMMARIES",
     "CONFIGS",
@@ -35,14 +47,22 @@ __all__ = [
     "SAMPLES",
     "SCHEMA_VERSION",
     "TABLES",
+    "TAGS",
     "TENSOR_SUMMARIES",
+    "TOLERANCE",
     "Column",
     "Lake",
     "Query",
     "Result",
     "Row",
+    "RunComparison",
     "Table",
+    "compare_runs",
+    "find_ranking",
+    "find_run",
+    "find_runs",
     "lake_path",
     "load_query",
     "query_names",
+    "set_tag",
 ]

@@ -26,7 +26,7 @@ import duckdb
 
 from hmct_track.errors import LakeError, QueryError
 from hmct_track.lake.parts import write_part
-from hmct_track.lake.queries import VIEWS, Query, load_query
+from hmct_track.lake.queries import MACROS, VIEWS, Query, load_query
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
 from hmct_track.types import digest
 
@@ -64,6 +64,8 @@ class Lake:
         """
         if "?" in str(path):  # neither DuckDB nor SQLAlchemy takes it for part of a file name
             raise LakeError(f"the path of a lake cannot have a '?', as {str(path)!r} has")
+        if (path / "lake.json").exists():
+            cls.open(path)  # one that is newer is not touched
         try:
             for table in TABLES:
                 folder = path / "tables" / table.name
@@ -71,7 +73,8 @@ class Lake:
                 # A part without rows keeps the view valid while the table is empty.
                 if not (folder / "0.parquet").exists():
                     write_part(folder, table, [], "0")
-            if not (path / "lake.json").exists():
+            if not (path / "lake.json").exists() or _version(path) < SCHEMA_VERSION:
+                # Older parts stay as they are: the views give NULL for what they lack.
                 _replace(path / "lake.json", json.dumps({"schema_version": SCHEMA_VERSION}))
         except OSError as error:
             raise LakeError(f"cannot make a lake in {str(path)!r}: {error}") from error
@@ -86,16 +89,8 @@ class Lake:
         Raises:
             LakeError: there is none, or it is of a newer version.
         """
-        try:
-            version = json.loads((path / "lake.json").read_text())["schema_version"]
-        except FileNotFoundError as error:
-            raise LakeError(
-                f"there is no lake in {str(path)!r}; run an analysis first, or say where it is "
-                f"with --lake or {ENVIRONMENT}"
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LakeError(f"{path / 'lake.json'} cannot be read: {error}") from error
-        if not isinstance(version, int) or version > SCHEMA_VERSION:
+        version = _version(path)
+        if version > SCHEMA_VERSION:
             raise LakeError(
                 f"the lake in {str(path)!r} has schema version {version}; this hmct-track knows "
                 f"up to {SCHEMA_VERSION}, so upgrade it"
@@ -135,12 +130,14 @@ class Lake:
             QueryError: parameters are missing or unknown, or the query failed.
         """
         expected = {param.name for param in query.params}
-        if params.keys() != expected:
+        optional = {param.name for param in query.optional}
+        if not expected <= params.keys() <= expected | optional:
+            may = f" and may take {', '.join(sorted(optional))}" if optional else ""
             raise QueryError(
-                f"query {query.name!r} takes {', '.join(sorted(expected)) or 'no parameters'}; "
-                f"given were {', '.join(sorted(params)) or 'none'}"
+                f"query {query.name!r} takes {', '.join(sorted(expected)) or 'no parameters'}{may}"
+                f"; given were {', '.join(sorted(params)) or 'none'}"
             )
-        return self._execute(query.sql, dict(params) or None)
+        return self._execute(query.sql, {**dict.fromkeys(optional), **params} or None)
 
     def sql(self, text: str) -> Result:
         """Run one SELECT of a user's.
@@ -185,14 +182,30 @@ class Lake:
             columns = ", ".join(f'"{column.name}"' for column in table.columns)
             key = ", ".join(table.key)
             order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
-            parts = _literal(_glob_escaped(self.path / "tables" / table.name) + "/*.parquet")
             # Rows may be written more than once, by design; the view shows each key once.
             yield (  # table and column names are the schema's own, the path is a quoted literal
                 f"CREATE OR REPLACE VIEW {table.name} AS SELECT DISTINCT ON ({key}) {columns} "  # noqa: S608
-                f"FROM read_parquet({parts}){order}"
+                f"FROM ({self._parts(table)}){order}"
             )
         for name in VIEWS:
             yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
+        for name in MACROS:
+            yield load_query(name).macro
+
+    def _parts(self, table: Table) -> str:
+        """A SELECT of all rows of a table.
+
+        Parts of an older schema lack columns, or the table has no folder yet: the typed columns
+        of no rows fill in.
+        """
+        folder = self.path / "tables" / table.name
+        columns = ", ".join(f'NULL::{column.type} AS "{column.name}"' for column in table.columns)
+        none = f"SELECT {columns} WHERE false"
+        if not folder.is_dir():
+            return none
+        parts = _literal(_glob_escaped(folder) + "/*.parquet")
+        read = f"read_parquet({parts}, union_by_name = true)"
+        return f"{none} UNION ALL BY NAME FROM {read}"
 
     def _refresh_database(self) -> None:
         """Write ``lake.duckdb``, if it is missing or made for another place or version.
@@ -217,6 +230,22 @@ class Lake:
             raise LakeError(f"cannot write {database}: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _version(path: Path) -> int:
+    """The schema version of the lake at ``path``."""
+    try:
+        version = json.loads((path / "lake.json").read_text())["schema_version"]
+    except FileNotFoundError as error:
+        raise LakeError(
+            f"there is no lake in {str(path)!r}; run an analysis first, or say where it is "
+            f"with --lake or {ENVIRONMENT}"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LakeError(f"{path / 'lake.json'} cannot be read: {error}") from error
+    if not isinstance(version, int):
+        raise LakeError(f"{path / 'lake.json'} has schema version {version!r}, which is no number")
+    return version
 
 
 @contextmanager

@@ -5,6 +5,7 @@
     -- One sentence: what the query answers.
     --
     -- :param run_id VARCHAR a run
+    -- :optional kind VARCHAR NULL unless it is given
     -- :column node VARCHAR the node
     SELECT ...
 
@@ -22,8 +23,16 @@ from importlib import resources
 from hmct_track.errors import QueryError
 from hmct_track.lake.schema import Column
 
-VIEWS = ("metrics", "results", "metric_values")
+VIEWS = ("metrics", "results", "metric_values", "node_signatures")
 """Queries without parameters that are views of the lake as well, each after those it reads."""
+
+MACROS = (
+    "sensitivity",
+    "node_matches",
+    "compare_nodes",
+    "compare_calibration",
+)
+"""Queries with parameters that others read, as ``FROM sensitivity('latest', 'mse')``; likewise."""
 
 _PACKAGE = "hmct_track.queries"
 
@@ -37,6 +46,15 @@ class Query:
     params: tuple[Column, ...]
     columns: tuple[Column, ...]
     sql: str
+    optional: tuple[Column, ...] = ()
+    """Parameters that are NULL unless they are given."""
+
+    @property
+    def macro(self) -> str:
+        """The SQL that makes a table macro of it; its parameters get the prefix ``p_``."""
+        names = ", ".join(f"p_{param.name}" for param in self.params)
+        body = re.sub(r"\$([A-Za-z_]\w*)", r"p_\1", self.sql)
+        return f"CREATE OR REPLACE MACRO {self.name}({names}) AS TABLE {body}"
 
 
 def query_names() -> tuple[str, ...]:
@@ -70,15 +88,16 @@ def parse_query(name: str, text: str) -> Query:
     lines = [line.removeprefix("--").strip() for line in header[0].splitlines()]
     summary = next((line for line in lines if line), "")
     params, columns = _declared(lines, ":param"), _declared(lines, ":column")
+    optional = _declared(lines, ":optional")
     sql = text[header.end() :].strip()
     used = set(re.findall(r"\$([A-Za-z_]\w*)", sql))
-    declared = {param.name for param in params}
+    declared = {param.name for param in params + optional}
     if used != declared:
         odd = ", ".join(sorted(used ^ declared))
         raise QueryError(f"query {name!r}: parameters declared and used differ in {odd}")
     if not columns:
         raise QueryError(f"query {name!r} declares no columns")
-    return Query(name, summary, params, columns, sql)
+    return Query(name, summary, params, columns, sql, optional)
 
 
 def _declared(lines: list[str], keyword: str) -> tuple[Column, ...]:

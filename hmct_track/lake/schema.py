@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Raised when a table or a column is added. Parts written before lack it and read as NULL there."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,23 @@ RUNS = Table(
         mlflow_uri       VARCHAR    where MLflow keeps it
         error            VARCHAR    why it failed
         parent_run_id    VARCHAR    the run that this one is a step of; empty if it is none
+        worst_node       VARCHAR    the most sensitive node that it found; empty if it ranks none
+        worst_value      DOUBLE     the first metric of that node
+        noise_floor      DOUBLE     how far the float model in parts is from the whole, as a share
+        host             VARCHAR    the machine that it runs on
+        pid              BIGINT     its process there
         updated_at       TIMESTAMP  in UTC; the newest row of a run holds
+    """),
+    latest_by="updated_at",
+)
+TAGS = Table(
+    "tags",
+    "a name that points at a run, such as baseline",
+    ("tag",),
+    _columns("""
+        tag         VARCHAR    the name
+        run_id      VARCHAR    key of runs; empty if the name was taken away
+        updated_at  TIMESTAMP  in UTC; the newest row of a tag holds
     """),
     latest_by="updated_at",
 )
@@ -220,7 +237,7 @@ CHANNEL_SUMMARIES = Table(
         node            VARCHAR   the calibration node
         axis            BIGINT    the dimension that holds the channels
         channel         BIGINT    from 0
-        count           BIGINT    number of values
+        count           BIGINT    number of finite values
         min             DOUBLE    smallest value
         max             DOUBLE    largest value
         mean            DOUBLE    mean
@@ -235,6 +252,7 @@ CHANNEL_SUMMARIES = Table(
 )
 TABLES = (
     RUNS,
+    TAGS,
     MODELS,
     NODES,
     CALIBRATION_NODES,

@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 
 from hmct_track.model.attributes import parse_calibration
-from hmct_track.model.float_weights import constant_tensors
+from hmct_track.model.float_weights import written_constants
 
 _DROPPED = ("Relu", "Clip")
 _SIGNED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization")
@@ -106,7 +106,7 @@ def _copy_constants(
     """Give the graph the bounds of Clip nodes that it has not."""
     have = {tensor.name for tensor in graph.initializer}
     have.update(output for node in graph.node for output in node.output)
-    constants = constant_tensors(source)
+    constants = written_constants(source)
     for name in dict.fromkeys(name for node in nodes for name in node.input[1:]):
         if name in constants and name not in have:
             tensor = graph.initializer.add()

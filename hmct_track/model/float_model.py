@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from hmct_track.errors import ModelError, UsageError
-from hmct_track.model.float_weights import constant_tensors
+from hmct_track.model.float_weights import written_constants
 from hmct_track.model.folding import prepare
+from hmct_track.model.graph import is_calibration
 from hmct_track.model.lowering import LoweredModel
 from hmct_track.model.onnx_io import make_skeleton, read_proto
 from hmct_track.model.qdq import is_dequantize, is_quantize
-from hmct_track.model.reader import is_calibration, tensor_spec
+from hmct_track.model.reader import tensor_spec
 from hmct_track.types import TensorSpec
 
 _LARGEST_PROTO = 2**31 - 2**20
@@ -50,7 +51,7 @@ class FloatModel:
     @cached_property
     def constants(self) -> dict[str, NDArray[Any]]:
         """All constants that are written in the model, by tensor name."""
-        tensors = constant_tensors(self.proto.graph)
+        tensors = written_constants(self.proto.graph)
         return {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
 
     def giving(self, tensors: Sequence[str]) -> LoweredModel:
@@ -59,7 +60,8 @@ class FloatModel:
         model.CopyFrom(self._skeleton.proto)
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-        return LoweredModel(model.SerializeToString(), tuple(self.weights), tuple(tensors))
+        names = {name: name for name in self.weights}
+        return LoweredModel(model.SerializeToString(), names, {}, tuple(tensors))
 
 
 def load_float_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> FloatModel:

@@ -24,7 +24,7 @@ class FloatWeights:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._by_name: dict[str, NDArray[Any]] = {}
         self._by_shape: dict[tuple[int, ...], list[NDArray[Any]]] = defaultdict(list)
-        for name, tensor in constant_tensors(model.graph).items():
+        for name, tensor in written_constants(model.graph).items():
             if tensor.data_type == onnx.TensorProto.FLOAT:
                 self._by_name[name] = array = numpy_helper.to_array(tensor)
                 self._by_shape[array.shape].append(array)
@@ -78,7 +78,7 @@ def along_axis(values: NDArray[Any], params: QuantParams, rank: int) -> NDArray[
     return values.reshape(shape)
 
 
-def constant_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+def written_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """Constants by tensor name: initializers, Constant nodes, and these behind Identity nodes."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, inliner, numpy_helper, shape_inference
 
-from hmct_track.model.float_weights import constant_tensors
+from hmct_track.model.float_weights import written_constants
 from hmct_track.model.graph import subgraphs, unique_names
 
 
@@ -27,7 +27,7 @@ def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def fold_batch_normalization(graph: onnx.GraphProto) -> None:
     """Fold each BatchNormalization into the Conv, ConvTranspose or Gemm that alone feeds it."""
-    constants = constant_tensors(graph)
+    constants = written_constants(graph)
     makers = {output: node for node in graph.node for output in node.output}
     reads = Counter(_reads(graph))
     reads.update(value.name for value in graph.output)

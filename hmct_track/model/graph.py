@@ -1,4 +1,4 @@
-"""What the nodes of an ONNX graph are called, and which tensors are constant."""
+"""Facts of a graph that need nothing but the graph."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import onnx
 
-_BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _RANDOM_OPS = {
     "Bernoulli",
     "Multinomial",
@@ -15,6 +14,12 @@ _RANDOM_OPS = {
     "RandomUniform",
     "RandomUniformLike",
 }
+_BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+
+
+def is_calibration(node: onnx.NodeProto) -> bool:
+    """Whether this is a calibration node, by its op type."""
+    return node.op_type == "HzCalibration" and node.domain in ("horizon", "")
 
 
 def unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
@@ -33,7 +38,7 @@ def unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     return names
 
 
-def constant_outputs(graph: onnx.GraphProto) -> set[str]:
+def constant_tensors(graph: onnx.GraphProto) -> set[str]:
     """Initializers, and the outputs of nodes that compute from constants alone."""
     constants = {tensor.name for tensor in graph.initializer}
     constants |= {tensor.values.name for tensor in graph.sparse_initializer}
@@ -49,9 +54,19 @@ def constant_outputs(graph: onnx.GraphProto) -> set[str]:
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The bodies of a node: If, Loop, Scan."""
+    """The bodies of a control-flow node."""
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
         elif attribute.type == onnx.AttributeProto.GRAPHS:
             yield from attribute.graphs
+
+
+def outer_inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """The names that a node's bodies read, their own among them."""
+    for body in subgraphs(node):
+        for value in body.output:
+            yield value.name
+        for inner in body.node:
+            yield from inner.input
+            yield from outer_inputs(inner)

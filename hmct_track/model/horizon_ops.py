@@ -57,10 +57,8 @@ def lower_horizon_op(builder: Builder, node: onnx.NodeProto, name: str) -> None:
     """Append the standard meaning of a horizon node.
 
     Raises:
-        ModelError: it has no input or output, or an attribute is missing or not understood.
+        ModelError: an attribute is missing or not understood.
     """
-    if not node.input or not node.output:
-        raise ModelError(f"node {name!r} ({node.op_type}) has no input or no output")
     op = _Op(builder, node, name)
     HORIZON_OPS[node.op_type](op)
     op.refuse_unread()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, shape_inference
 
 from hmct_track.errors import ModelError
 from hmct_track.model.builder import Builder
 from hmct_track.model.calibration_node import check_channels
-from hmct_track.model.fakequant import clip_bounds, with_type
+from hmct_track.model.fakequant import clip_bounds, fake_quantize, with_type
+from hmct_track.model.flow import Flow
+from hmct_track.model.graph import is_calibration
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
-from hmct_track.model.reader import QuantModel, is_calibration
+from hmct_track.model.reader import QuantModel
 from hmct_track.types import CalibrationNode, QuantConfig, Quantization, QuantParams, TensorSpec
 
 # Adding and taking off 1.5 * 2^(mantissa bits) rounds half to even in the arithmetic itself, at
@@ -28,10 +31,13 @@ _Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True, eq=False)
 class LoweredModel:
-    """A serialized standard ONNX model; the weights it names are to be supplied beside it."""
+    """A serialized standard ONNX model; the values of large constants are supplied beside it."""
 
     proto: bytes
-    weights: tuple[str, ...]
+    weights: Mapping[str, str]
+    """Constant to the weight of the model that it is."""
+    arrays: Mapping[str, NDArray[Any]]
+    """Constant to its value, where that is a quantized weight."""
     outputs: tuple[str, ...]
 
 
@@ -40,6 +46,8 @@ class Lowering:
 
     def __init__(self, model: QuantModel) -> None:
         self.model = model
+        self.flow = Flow(model.proto.graph)
+        self._initializers = {t.name: t for t in model.proto.graph.initializer}
         for node, name in zip(model.proto.graph.node, model.node_names, strict=True):
             own = node.domain == "horizon" and not is_calibration(node)
             if own and node.op_type not in HORIZON_OPS:
@@ -47,6 +55,8 @@ class Lowering:
                     f"node {name!r}: op {node.op_type!r} of the horizon domain is not known; "
                     f"known are HzCalibration, {', '.join(sorted(HORIZON_OPS))}"
                 )
+            if own and not (node.input and node.output):
+                raise ModelError(f"node {name!r} ({node.op_type}) has no input or no output")
 
     def lower(self, config: QuantConfig, outputs: Sequence[str] | None = None) -> LoweredModel:
         """The model as ``config`` has it, in standard ONNX.
@@ -58,12 +68,50 @@ class Lowering:
         Raises:
             ModelError: a calibration node cannot do what the configuration asks.
         """
-        return self._lower(config, outputs, shapes=self._specs)
+        return self._lower(config, outputs, shapes=self.specs)
+
+    def lower_part(
+        self,
+        config: QuantConfig,
+        steps: Sequence[int],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+    ) -> LoweredModel:
+        """Some steps of the model as a model of their own.
+
+        Args:
+            config: what each calibration node does.
+            steps: the steps, in an order in which they can be computed; see `Flow`.
+            inputs: the tensors that they read and do not make, but for constants.
+            outputs: the tensors to give out.
+
+        Raises:
+            ModelError: a calibration node cannot do what the configuration asks.
+        """
+        own = {value.name: value for value in self.model.proto.graph.input}
+        values = [own[name] if name in own else _value_info(self.specs[name]) for name in inputs]
+        part = _Part(self, config, self.specs, values)
+        for step in steps:
+            part.add(step)
+        return part.finish([onnx.ValueInfoProto(name=name) for name in outputs])
 
     @cached_property
-    def _specs(self) -> dict[str, TensorSpec]:
+    def specs(self) -> dict[str, TensorSpec]:
         """Types and shapes of the float model's tensors, as far as inference knows them."""
+        return self._infer({})
+
+    def specs_for(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
+        """Types and shapes of the float model's tensors for inputs of these shapes."""
+        known = all(spec.shape == shapes.get(spec.name, spec.shape) for spec in self.model.inputs)
+        return self.specs if known else self._infer(shapes)
+
+    def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
         lowered = onnx.load_from_string(self._lower(QuantConfig(), None, shapes={}).proto)
+        for value in lowered.graph.input:
+            for dim, size in zip(
+                value.type.tensor_type.shape.dim, shapes.get(value.name, ()), strict=False
+            ):
+                dim.dim_value = size
         try:
             inferred = shape_inference.infer_shapes(lowered, data_prop=True)
         except shape_inference.InferenceError:  # the graph runs even where shapes are unknown
@@ -84,39 +132,123 @@ class Lowering:
 
     def spec(self, tensor: str) -> TensorSpec | None:
         """Type and shape of a tensor of the float model, where inference knows them."""
-        return self._specs.get(tensor)
+        return self.specs.get(tensor)
 
     def _lower(
         self, config: QuantConfig, outputs: Sequence[str] | None, shapes: dict[str, TensorSpec]
     ) -> LoweredModel:
-        source = self.model.proto
-        lowered = onnx.ModelProto(ir_version=source.ir_version)
-        lowered.opset_import.extend(o for o in source.opset_import if o.domain != "horizon")
-        lowered.functions.extend(source.functions)
-        graph = lowered.graph
-        graph.name = source.graph.name or "lowered"
-        graph.input.extend(source.graph.input)
-        graph.initializer.extend(source.graph.initializer)
-        graph.sparse_initializer.extend(source.graph.sparse_initializer)
-        builder = Builder(graph, self.model.opset)
-        for node, name in zip(source.graph.node, self.model.node_names, strict=True):
-            if is_calibration(node):
-                calibration = self.model.calibration_by_name[name]
-                spec = shapes.get(calibration.input)
-                _lower_calibration(builder, calibration, config, spec.shape if spec else None)
-            elif node.domain == "horizon":
-                lower_horizon_op(builder, node, name)
-            else:
-                graph.node.append(node)
+        graph = self.model.proto.graph
         if outputs is None:
-            graph.output.extend(source.graph.output)
+            given = list(graph.output)
         else:
             # A value without a type takes the one that the runtime infers.
-            graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs))
-        weights = tuple(t.name for t in graph.initializer if t.name in self.model.weights)
-        return LoweredModel(
-            lowered.SerializeToString(), weights, tuple(value.name for value in graph.output)
-        )
+            given = [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(outputs)]
+        part = _Part(self, config, shapes, graph.input)
+        for step in self.flow.steps(value.name for value in given):
+            part.add(step)
+        return part.finish(given)
+
+
+class _Part:
+    """A lowered model while it is put together."""
+
+    def __init__(
+        self,
+        lowering: Lowering,
+        config: QuantConfig,
+        shapes: Mapping[str, TensorSpec],
+        inputs: Iterable[onnx.ValueInfoProto],
+    ) -> None:
+        source = lowering.model.proto
+        self._model = lowering.model
+        self._flow = lowering.flow
+        self._constants = lowering._initializers
+        self._config = config
+        self._shapes = shapes
+        self._lowered = onnx.ModelProto(ir_version=source.ir_version)
+        self._lowered.opset_import.extend(o for o in source.opset_import if o.domain != "horizon")
+        self._lowered.functions.extend(source.functions)
+        graph = self._lowered.graph
+        graph.name = source.graph.name or "lowered"
+        graph.input.extend(inputs)
+        graph.sparse_initializer.extend(source.graph.sparse_initializer)
+        self._builder = Builder(graph, self._model.opset)
+        self._weights: dict[str, str] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._there: set[str] = set()
+
+    def finish(self, outputs: Iterable[onnx.ValueInfoProto]) -> LoweredModel:
+        self._lowered.graph.output.extend(outputs)
+        names = tuple(value.name for value in self._lowered.graph.output)
+        for name in names:
+            self._supply(name)
+        return LoweredModel(self._lowered.SerializeToString(), self._weights, self._arrays, names)
+
+    def add(self, step: int) -> None:
+        """Append a node, and before it the constants that it reads."""
+        node, writes = self._model.proto.graph.node[step], self._flow.writes(step)
+        if self._there.issuperset(writes):
+            return
+        self._there.update(writes)
+        if is_calibration(node) and self._fold(step):
+            return
+        for name in self._flow.reads(step):
+            self._supply(name)
+        if is_calibration(node):
+            calibration = self._calibration(step)
+            spec = self._shapes.get(calibration.input)
+            shape = spec.shape if spec else None
+            _lower_calibration(self._builder, calibration, self._config, shape)
+        elif node.domain == "horizon":
+            lower_horizon_op(self._builder, node, self._model.node_names[step])
+        else:
+            self._lowered.graph.node.append(node)
+
+    def _calibration(self, step: int) -> CalibrationNode:
+        return self._model.calibration_by_name[self._model.node_names[step]]
+
+    def _supply(self, name: str) -> None:
+        """Bring a tensor here if it is a constant."""
+        if name in self._there or name not in self._flow.constants:
+            return
+        if name in self._constants:
+            self._there.add(name)
+            self._constant(name, self._constants[name])
+        elif name in self._flow.makers:
+            self.add(self._flow.makers[name])
+
+    def _constant(self, name: str, source: onnx.TensorProto) -> None:
+        tensor = self._lowered.graph.initializer.add()
+        tensor.CopyFrom(source)
+        tensor.name = name
+        if source.name in self._model.weights:
+            self._weights[name] = source.name
+
+    def _fold(self, step: int) -> bool:
+        """Quantize a weight here rather than in each session; False where that is not possible."""
+        calibration = self._calibration(step)
+        stored = calibration.stored if _is_stored(calibration, self._config) else None
+        source = self._constants.get(stored or calibration.input)
+        if source is None or source.data_type != TensorProto.FLOAT:
+            return False
+        params = effective_params(calibration, self._config)
+        if params is None:
+            self._constant(calibration.output, source)
+            return True
+        if source.name not in self._model.weights:
+            return False
+        if params.is_per_channel:
+            check_channels(calibration.name, params.axis, len(params.scales), source.dims)
+        self._constant(calibration.output, source)
+        del self._weights[calibration.output]
+        weight = np.asarray(self._model.weights[source.name], np.float32)
+        self._arrays[calibration.output] = fake_quantize(weight, params)
+        return True
+
+
+def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+    return onnx.helper.make_tensor_value_info(spec.name, element, spec.shape)
 
 
 def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams | None:
@@ -154,8 +286,7 @@ def _lower_calibration(
     params = effective_params(node, config)
     if params is None:
         # Runtimes drop an Identity; a renamed tensor would have to be renamed in bodies as well.
-        source = node.stored if node.stored and _is_stored(node, config) else node.input
-        builder.node("Identity", [source], node.output)
+        builder.node("Identity", [node.input], node.output)
     elif params.qtype.name == "float16":
         half = builder.node("Cast", [node.input], to=TensorProto.FLOAT16)
         builder.node("Cast", [half], node.output, to=TensorProto.FLOAT)

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.calibration_node import make_calibration
 from hmct_track.model.folding import tensor_types
-from hmct_track.model.graph import constant_outputs, subgraphs
+from hmct_track.model.graph import constant_tensors, subgraphs
 from hmct_track.model.names import REGEX, matching
 from hmct_track.types import CalibrationKind, QuantParams, QuantType
 
@@ -65,7 +65,7 @@ def plan_placements(
             )
     nodes = [node for node in proto.graph.node if node.op_type in op_types]
     types = _types(nodes, proto, default, chosen)
-    constants, known = constant_outputs(proto.graph), tensor_types(proto)
+    constants, known = constant_tensors(proto.graph), tensor_types(proto)
     found: dict[tuple[str, int | None], list[tuple[str, int, QuantType]]] = {}
     for node in nodes:
         for position in _data_inputs(node):

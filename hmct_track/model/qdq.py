@@ -20,7 +20,7 @@ from hmct_track.errors import ModelError
 from hmct_track.model.activations import restore_activations
 from hmct_track.model.calibration_node import check_channels, make_calibration
 from hmct_track.model.fakequant import fake_quantize
-from hmct_track.model.float_weights import FloatWeights, along_axis, constant_tensors
+from hmct_track.model.float_weights import FloatWeights, along_axis, written_constants
 from hmct_track.model.graph import subgraphs
 from hmct_track.types import QuantParams, QuantType
 
@@ -89,7 +89,7 @@ class _Converter:
     def __init__(self, proto: onnx.ModelProto, float_weights: FloatWeights | None) -> None:
         self._graph = proto.graph
         self._float_weights = float_weights
-        self._constants = constant_tensors(self._graph)
+        self._constants = written_constants(self._graph)
         self._readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in self._graph.node:
             for tensor in dict.fromkeys(node.input):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -18,7 +18,13 @@ from onnx import helper
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.attributes import parse_calibration
 from hmct_track.model.calibration_node import check_channels
-from hmct_track.model.graph import constant_outputs, subgraphs, unique_names
+from hmct_track.model.graph import (
+    constant_tensors,
+    is_calibration,
+    outer_inputs,
+    subgraphs,
+    unique_names,
+)
 from hmct_track.model.names import expand
 from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
 from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
@@ -158,7 +164,7 @@ def load_model(
     skeleton = make_skeleton(proto, path)
     graph = skeleton.proto.graph
     names = unique_names(graph.node)
-    constants = constant_outputs(graph)
+    constants = constant_tensors(graph)
     consumers = _consumers(graph, names)
     general: list[GeneralNode] = []
     calibrations: list[CalibrationNode] = []
@@ -256,11 +262,6 @@ def _warn_once(message: str) -> None:
     LOG.warning("%s", message)
 
 
-def is_calibration(node: onnx.NodeProto) -> bool:
-    """Whether this is a calibration node, by its op type."""
-    return node.op_type == "HzCalibration" and node.domain in ("horizon", "")
-
-
 def _calibration_node(
     node: onnx.NodeProto,
     name: str,
@@ -303,16 +304,9 @@ def _consumers(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, list[s
     found: dict[str, list[str]] = defaultdict(list)
     for node, name in zip(graph.node, names, strict=True):
         if not is_calibration(node):
-            for tensor in (*node.input, *_outer_inputs(node)):
+            for tensor in (*node.input, *outer_inputs(node)):
                 found[tensor].append(name)
     return found
-
-
-def _outer_inputs(node: onnx.NodeProto) -> Iterator[str]:
-    for body in subgraphs(node):
-        for inner in body.node:
-            yield from inner.input
-            yield from _outer_inputs(inner)
 
 
 def _refuse_nested(node: onnx.NodeProto, name: str) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from hmct_track.report.style import settle, shortened, style
+from hmct_track.report.style import RED, settle, shortened, style
 
 _TITLES = {
     "before": "before quantization",
@@ -56,7 +58,8 @@ def _draw_histogram(axes: Axes, row: Mapping[str, Any], bins: Sequence[Mapping[s
     )
     # Rare values are what stretches a threshold; on a linear scale they cannot be seen.
     axes.set_yscale("log")
-    axes.set_ylim(bottom=0.7)
+    # Room above for the legend.
+    axes.set_ylim(0.7, 10 * max([10, *(b["count"] for b in bins)]) ** 1.15)
     if row["abs_max"] == row["abs_max"]:
         at = sorted({-row["abs_max"], row["abs_max"]} & {row["min"], row["max"]})
         label = f"largest absolute value {row['abs_max']:.4g}"
@@ -88,7 +91,8 @@ def _draw_histogram(axes: Axes, row: Mapping[str, Any], bins: Sequence[Mapping[s
 def channel_figure(rows: Sequence[Mapping[str, Any]], kind: str) -> Figure:
     """Box plots of the channels of one calibration node, in rows of at most 128.
 
-    Red solid lines are medians, blue dashed lines means, points outliers.
+    Red solid lines are medians, blue dashed lines means, points outliers; of each row the channel
+    with the largest absolute value is named.
 
     Args:
         rows: the node's rows of the query ``channel_distribution``.
@@ -101,7 +105,9 @@ def channel_figure(rows: Sequence[Mapping[str, Any]], kind: str) -> Figure:
         panels = figure.subplots(len(chunks), 1, squeeze=False, sharey=True)[:, 0]
         for axes, chunk in zip(panels, chunks, strict=True):
             _draw_boxes(axes, chunk)
-            axes.set_xlim(chunk[0]["channel"] - 1, chunk[0]["channel"] + len(chunks[0]))
+            first = chunk[0]["channel"]
+            axes.set_xlim(first - 0.6, first + len(chunks[0]) - 0.4)
+            _label_widest(axes, chunk, len(chunks[0]))
         panels[-1].set_xlabel(f"channel (axis {rows[0]['axis']})")
         outliers = sum(row["outliers"] for row in rows)
         title = f"{shortened(rows[0]['node'], 70)} ({kind}): {len(rows)} channels"
@@ -111,31 +117,48 @@ def channel_figure(rows: Sequence[Mapping[str, Any]], kind: str) -> Figure:
 
 
 def _draw_boxes(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    boxes = [
-        {
-            "med": row["median"],
-            "mean": row["mean"],
-            "q1": row["q25"],
-            "q3": row["q75"],
-            "whislo": row["whisker_low"],
-            "whishi": row["whisker_high"],
-            "fliers": row["outlier_sample"],
-        }
-        for row in rows
-    ]
-    places = [row["channel"] for row in rows]
-    axes.bxp(
-        boxes,
-        positions=places,
-        widths=0.7,
-        showmeans=True,
-        meanline=True,
-        manage_ticks=False,
-        medianprops={"color": "red", "linestyle": "-", "linewidth": 1.4},
-        meanprops={"color": "blue", "linestyle": "--", "linewidth": 1.2},
-        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": "0.45"},
-        boxprops={"linewidth": 0.8},
-        whiskerprops={"linewidth": 0.8},
-    )
+    # Collections, not an artist per line: thousands of channels would take a minute to draw.
+    def column(name: str) -> Any:
+        return np.array([row[name] for row in rows], float)
+
+    x, q25, q75 = column("channel"), column("q25"), column("q75")
+    left, right = x - 0.35, x + 0.35
+    corners = np.stack([left, q25, right, q25, right, q75, left, q75], axis=1)
+    boxes = corners[np.isfinite(corners).all(axis=1)].reshape(-1, 4, 2)
+    line: dict[str, Any] = {"color": "0.2", "linewidth": 0.8}
+    axes.add_collection(PolyCollection(boxes, facecolor="none", edgecolor="0.2", linewidth=0.8))
+    for edge, whisker in ((q25, "whisker_low"), (q75, "whisker_high")):
+        axes.vlines(x, edge, column(whisker), **line)
+        axes.hlines(column(whisker), x - 0.18, x + 0.18, **line)
+    axes.hlines(column("median"), left, right, color="red", linewidth=1.4)
+    axes.hlines(column("mean"), left, right, color="blue", linewidth=1.2, linestyles="--")
+    outliers = [(row["channel"], value) for row in rows for value in row["outlier_sample"]]
+    if outliers:
+        across, up = zip(*outliers, strict=True)
+        axes.scatter(across, up, s=6, color="0.45", linewidths=0)
+    ticks = MaxNLocator(integer=True, steps=[1, 2, 5, 10]).tick_values(x[0], x[-1])
+    axes.set_xticks([tick for tick in ticks if x[0] <= tick <= x[-1]])
     axes.set_ylabel("value")
     axes.grid(axis="x", visible=False)
+
+
+def _label_widest(axes: Axes, rows: Sequence[Mapping[str, Any]], most: int) -> None:
+    """Name the channel with the largest absolute value, at it."""
+    extremes = [(abs(row[end]), row["channel"], row[end]) for row in rows for end in ("min", "max")]
+    finite = [extreme for extreme in extremes if np.isfinite(extreme[0])]
+    if not finite:
+        return
+    _, channel, value = max(finite)
+    right = channel - rows[0]["channel"] > most / 2
+    axes.annotate(
+        f"channel {channel}: {value:.4g}",
+        (channel, value),
+        xytext=(-5 if right else 5, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        fontsize=8,
+        color=RED,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+        zorder=5,
+    )

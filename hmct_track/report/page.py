@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment
-
-from hmct_track.report.style import png
+from hmct_track.report.html import Table, encoded, template
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# On a phone tables and figures scroll in themselves, so that they can be read and the page stays.
 _TEMPLATE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
 <title>{{ title }}</title>
 <style>
+  :root { color-scheme: light dark; }
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; }
   body { margin: 2rem auto; padding: 0 1rem; }
-  pre { overflow: auto; max-height: 40rem; padding: 1rem; background: #8881; border-radius: 6px; }
-  img { max-width: 100%; margin: .5rem 0 1.5rem; background: #fff; }
+  h1, h2 { overflow-wrap: anywhere; line-height: 1.2; }
+  h2 { margin-top: 2.5rem; border-top: 1px solid #8886; padding-top: 1rem; }
+  figure { margin: 1rem 0; overflow-x: auto; }
+  img { display: block; max-width: 100%; min-width: min(100%, 36rem); background: #fff; }
+  @media (max-width: 40rem) { img { max-width: none; width: 40rem; } }
   dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
   dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
   nav a { margin-right: 1rem; }
-  :root { color-scheme: light dark; }
 </style>
 <h1>{{ title }}</h1>
 <dl>{% for name, value in facts.items() %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
-<nav>{% for s in sections %}<a href="#s{{ loop.index }}">{{ s.title }}</a>{% endfor %}</nav>
+<nav>{% for s in sections %}<a href="#s{{ loop.index }}">{{ s.title }}</a> {% endfor %}</nav>
 {% for s in sections %}<h2 id="s{{ loop.index }}">{{ s.title }}</h2>
-{% for text in s.texts %}<pre>{{ text }}</pre>
-{% endfor %}{% for image in s.images %}
-<img alt="{{ s.title }}" src="data:image/png;base64,{{ image }}">
+{{ show(s.table, none) }}{% for name, image in s.images %}
+<figure><img alt="{{ s.title }}: {{ name }}" src="data:image/png;base64,{{ image }}"></figure>
 {% endfor %}{% endfor %}</html>
 """
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with texts and figures below it."""
+    """A heading with a table and figures below it."""
 
     title: str
-    texts: Sequence[str] = ()
-    figures: Sequence[Figure] = field(default=(), repr=False)
+    table: Table
+    figures: Mapping[str, Figure] = field(default_factory=dict, repr=False)
 
     @property
-    def images(self) -> list[str]:
-        """The figures as PNG in base64."""
-        return [base64.b64encode(png(figure)).decode() for figure in self.figures]
+    def images(self) -> list[tuple[str, str]]:
+        """The figures by name, as PNG in base64."""
+        return encoded(self.figures)
 
 
 def render_page(title: str, facts: Mapping[str, str], sections: Sequence[Section]) -> str:
     """The page as HTML. Names and values are escaped; nothing is loaded from elsewhere."""
-    template = Environment(autoescape=True).from_string(_TEMPLATE)
-    return template.render(title=title, facts=facts, sections=sections)
+    page: str = template(_TEMPLATE).render(title=title, facts=facts, sections=sections)
+    return page

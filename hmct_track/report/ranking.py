@@ -65,14 +65,21 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
     beside = max(0.5, 0.02 * (x[-1] - x[0]))
     axes.set_xlim(x[0] - beside, x[-1] + beside)  # nodes without a value keep their place
     by_position = dict(zip(x, y, strict=True))
+    near = 0.02 * (x[-1] - x[0])
     for rank, row in enumerate(rows[:_LABELLED], start=1):
-        if np.isfinite(by_position[row["position"]]):
+        place = row["position"]
+        if np.isfinite(by_position[place]):
+            # Beside the point where another one's number would be above it, too.
+            lefts = any(0 < other - place <= near for other in worst)
+            rights = any(0 < place - other <= near for other in worst)
+            side = int(rights) - int(lefts)
             axes.annotate(
                 str(rank),
-                (row["position"], by_position[row["position"]]),
-                xytext=(0, 6),
+                (place, by_position[place]),
+                xytext=(8 * side, 0 if side else 6),
                 textcoords="offset points",
                 ha="center",
+                va="center" if side else "bottom",
                 color=RED,
                 fontsize=9,
             )

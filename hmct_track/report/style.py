@@ -70,7 +70,7 @@ def label_steps(axes: Axes, names: Sequence[str], most: int = 60) -> None:
     """Name the places 0, 1, ... below the axis; so few that the names do not overlap."""
     every = -(-len(names) // most)
     places = range(0, len(names), every)
-    labels = [shortened(names[place], 36) for place in places]
+    labels = [shortened(names[place], 30) for place in places]
     axes.set_xticks(list(places), labels, rotation=90, fontsize=8, parse_math=False)
 
 

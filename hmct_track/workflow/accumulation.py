@@ -15,13 +15,14 @@ from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import Engine
 from hmct_track.errors import ModelError
 from hmct_track.lake import Row
-from hmct_track.model import QuantModel, load_model
+from hmct_track.model import QuantModel
+from hmct_track.report.html import curves
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric
 from hmct_track.workflow.parameters import parse_metric
 from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
-from hmct_track.workflow.subject import make_subject
+from hmct_track.workflow.subject import make_subject, open_model
 
 if TYPE_CHECKING:
     import onnx
@@ -49,12 +50,17 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metric = parse_metric(request.metric)
-    model = load_model(request.model_or_file, options.float_model)
-    engine = Engine(model)
+    model, engine = open_model(request.model_or_file, options)
     planned = accumulation.plan(model, request.quantize_node, request.non_quantize_node)
     outputs = _compared_tensors(model, engine)
     subject = make_subject(
-        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+        model,
+        engine,
+        request.calibrated_data,
+        request.data_num,
+        outputs,
+        shown=options.progress,
+        shared=options.shared,
     )
     folder = check_save_dir(request.save_dir)
     run = Run(
@@ -81,7 +87,16 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures))
     return AnalysisResult(
-        run.run_id, rows, figures, files, run.tracking_error, run.known, run.measured
+        run.run_id,
+        rows,
+        figures,
+        "Accumulated error",
+        curves(rows, metric),
+        files,
+        run.tracking_error,
+        run.known,
+        run.measured,
+        run.noise_floor,
     )
 
 
@@ -122,9 +137,9 @@ def _tracked(
     run: Run, rows: list[Row], metric: Metric, figures: Mapping[str, Figure]
 ) -> TrackedRun:
     """What MLflow is told: each curve is a nested run, so that any two can be overlaid."""
-    curves: dict[str, list[Row]] = defaultdict(list)
+    lines: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        curves[row["curve"]].append(row)
+        lines[row["curve"]].append(row)
     nested = [
         NestedRun(
             name,
@@ -132,9 +147,9 @@ def _tracked(
             summary={f"{metric.value}.last": points[-1]["value"]},
             curves={metric.value: _points(points)},
         )
-        for name, points in curves.items()
+        for name, points in lines.items()
     ]
-    last = {f"{name}.last": points[-1]["value"] for name, points in curves.items()}
+    last = {f"{name}.last": points[-1]["value"] for name, points in lines.items()}
     return run.tracked_run(
         f"error accumulation, {run.subject.label}",
         summary={_metric_key(name): value for name, value in last.items() if value is not None},

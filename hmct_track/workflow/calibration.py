@@ -23,6 +23,7 @@ from hmct_track.model import (
     plan_placements,
     save_proto,
 )
+from hmct_track.report.html import calibrations
 from hmct_track.report.tables import calibration_table
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import CalibrationKind, QuantType
@@ -63,7 +64,6 @@ class CalibrationResult(AnalysisResult):
     """The calibrated model, and its calibration nodes as rows."""
 
     model: onnx.ModelProto = field(kw_only=True, repr=False)
-    table: str = field(kw_only=True, repr=False)
 
 
 def calibrate_model(request: CalibrationRequest, options: Options) -> CalibrationResult:
@@ -104,13 +104,17 @@ def calibrate_model(request: CalibrationRequest, options: Options) -> Calibratio
     model = load_model(output or calibrated)
     if output is None and source.path is not None:
         model = replace(model, skeleton=replace(model.skeleton, path=source.path))
-    engine = Engine(model)
+    engine = Engine(
+        model, threads=options.threads, memory=options.memory, providers=options.providers
+    )
     subject = make_subject(
         model,
+        engine,
         request.calibrated_data,
         request.data_num,
         output_tensors(model, engine, None),
         shown=False,
+        shared=None,
     )
     files: tuple[Path, ...] = () if output is None else (output,)
     if request.save_data is not None:
@@ -118,10 +122,16 @@ def calibrate_model(request: CalibrationRequest, options: Options) -> Calibratio
     run = Run("calibration", subject, options, metrics=[], parameters=_parameters(request))
     with run:
         rows = run.lake.query("calibration", run_id=run.run_id)
-        table = calibration_table(rows)
-        run.describe(partial(_tracked, run, rows, table))
+        run.describe(partial(_tracked, run, rows))
     return CalibrationResult(
-        run.run_id, rows, {}, files, run.tracking_error, model=calibrated, table=table
+        run.run_id,
+        rows,
+        {},
+        "Calibration",
+        calibrations(rows),
+        files,
+        run.tracking_error,
+        model=calibrated,
     )
 
 
@@ -173,7 +183,7 @@ def _parameters(request: CalibrationRequest) -> dict[str, Any]:
     }
 
 
-def _tracked(run: Run, rows: list[Row], table: str) -> TrackedRun:
+def _tracked(run: Run, rows: list[Row]) -> TrackedRun:
     """What MLflow is told: the thresholds of activations as a curve over the nodes."""
     activations = [row for row in rows if row["kind"] == CalibrationKind.ACTIVATION]
     curve = [(k, row["threshold"]) for k, row in enumerate(activations) if row["threshold"]]
@@ -182,5 +192,5 @@ def _tracked(run: Run, rows: list[Row], table: str) -> TrackedRun:
         f"calibration of {run.subject.label}",
         summary={f"nodes.{name}": float(count) for name, count in kinds.items()},
         curves={"activation_threshold": curve},
-        texts={"calibration.log": table + "\n"},
+        texts={"calibration.log": calibration_table(rows) + "\n"},
     )

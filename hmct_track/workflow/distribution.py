@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hmct_track.analysis import distribution
 from hmct_track.analysis.distribution import Observed
 from hmct_track.data import CalibrationDataSet
-from hmct_track.engine import Engine, channel_summaries, histogram, summarize
+from hmct_track.engine import Engine, Spill, bounds_of, channel_summaries, histogram, summarize
 from hmct_track.errors import UsageError
 from hmct_track.lake import CHANNEL_SUMMARIES, HISTOGRAMS, TENSOR_SUMMARIES, Row
-from hmct_track.model import QuantModel, load_model
+from hmct_track.model import QuantModel
+from hmct_track.report.html import channels, distributions
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import CalibrationKind, QuantConfig, Quantization
 from hmct_track.workflow.progress import progress
 from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
-from hmct_track.workflow.subject import Subject, make_subject
+from hmct_track.workflow.subject import Subject, make_subject, open_model
 
 if TYPE_CHECKING:
     import onnx
@@ -51,20 +52,22 @@ def show_distribution(request: DistributionRequest, options: Options) -> Analysi
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
-    model, engine = _load(request, options)
+    model, engine = open_model(request.model_or_file, options)
     observed = distribution.plan(
         model, _names(request), lambda tensor: bool(engine.output_tensors([tensor]))
     )
-    run, folder = _run("distribution", request, options, model, observed)
+    run, folder = _run("distribution", request, options, model, engine, observed)
     with run:
-        for position, item, values in _observe(engine, run.subject, observed, options):
-            _record_series(run, position, item, values)
+        for position, item in _with_progress(run, observed, "observing"):
+            _record_series(run, position, item, _series(engine, run.subject, item))
         rows = run.lake.query("distribution", run_id=run.run_id)
         bins = run.lake.query("histogram", run_id=run.run_id)
-        figures = _distribution_figures(observed, rows, bins)
-        files = save(folder, figures=figures)
+        figures, files = _drawn(run, folder, observed, lambda item: _histograms(item, rows, bins))
         run.describe(partial(_tracked, run, "distribution", figures))
-    return AnalysisResult(run.run_id, rows, figures, files, run.tracking_error)
+    title = "Data distribution"
+    return AnalysisResult(
+        run.run_id, rows, figures, title, distributions(rows), files, run.tracking_error
+    )
 
 
 def show_channels(request: DistributionRequest, options: Options) -> AnalysisResult:
@@ -73,17 +76,18 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
-    model, engine = _load(request, options)
+    model, engine = open_model(request.model_or_file, options)
     observed = distribution.plan_channels(model, _names(request), request.axis)
     for item in observed:
         rank = engine.rank(item.tensor)
         if rank is not None:
             _check_axis(item, rank)
-    run, folder = _run("channelwise-distribution", request, options, model, observed)
+    run, folder = _run("channelwise-distribution", request, options, model, engine, observed)
     with run:
-        for position, item, values in _observe(engine, run.subject, observed, options):
-            data = values["input"]
-            _check_axis(item, data.ndim)
+        for position, item in _with_progress(run, observed, "observing"):
+            # Of a weight, too, boxes are of what its calibration node takes in.
+            parts = _values(engine, run.subject, item, QuantConfig())
+            _check_axis(item, parts[0].ndim)
             rows = [
                 {
                     "run_id": run.run_id,
@@ -92,19 +96,16 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
                     "axis": item.axis,
                     **asdict(summary),
                 }
-                for summary in channel_summaries(data, item.axis)
+                for summary in channel_summaries(parts, item.axis)
             ]
             run.lake.append(CHANNEL_SUMMARIES, rows)
         rows = run.lake.query("channel_distribution", run_id=run.run_id)
-        figures = _channel_figures(observed, rows)
-        files = save(folder, figures=figures)
+        figures, files = _drawn(run, folder, observed, lambda item: _boxes(item, rows))
         run.describe(partial(_tracked, run, "channelwise distribution", figures))
-    return AnalysisResult(run.run_id, rows, figures, files, run.tracking_error)
-
-
-def _load(request: DistributionRequest, options: Options) -> tuple[QuantModel, Engine]:
-    model = load_model(request.model_or_file, options.float_model)
-    return model, Engine(model)
+    title = "Channel-wise distribution"
+    return AnalysisResult(
+        run.run_id, rows, figures, title, channels(rows), files, run.tracking_error
+    )
 
 
 def _names(request: DistributionRequest) -> list[str]:
@@ -117,51 +118,48 @@ def _run(
     request: DistributionRequest,
     options: Options,
     model: QuantModel,
+    engine: Engine,
     observed: Sequence[Observed],
-) -> tuple[Run, Any]:
+) -> tuple[Run, Path | None]:
     tensors = tuple(dict.fromkeys(item.tensor for item in observed))
     subject = make_subject(
-        model, request.calibrated_data, request.data_num, tensors, shown=options.progress
+        model,
+        engine,
+        request.calibrated_data,
+        request.data_num,
+        tensors,
+        shown=options.progress,
+        shared=options.shared,
     )
     folder = check_save_dir(request.save_dir)
     parameters = {"nodes_list": _names(request), "axis": request.axis}
     return Run(kind, subject, options, metrics=[], parameters=parameters), folder
 
 
-def _observe(
-    engine: Engine, subject: Subject, observed: Sequence[Observed], options: Options
-) -> Any:
-    """Each node with the series of its values over all samples, one node's held at a time."""
-    numbered = progress(
+def _with_progress(
+    run: Run, observed: Sequence[Observed], what: str
+) -> Iterator[tuple[int, Observed]]:
+    """Each node with its place, while progress is shown."""
+    return progress(
         enumerate(observed),
         total=len(observed),
-        what=f"{options.step}observing",
+        what=what,
         unit="nodes",
-        shown=options.progress,
+        shown=run.options.progress,
+        steps=run.options.steps,
     )
-    for position, item in numbered:
-        before = _values(engine, subject, item, QuantConfig())
-        if not item.is_compared:
-            yield position, item, {"input": before}
-            continue
-        after = _values(engine, subject, item, QuantConfig(Quantization.AS_CALIBRATED))
-        # Box plots of a weight are of what its calibration node takes in.
-        yield position, item, {"input": before, "before": before, "after": after}
 
 
-def _values(engine: Engine, subject: Subject, item: Observed, config: QuantConfig) -> NDArray[Any]:
-    """A tensor's values, those of all samples one behind the other along the first dimension."""
-    arrays = []
+def _values(
+    engine: Engine, subject: Subject, item: Observed, config: QuantConfig
+) -> Sequence[NDArray[Any]]:
+    """A tensor's values, one array per sample; of a weight one in all."""
+    found = Spill()
     for tensors in engine.observe(config, subject.inputs(), [item.tensor]):
-        arrays.append(tensors[item.tensor])
+        found.append(tensors[item.tensor])
         if item.kind == CalibrationKind.WEIGHT:
             break  # the same for every sample
-    if len(arrays) == 1:
-        return arrays[0]
-    if item.axis == 0 or any(a.shape[1:] != arrays[0].shape[1:] for a in arrays):
-        channels = [np.moveaxis(a, item.axis, 0).reshape(a.shape[item.axis], -1) for a in arrays]
-        return np.moveaxis(np.concatenate(channels, axis=1)[..., None], 0, item.axis)
-    return np.concatenate(arrays)
+    return found
 
 
 def _check_axis(item: Observed, rank: int) -> None:
@@ -172,26 +170,34 @@ def _check_axis(item: Observed, rank: int) -> None:
         )
 
 
-def _record_series(
-    run: Run, position: int, item: Observed, values: dict[str, NDArray[Any]]
-) -> None:
-    if item.is_compared:
-        del values["input"]
+def _series(engine: Engine, subject: Subject, item: Observed) -> dict[str, Sequence[NDArray[Any]]]:
+    """What is drawn of a node: series to its values."""
+    before = _values(engine, subject, item, QuantConfig())
+    if not item.is_compared:
+        return {"input": before}
+    after = _values(engine, subject, item, QuantConfig(Quantization.AS_CALIBRATED))
+    series = {"before": before, "after": after}
     if item.kind == distribution.NODE_OUTPUT:
-        values["error"] = values["after"] - values["before"]
+        error = Spill()
+        for x, y in zip(before, after, strict=True):
+            error.append(y - x)
+        series["error"] = error
+    return series
+
+
+def _record_series(
+    run: Run, position: int, item: Observed, series: Mapping[str, Sequence[NDArray[Any]]]
+) -> None:
     # Before and after share their bins, so that they can be laid over each other.
-    finite = [v[np.isfinite(v)] for name, v in values.items() if name != "error"]
-    bounds = (
-        min((float(v.min()) for v in finite if v.size), default=0.0),
-        max((float(v.max()) for v in finite if v.size), default=1.0),
-    )
+    extremes = [bounds_of(parts) for name, parts in series.items() if name != "error"]
+    bounds = min(low for low, _ in extremes), max(high for _, high in extremes)
     summaries, bins = [], []
-    for series, data in values.items():
-        key = {"run_id": run.run_id, "node": item.node, "series": series}
-        threshold = None if series == "error" else item.threshold
+    for name, parts in series.items():
+        key = {"run_id": run.run_id, "node": item.node, "series": name}
+        threshold = None if name == "error" else item.threshold
         own = {"position": position, "kind": item.kind, "threshold": threshold}
-        summaries.append({**key, **own, **asdict(summarize(data))})
-        edges, counts = histogram(data, _BINS, None if series == "error" else bounds)
+        summaries.append({**key, **own, **asdict(summarize(parts))})
+        edges, counts = histogram(parts, _BINS, None if name == "error" else bounds)
         for k, count in enumerate(counts.tolist()):
             place = {"bin": k, "low": float(edges[k]), "high": float(edges[k + 1])}
             bins.append({**key, **place, "count": count})
@@ -199,29 +205,32 @@ def _record_series(
     run.lake.append(HISTOGRAMS, bins)
 
 
-def _distribution_figures(
-    observed: Sequence[Observed], rows: list[Row], bins: list[Row]
-) -> dict[str, Figure]:
+def _drawn(
+    run: Run, folder: Path | None, observed: Sequence[Observed], draw: Callable[[Observed], Figure]
+) -> tuple[dict[str, Figure], tuple[Path, ...]]:
+    """A figure of each node by file stem, and the files that they were saved to."""
+    figures: dict[str, Figure] = {}
+    files: list[Path] = []
+    for position, item in _with_progress(run, observed, "drawing"):
+        stem = _stem(position, item)
+        figures[stem] = draw(item)
+        files += save(folder, figures={stem: figures[stem]})
+    return figures, tuple(files)
+
+
+def _histograms(item: Observed, rows: list[Row], bins: list[Row]) -> Figure:
     from hmct_track.report.distribution import distribution_figure
 
-    return {
-        _stem(position, item): distribution_figure(
-            [row for row in rows if row["node"] == item.node],
-            [row for row in bins if row["node"] == item.node],
-        )
-        for position, item in enumerate(observed)
-    }
+    return distribution_figure(
+        [row for row in rows if row["node"] == item.node],
+        [row for row in bins if row["node"] == item.node],
+    )
 
 
-def _channel_figures(observed: Sequence[Observed], rows: list[Row]) -> dict[str, Figure]:
+def _boxes(item: Observed, rows: list[Row]) -> Figure:
     from hmct_track.report.distribution import channel_figure
 
-    return {
-        _stem(position, item): channel_figure(
-            [row for row in rows if row["node"] == item.node], item.kind
-        )
-        for position, item in enumerate(observed)
-    }
+    return channel_figure([row for row in rows if row["node"] == item.node], item.kind)
 
 
 def _stem(position: int, item: Observed) -> str:

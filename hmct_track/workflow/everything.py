@@ -15,7 +15,8 @@ from hmct_track.analysis.accumulation import Selection
 from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import Engine
 from hmct_track.errors import TrackingError
-from hmct_track.model import QuantModel, load_model
+from hmct_track.model import QuantModel
+from hmct_track.report.html import notebook_html
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType, Quantization
 from hmct_track.workflow.accumulation import AccumulationRequest, accumulate_error
@@ -26,10 +27,11 @@ from hmct_track.workflow.distribution import (
 )
 from hmct_track.workflow.parameters import parse_metric, parse_metrics, parse_node_type
 from hmct_track.workflow.partial import PartialRequest, analyse_partial_quantization
+from hmct_track.workflow.progress import Steps
 from hmct_track.workflow.result import AnalysisResult, check_save_dir
 from hmct_track.workflow.run import Options, Run
 from hmct_track.workflow.sensitivity import SensitivityRequest, SensitivityResult, rank_nodes
-from hmct_track.workflow.subject import make_subject, output_tensors
+from hmct_track.workflow.subject import make_subject, open_model, output_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     import onnx
 
 _TOP = 5
-_MOST_OBSERVED = 16
-"""Distributions are drawn from at most so many samples, whose values are held at once."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class EverythingResult:
     """The results of the steps, and the run above theirs."""
 
     run_id: str
+    title: str
     rankings: tuple[SensitivityResult, ...]
     distribution: AnalysisResult
     channels: AnalysisResult
@@ -79,6 +80,14 @@ class EverythingResult:
     tracking_error: TrackingError | None
     known: int
     measured: int
+    noise_floor: float | None
+
+    def _repr_html_(self) -> str:
+        """A notebook shows all tables and figures."""
+        steps = (self.distribution, self.channels, self.accumulation, self.partial)
+        parts = [(r.title, r.shown, r.figures) for r in self.rankings]
+        parts += [(r.title, r.table, dict(r.figures)) for r in steps]
+        return notebook_html(self.title, self.run_id, parts)
 
 
 def run_everything(
@@ -92,12 +101,17 @@ def run_everything(
     metrics = parse_metrics(request.ns_metrics)
     parse_metric(request.ae_metric)
     types = [parse_node_type(request.node_type)] if request.node_type else _default_types()
-    model = load_model(request.model_or_file, options.float_model)
-    engine = Engine(model)
+    model, engine = open_model(request.model_or_file, options)
     _check(request, model, engine, types)
     outputs = output_tensors(model, engine, request.output_node)
     subject = make_subject(
-        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+        model,
+        engine,
+        request.calibrated_data,
+        request.data_num,
+        outputs,
+        shown=options.progress,
+        shared=options.shared,
     )
     folder = check_save_dir(request.save_dir)
     run = Run(
@@ -111,9 +125,12 @@ def run_everything(
             if name not in ("model_or_file", "calibrated_data", "data_num")
         },
     )
-    with run:
-        steps = _Steps(request, replace(options, parent=run), folder, len(subject.sample_ids))
-        rankings = tuple(steps.rank(kind, emit) for kind in types)
+    display = Steps(len(types) + 4, shown=options.progress)
+    with run, display:
+        steps = _Steps(request, replace(options, parent=run, steps=display), folder)
+        rankings = tuple(steps.rank(kind, emit and display.aside(emit)) for kind in types)
+        if worst := next(iter(rankings[0].rows), None):
+            run.set_worst(worst["subject"], worst[metrics[0].column])
         top = _top_calibration_nodes(model, rankings)
         distributions = steps.distribution(_given(request.dis_nodes_list) or top)
         chosen = _given(request.cw_nodes_list) or [n for n in top if n in model.calibration_by_name]
@@ -131,12 +148,14 @@ def run_everything(
         run.describe(partial(_tracked, run, page))
     return EverythingResult(
         run.run_id,
+        f"Quantization of {subject.label}",
         rankings,
         *results,
         tuple(files),
         run.tracking_error,
         sum(result.known for result in every),
         sum(result.measured for result in every),
+        engine.noise_floor,
     )
 
 
@@ -165,19 +184,15 @@ def _default_types() -> list[NodeType]:
 class _Steps:
     """The steps of one run, each in its documented folder."""
 
-    def __init__(
-        self, request: EverythingRequest, options: Options, folder: Path | None, samples: int
-    ) -> None:
+    def __init__(self, request: EverythingRequest, options: Options, folder: Path | None) -> None:
         self._request = request
         self._options = options
         self._folder = folder
-        self._samples = samples
-        self._count = 0
 
-    def _next(self) -> Options:
-        self._count += 1
-        total = 5 if self._request.node_type else 6
-        return replace(self._options, step=f"[{self._count}/{total}] ")
+    def _next(self, title: str) -> Options:
+        if self._options.steps:
+            self._options.steps.begin(title)
+        return self._options
 
     def _place(self, name: str) -> Path | None:
         return self._folder and self._folder / name
@@ -194,16 +209,16 @@ class _Steps:
             asked.interested_nodes,
             self._place("node_sensitivity"),
         )
-        return rank_nodes(request, self._next(), emit)
+        return rank_nodes(request, self._next(f"sensitivity of each {node_type}"), emit)
 
     def distribution(self, nodes: Sequence[str]) -> AnalysisResult:
         return show_distribution(
-            self._distribution_request(nodes, "data_distribution"), self._next()
+            self._distribution_request(nodes, "data_distribution"), self._next("distributions")
         )
 
     def channels(self, nodes: Sequence[str]) -> AnalysisResult:
         request = self._distribution_request(nodes, "channelwise_distribution")
-        return show_channels(replace(request, axis=self._request.axis), self._next())
+        return show_channels(replace(request, axis=self._request.axis), self._next("box plots"))
 
     def _distribution_request(self, nodes: Sequence[str], folder: str) -> DistributionRequest:
         return DistributionRequest(
@@ -211,7 +226,7 @@ class _Steps:
             self._request.calibrated_data,
             nodes,
             self._place(folder),
-            min(self._samples, _MOST_OBSERVED),
+            self._request.data_num,
         )
 
     def accumulation(self) -> AnalysisResult:
@@ -229,7 +244,7 @@ class _Steps:
             asked.data_num,
             self._place("accumulate_error"),
         )
-        return accumulate_error(request, self._next())
+        return accumulate_error(request, self._next("accumulated error"))
 
     def partial(self) -> AnalysisResult:
         asked = self._request
@@ -241,7 +256,7 @@ class _Steps:
             asked.sensitive_nodes,
             self._place("sensitivity_analysis"),
         )
-        return analyse_partial_quantization(request, self._next())
+        return analyse_partial_quantization(request, self._next("partial quantization"))
 
 
 def _top_calibration_nodes(model: QuantModel, rankings: Sequence[SensitivityResult]) -> list[str]:
@@ -259,18 +274,8 @@ def _page(
 ) -> str:
     from hmct_track.report.page import Section, render_page
 
-    titles = (
-        "Data distribution",
-        "Channel-wise distribution",
-        "Accumulated error",
-        "Partial quantization",
-    )
-    tables, drawn = [r.table for r in rankings], [r.figure() for r in rankings]
-    sections = [Section("Node sensitivity", texts=tables, figures=drawn)]
-    sections += [
-        Section(title, figures=list(result.figures.values()))
-        for title, result in zip(titles, results, strict=True)
-    ]
+    sections = [Section(r.title, r.shown, r.figures) for r in rankings]
+    sections += [Section(r.title, r.table, r.figures) for r in results]
     facts = {
         "model": str(run.subject.model.path or run.subject.label),
         "model id": run.subject.model.model_id,

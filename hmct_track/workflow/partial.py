@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 from hmct_track.analysis import partial as analysis
 from hmct_track.analysis import sensitivity
 from hmct_track.data import CalibrationDataSet
-from hmct_track.engine import Engine
 from hmct_track.lake import Row
-from hmct_track.model import load_model
+from hmct_track.report.html import partial_steps
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric, NodeType
 from hmct_track.workflow.parameters import parse_metric
 from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
-from hmct_track.workflow.subject import make_subject, output_tensors
+from hmct_track.workflow.subject import make_subject, open_model, output_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -48,14 +47,19 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
     """
     metric = parse_metric(request.metric)
     state = analysis.parse_qtype(request.qtype)
-    model = load_model(request.model_or_file, options.float_model)
-    engine = Engine(model)
+    model, engine = open_model(request.model_or_file, options)
     given = request.sensitive_nodes
     nodes = [given] if isinstance(given, str) else list(given or ())
     analysis.plan(model, nodes, state)  # complains of unknown nodes before anything is written
     outputs = output_tensors(model, engine, None)
     subject = make_subject(
-        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+        model,
+        engine,
+        request.calibrated_data,
+        request.data_num,
+        outputs,
+        shown=options.progress,
+        shared=options.shared,
     )
     folder = check_save_dir(request.save_dir)
     run = Run(
@@ -75,6 +79,7 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
             ranking = sensitivity.plan(model, NodeType.NODE).planned
             run.measure(engine, ranking)
             ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=metric.value)
+            run.set_worst(ranked[0]["subject"], ranked[0][metric.column])
             nodes = _picked(ranked, metric, request.pick_threshold)
             planned = [p for p in analysis.plan(model, nodes, state) if p.role != "only"]
         else:
@@ -85,7 +90,16 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures, request.qtype))
     return AnalysisResult(
-        run.run_id, rows, figures, files, run.tracking_error, run.known, run.measured
+        run.run_id,
+        rows,
+        figures,
+        "Partial quantization",
+        partial_steps(rows, metric),
+        files,
+        run.tracking_error,
+        run.known,
+        run.measured,
+        run.noise_floor,
     )
 
 

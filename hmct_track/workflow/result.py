@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hmct_track.errors import TrackingError, UsageError
 from hmct_track.lake import Row
+from hmct_track.report.html import Table, notebook_html
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +25,9 @@ class AnalysisResult:
     rows: list[Row] = field(repr=False)
     figures: Mapping[str, Figure] = field(repr=False)
     """File stem to figure."""
+    title: str
+    table: Table = field(repr=False)
+    """What people are shown of the rows."""
     files: tuple[Path, ...] = ()
     """What was written to ``save_dir``."""
     tracking_error: TrackingError | None = None
@@ -34,6 +35,8 @@ class AnalysisResult:
     """Configurations whose measurements the lake had."""
     measured: int = 0
     """Configurations that were evaluated."""
+    noise_floor: float | None = None
+    """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a DataFrame."""
@@ -42,17 +45,8 @@ class AnalysisResult:
         return pd.DataFrame(self.rows)
 
     def _repr_html_(self) -> str:
-        """A notebook shows the first rows."""
-        shown = self.to_frame().head(_SHOWN).to_html(index=False)
-        more = len(self.rows) - _SHOWN
-        rest = f"<p>and {more} rows more</p>" if more > 0 else ""
-        return f"<p>run {escape(self.run_id)}</p>{shown}{rest}"
-
-    def _repr_png_(self) -> bytes | None:
-        """A notebook shows the first figure."""
-        from hmct_track.report.style import png
-
-        return next((png(figure) for figure in self.figures.values()), None)
+        """A notebook shows the table and the figures."""
+        return notebook_html(self.title, self.run_id, [("", self.table, self.figures)])
 
 
 def check_save_dir(save_dir: str | os.PathLike[str] | None) -> Path | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from hmct_track.engine import RUNTIME, Engine
+from hmct_track.engine import Engine
 from hmct_track.errors import TrackingError
 from hmct_track.lake import (
     CALIBRATION_NODES,
@@ -31,7 +33,7 @@ from hmct_track.lake import (
 from hmct_track.model import QuantModel
 from hmct_track.tracking import TrackedRun, experiment_name, track
 from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
-from hmct_track.workflow.progress import progress
+from hmct_track.workflow.progress import Steps, progress
 from hmct_track.workflow.subject import Subject
 
 if TYPE_CHECKING:
@@ -54,10 +56,22 @@ class Options:
     """Whether measurements that the lake has already are taken from it."""
     float_model: str | os.PathLike[str] | onnx.ModelProto | None = None
     """The model that was quantized, for a QDQ model whose weights are integers."""
+    threads: int | None = None
+    """Cores to use; all by default."""
+    memory: int | None = None
+    """Bytes that tensors held for several samples may take; a quarter of the machine's by default.
+    """
+    providers: tuple[str, ...] = ()
+    """onnxruntime's execution providers, the preferred first; the CPU's by default."""
     parent: Run | None = None
     """The run that this one is a step of; it tells MLflow of its steps when it ends."""
-    step: str = ""
-    """What progress bars begin with."""
+    steps: Steps | None = None
+    """The display of all the parent's steps, in which this one shows its progress."""
+
+    @property
+    def shared(self) -> Subject | None:
+        """The model and data of the parent, which its steps need not read again."""
+        return self.parent.subject if self.parent else None
 
 
 class Run:
@@ -79,6 +93,8 @@ class Run:
         self.tracking_error: TrackingError | None = None
         self.known = self.measured = 0
         """Configurations taken from the lake, and configurations evaluated."""
+        self.noise_floor: float | None = None
+        """What the null test found, if anything was evaluated."""
         self._planned = 0
         self._steps: list[tuple[Run, TrackedRun]] = []
         self.lake = Lake.create(options.lake)
@@ -102,13 +118,18 @@ class Run:
             "metrics": list(metrics),
             "outputs": list(subject.outputs),
             "parameters": json.dumps(self._parameters, default=str),
-            "runtime": RUNTIME,
+            "runtime": subject.engine.runtime,
             "numeric_version": NUMERIC_VERSION,
+            "noise_floor": None,
             "package_version": version("hmct-track"),
             "mlflow_run_id": None,
             "mlflow_uri": None,
             "error": None,
             "parent_run_id": options.parent and options.parent.run_id,
+            "worst_node": None,
+            "worst_value": None,
+            "host": platform.node(),
+            "pid": os.getpid(),
             "updated_at": now,
         }
 
@@ -138,24 +159,27 @@ class Run:
         """
         self._record_plan(planned)
         configs = {p.config.config_id: p.config for p in planned}
-        if self.options.reuse:
-            known = self.lake.query("complete_configs", run_id=self.run_id)
-            for row in known:
-                configs.pop(row["config_id"], None)
-        self.known += len({p.config.config_id for p in planned}) - len(configs)
-        self.measured += len(configs)
-        if not configs:
-            return
         inputs, outputs = self.subject.inputs(), self.subject.outputs
+        found = self.lake.query("known_measurements", run_id=self.run_id)
+        known = {(row["config_id"], row["sample_id"]) for row in found if self.options.reuse}
+        samples = Counter(config_id for config_id, _ in known if config_id in configs)
+        complete = sum(count == len(inputs) for count in samples.values())
+        self.known += complete
+        self.measured += len(configs) - complete
+        left = len(configs) * len(inputs) - samples.total()
+        if not left:
+            return
         self._record(
             progress(
-                engine.evaluate(list(configs.values()), inputs, outputs),
-                total=len(configs) * len(inputs) * len(outputs),
-                what=f"{self.options.step}measuring",
+                engine.evaluate(list(configs.values()), inputs, outputs, known),
+                total=left * len(outputs),
+                what="measuring",
                 unit="outputs",
                 shown=self.options.progress,
+                steps=self.options.steps,
             )
         )
+        self.noise_floor = self._row["noise_floor"] = engine.noise_floor
 
     def _record_plan(self, planned: Sequence[Planned]) -> None:
         configs = {p.config.config_id: p.config for p in planned}
@@ -197,6 +221,10 @@ class Run:
     def describe(self, draft: Callable[[], TrackedRun]) -> None:
         """Say what MLflow is to be told; called, and figures drawn, once the run has ended."""
         self._draft = draft
+
+    def set_worst(self, node: str, value: float | None) -> None:
+        """Say what the list of runs is to show: the most sensitive node and its first metric."""
+        self._row.update(worst_node=node, worst_value=value)
 
     def tracked_run(self, name: str, **content: Any) -> TrackedRun:
         """A draft for MLflow with what every run has; state and end are filled in at the end."""
@@ -259,7 +287,7 @@ class Run:
             "config_id": measurement.config_id,
             "sample_id": measurement.sample_id,
             "output": measurement.output,
-            "runtime": RUNTIME,
+            "runtime": self._row["runtime"],
             "numeric_version": NUMERIC_VERSION,
             "run_id": self.run_id,
             **asdict(measurement.statistics),

@@ -9,17 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.data import CalibrationDataSet, save_samples
-from hmct_track.engine import Engine
 from hmct_track.errors import UsageError
 from hmct_track.lake import Row
-from hmct_track.model import load_model
 from hmct_track.report import samples_table
+from hmct_track.report.html import worst_samples
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, Planned, QuantConfig, Quantization
 from hmct_track.workflow.parameters import parse_metric
 from hmct_track.workflow.result import AnalysisResult, check_save_dir, save
 from hmct_track.workflow.run import Options, Run
-from hmct_track.workflow.subject import make_subject, output_tensors
+from hmct_track.workflow.subject import make_subject, open_model, output_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -52,14 +51,15 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
     metric = parse_metric(request.metric)
-    model = load_model(request.model_or_file, options.float_model)
-    engine = Engine(model)
+    model, engine = open_model(request.model_or_file, options)
     subject = make_subject(
         model,
+        engine,
         request.calibrated_data,
         request.data_num,
         output_tensors(model, engine, None),
         shown=options.progress,
+        shared=options.shared,
     )
     count, total = request.sample_num, len(subject.samples)
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= total:
@@ -87,7 +87,17 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
             files += save_samples(folder / "calibration_data", subject.samples, chosen)
         run.describe(partial(_tracked, run, rows, metric, table))
     return SamplesResult(
-        run.run_id, rows, {}, files, run.tracking_error, run.known, run.measured, data
+        run.run_id,
+        rows,
+        {},
+        "Sensitive samples",
+        worst_samples(rows, metric),
+        files,
+        run.tracking_error,
+        run.known,
+        run.measured,
+        run.noise_floor,
+        data,
     )
 
 

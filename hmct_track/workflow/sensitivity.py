@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from hmct_track.analysis import sensitivity
 from hmct_track.data import CalibrationDataSet
-from hmct_track.engine import Engine
 from hmct_track.errors import TrackingError
 from hmct_track.lake import Row
-from hmct_track.model import load_model
 from hmct_track.report import sensitivity_table
+from hmct_track.report.html import Table, notebook_html, ranking
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType
 from hmct_track.workflow.parameters import parse_metrics, parse_node_type
 from hmct_track.workflow.result import check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
-from hmct_track.workflow.subject import make_subject, output_tensors
+from hmct_track.workflow.subject import make_subject, open_model, output_tensors
 
 if TYPE_CHECKING:
     import onnx
+    import pandas as pd
     from matplotlib.figure import Figure
 
 LOG = logging.getLogger(__name__)
@@ -48,14 +48,65 @@ class SensitivityRequest:
     save_dir: str | os.PathLike[str] | None = None
 
 
+class Ranking(dict[str, dict[str, float]]):
+    """Node to metric to value, most sensitive first: the documented return value.
+
+    It is a dict in everything, and shows itself as a table in a notebook. Copies and pickles of it
+    are plain dicts.
+    """
+
+    def __init__(self, result: SensitivityResult) -> None:
+        super().__init__(
+            (row["subject"], {m.value: _number(row[m.column]) for m in result.metrics})
+            for row in result.rows
+        )
+        self._result = result
+
+    @property
+    def run_id(self) -> str:
+        """The run that recorded it."""
+        return self._result.run_id
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the query ``sensitivity``, with all five metrics."""
+        return self._result.rows
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """File stem to figure."""
+        return self._result.figures
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was written to ``save_dir``."""
+        return self._result.files
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the table and the figure."""
+        result = self._result
+        return notebook_html(result.title, result.run_id, [("", result.shown, result.figures)])
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
 @dataclass(frozen=True)
 class SensitivityResult:
     """A ranking: the rows of the query ``sensitivity``, most sensitive first."""
 
     run_id: str
     rows: list[Row]
+    title: str
     table: str
     metrics: tuple[Metric, ...]
+    node_type: NodeType
     figure: Callable[[], Figure] = field(repr=False)
     """Draws the ranking, once."""
     files: tuple[Path, ...]
@@ -65,13 +116,18 @@ class SensitivityResult:
     """Configurations whose measurements the lake had."""
     measured: int
     """Configurations that were evaluated."""
+    noise_floor: float | None = None
+    """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
 
-    def as_dict(self) -> dict[str, dict[str, float]]:
-        """The documented return value: node to metric to value, most sensitive first."""
-        return {
-            row["subject"]: {m.value: _number(row[m.column]) for m in self.metrics}
-            for row in self.rows
-        }
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """File stem to figure."""
+        return {f"sensitivity_of_{self.node_type}": self.figure()}
+
+    @property
+    def shown(self) -> Table:
+        """The ranking as a table with bars."""
+        return ranking(self.rows, self.metrics)
 
 
 def rank_nodes(
@@ -89,15 +145,20 @@ def rank_nodes(
     """
     metrics = parse_metrics(request.metrics)
     node_type = parse_node_type(request.node_type)
-    model = load_model(request.model_or_file, options.float_model)
-    engine = Engine(model)
+    model, engine = open_model(request.model_or_file, options)
     interested = request.interested_nodes
     plan = sensitivity.plan(
         model, node_type, [interested] if isinstance(interested, str) else interested
     )
     outputs = output_tensors(model, engine, request.output_node)
     subject = make_subject(
-        model, request.calibrated_data, request.data_num, outputs, shown=options.progress
+        model,
+        engine,
+        request.calibrated_data,
+        request.data_num,
+        outputs,
+        shown=options.progress,
+        shared=options.shared,
     )
     folder = check_save_dir(request.save_dir)
     run = Run(
@@ -115,6 +176,8 @@ def rank_nodes(
     with run:
         run.measure(engine, plan.planned)
         rows = run.lake.query("sensitivity", run_id=run.run_id, metric=metrics[0].value)
+        if rows:
+            run.set_worst(rows[0]["subject"], rows[0][metrics[0].column])
         table = sensitivity_table(rows, plan.node_type, metrics)
         if emit:
             emit(table)
@@ -127,7 +190,18 @@ def rank_nodes(
             files += save(folder, figures={stem: figure()})
         run.describe(partial(_tracked, run, rows, figure, plan.node_type, table))
     return SensitivityResult(
-        run.run_id, rows, table, metrics, figure, files, run.tracking_error, run.known, run.measured
+        run.run_id,
+        rows,
+        f"Sensitivity of each {plan.node_type} quantized alone",
+        table,
+        metrics,
+        plan.node_type,
+        figure,
+        files,
+        run.tracking_error,
+        run.known,
+        run.measured,
+        run.noise_floor,
     )
 
 

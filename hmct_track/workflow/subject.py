@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from hmct_track.data import Sample, Samples, open_data
 from hmct_track.engine import Engine
 from hmct_track.errors import UsageError
-from hmct_track.model import QuantModel
+from hmct_track.model import QuantModel, load_model
 from hmct_track.types import digest
 from hmct_track.workflow.progress import progress
+
+if TYPE_CHECKING:
+    import onnx
+
+    from hmct_track.workflow.run import Options
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +25,7 @@ class Subject:
     """A model, the samples that a run uses, by content, and the tensors that it compares."""
 
     model: QuantModel
+    engine: Engine
     samples: Samples
     sample_ids: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -39,26 +46,48 @@ class Subject:
         return _LazySamples(self)
 
 
+def open_model(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto, options: Options
+) -> tuple[QuantModel, Engine]:
+    """The model and what evaluates it, those of the run above where there is one.
+
+    Raises:
+        ModelError: the model cannot be read, or holds what is not understood.
+        UsageError: an execution provider is not there.
+    """
+    if shared := options.shared:
+        return shared.model, shared.engine
+    model = load_model(model_or_file, options.float_model)
+    engine = Engine(
+        model, threads=options.threads, memory=options.memory, providers=options.providers
+    )
+    return model, engine
+
+
 def make_subject(
     model: QuantModel,
+    engine: Engine,
     data: Any,
     data_num: int | None,
     outputs: Sequence[str],
     *,
     shown: bool,
+    shared: Subject | None,
 ) -> Subject:
-    """Open the data and check every value of the samples that are used.
+    """Open the data and check every value of the samples used, unless ``shared`` has them.
 
     Raises:
         DataError: the data are broken or do not fit the model.
         UsageError: ``data_num`` is out of range.
     """
+    if shared:
+        return replace(shared, outputs=tuple(outputs))
     samples = open_data(data, model.inputs).first(data_num)
     indices = progress(
         range(len(samples)), total=len(samples), what="reading data", unit="samples", shown=shown
     )
     ids = tuple(samples.verify(k) for k in indices)
-    return Subject(model, samples, ids, tuple(outputs))
+    return Subject(model, engine, samples, ids, tuple(outputs))
 
 
 def output_tensors(model: QuantModel, engine: Engine, output_node: str | None) -> tuple[str, ...]:

@@ -1,0 +1,283 @@
+"""A model in parts, up to a set of outputs: its sessions, its float values, its runs."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmct_track.engine.partition import make_partition
+from hmct_track.engine.paths import Branch, Key, Tensors, Variants, count_uses, keys_of
+from hmct_track.engine.runtime import Runtime, Session
+from hmct_track.engine.statistics import pair_statistics
+from hmct_track.engine.workers import Workers
+from hmct_track.errors import EngineError
+from hmct_track.model import Lowering
+from hmct_track.types import Measurement, PairStatistics, QuantConfig, TensorSpec
+
+Samples = Mapping[str, Mapping[str, NDArray[Any]]]
+
+MOST_NOISE = 1e-4
+"""Float outputs that differ by a greater share of their norm are not those of the same model."""
+
+
+class Route:
+    """Runs configurations of one model to one set of outputs.
+
+    Args:
+        lowering: the model.
+        runtime: what makes sessions.
+        outputs: the tensors to compare.
+        specs: types and shapes of the tensors, for the data at hand.
+        samples: how many samples there will be about.
+        threads: how many configurations run at a time.
+        memory: bytes that float values of samples may take.
+    """
+
+    def __init__(
+        self,
+        lowering: Lowering,
+        runtime: Runtime,
+        outputs: Sequence[str],
+        specs: Mapping[str, TensorSpec],
+        *,
+        samples: int,
+        threads: int,
+        memory: float,
+    ) -> None:
+        self._lowering = lowering
+        self._runtime = runtime
+        self._outputs = tuple(dict.fromkeys(outputs))
+        self._specs = specs
+        self._threads = threads
+        self._memory = memory
+        self._enabled = {node.name: node.enabled for node in lowering.model.calibration_nodes}
+        self._states: dict[str, Tensors] = {}
+        self._same: dict[tuple[str, str], PairStatistics] = {}
+        self.noise: float | None = None
+        """What the null test found; None before it ran."""
+        self._cut(samples)
+
+    def _cut(self, samples: int) -> None:
+        # Cut tensors lie twice in memory: those of the float model, and a path's own.
+        self._partition = make_partition(
+            self._lowering,
+            self._outputs,
+            self._specs,
+            samples=samples,
+            most_bytes=self._memory / 2 if samples else 0,
+        )
+        parts = range(len(self._partition.parts))
+        self._float = Variants(self._make, Counter({(k, ()): sys.maxsize for k in parts}))
+        self._states.clear()
+
+    def evaluate(
+        self,
+        configs: Sequence[QuantConfig],
+        samples: Samples,
+        known: Collection[tuple[str, str]] = (),
+    ) -> Iterator[Measurement]:
+        """Compare every configuration's outputs with the float ones, as soon as they are known.
+
+        Args:
+            configs: canonical configurations.
+            samples: sample id to inputs.
+            known: pairs of configuration id and sample id to leave out.
+        """
+        keys = keys_of(self._partition, configs, self._enabled)
+        ids = [config.config_id for config in configs]
+        wanted: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for sample in samples:
+            todo = tuple(k for k, config_id in enumerate(ids) if (config_id, sample) not in known)
+            if todo:
+                wanted[todo].append(sample)
+        for todo, names in wanted.items():
+            size = self._block_size(samples[names[0]])
+            for start in range(0, len(names), size):
+                block = names[start : start + size]
+                self._hold(block, samples)
+                yield from self._run(todo, block, keys, ids)
+
+    def _block_size(self, sample: Mapping[str, NDArray[Any]]) -> int:
+        """For how many samples at a time the float values are held."""
+        one = 2 * self._partition.held_bytes + sum(array.nbytes for array in sample.values())
+        return max(1, int(self._memory / max(one, 1)))
+
+    def _hold(self, block: Sequence[str], samples: Samples) -> None:
+        """Have the float values of these samples and no others; the first time, prove them."""
+        for name in self._states.keys() - set(block):
+            del self._states[name]
+        missing = [name for name in block if name not in self._states]
+        workers: Workers[None] = Workers(self._threads)
+        whole: list[list[NDArray[Any]]] = []
+        if self.noise is None:
+            workers.add(lambda: whole.append(self._run_whole(samples[block[0]])))
+        if len(missing) == 1:
+            for number in range(len(self._partition.parts)):
+                workers.add(partial(self._float.take, number, ()))
+        for name in missing:
+            workers.add(partial(self._run_float, name, samples, workers))
+        for _ in workers.results(self._runtime.stop):
+            pass
+        if whole:
+            self._prove(whole[0], block, samples)
+
+    def _run_whole(self, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        session = self._runtime.session(self._lowering.lower(QuantConfig(), self._outputs))
+        return session.run(sample)
+
+    def _prove(self, whole: Sequence[NDArray[Any]], block: Sequence[str], samples: Samples) -> None:
+        """The null test: in parts, the float model gives what it gives as a whole.
+
+        Where it does not, parts may be at fault, or the model: once more without cuts.
+        """
+        state = self._states[block[0]]
+        self.noise = max(
+            difference(x, state[name]) for name, x in zip(self._outputs, whole, strict=True)
+        )
+        if self.noise <= MOST_NOISE:
+            return
+        if len(self._partition.parts) > 1:
+            self._cut(samples=0)
+            self.noise = None
+            self._hold(block, samples)
+            return
+        raise EngineError(
+            f"the float model's outputs differ by {self.noise:.1e} of their norm from one run to "
+            "the next, so no number about it would mean anything; does it draw random numbers?"
+        )
+
+    def _run_float(self, name: str, samples: Samples, workers: Workers[None]) -> None:
+        state: Tensors = dict(samples[name])
+        for number, part in enumerate(self._partition.parts):
+            if workers.stopping:
+                return
+            session = self._float.take(number, ())
+            found = session.run({tensor: state[tensor] for tensor in part.inputs})
+            state.update(zip(session.outputs, found, strict=True))
+        loose = [output for output in self._outputs if output not in state]
+        if loose:  # constants that the model gives out as they are
+            session = self._runtime.session(self._lowering.lower(QuantConfig(), loose))
+            state.update(zip(session.outputs, session.run(samples[name]), strict=True))
+        self._states[name] = state
+
+    def _run(
+        self,
+        todo: Sequence[int],
+        block: Sequence[str],
+        keys: Sequence[Mapping[int, Key]],
+        ids: Sequence[str],
+    ) -> Iterator[Measurement]:
+        # Many configurations keep all threads busy, few need the samples to be shared out.
+        few = len(todo) < 4 * self._threads
+        count = min(len(block), 2 * self._threads) if few else 1
+        chunks = [block[k::count] for k in range(count)]
+        variants = Variants(self._make, count_uses((keys[k] for k in todo), count))
+        workers: Workers[Measurement] = Workers(self._threads)
+        walk = _Walk(self, variants, workers, keys, ids)
+        for chunk in chunks:
+            branch = Branch(tuple(todo), 0, tuple(chunk))
+            workers.add(partial(walk.go, branch))
+        yield from workers.results(self._runtime.stop)
+
+    def _make(self, number: int, key: Key) -> Session:
+        part = self._partition.parts[number]
+        config = QuantConfig(overrides=dict(key))
+        return self._runtime.session(
+            self._lowering.lower_part(config, part.steps, part.inputs, part.outputs), threads=1
+        )
+
+
+class _Walk:
+    """Takes branches through the parts and emits what they differ by."""
+
+    def __init__(
+        self,
+        route: Route,
+        variants: Variants,
+        workers: Workers[Measurement],
+        keys: Sequence[Mapping[int, Key]],
+        ids: Sequence[str],
+    ) -> None:
+        self._route = route
+        self._partition = route._partition
+        self._variants = variants
+        self._workers = workers
+        self._keys = keys
+        self._ids = ids
+        made = {name for part in self._partition.parts for name in part.compared}
+        self._unmade = [name for name in route._outputs if name not in made]
+
+    def go(self, branch: Branch) -> None:
+        """Take a branch to the end, leaving the branches that part from it as tasks."""
+        if branch.part == 0:
+            self._emit_same(branch, self._unmade)
+        while branch.part < len(self._partition.parts) and not self._workers.stopping:
+            (key, branch), *others = branch.split(self._keys)
+            for _, other in others:
+                self._workers.add(partial(self.go, other), first=bool(other.changed))
+            part = self._partition.parts[branch.part]
+            if key or any(
+                name in tensors for tensors in branch.changed.values() for name in part.inputs
+            ):
+                self._run_part(branch, key)
+            else:
+                self._emit_same(branch, part.compared)
+            branch.part += 1
+
+    def _run_part(self, branch: Branch, key: Key) -> None:
+        """Run a part for each sample, compare what is to be compared, keep what is read later."""
+        number, part = branch.part, self._partition.parts[branch.part]
+        session = (self._variants if key else self._route._float).take(number, key)
+        last_use = self._partition.last_use
+        for sample in branch.samples:
+            if self._workers.stopping:
+                return
+            state, changed = self._route._states[sample], branch.changed.setdefault(sample, {})
+            feed = {name: changed.get(name, state[name]) for name in part.inputs}
+            for name, value in zip(session.outputs, session.run(feed), strict=True):
+                if name in part.compared:
+                    self._emit(branch, sample, name, _compare(name, state[name], value))
+                changed[name] = value
+            for name in [n for n in changed if last_use.get(n, -1) <= number]:
+                del changed[name]
+
+    def _emit_same(self, branch: Branch, names: Collection[str]) -> None:
+        """Outputs that nothing before them changes."""
+        for sample in branch.samples:
+            for name in names:
+                place = sample, name
+                if place not in self._route._same:
+                    x = self._route._states[sample][name]
+                    self._route._same[place] = pair_statistics(x, x)
+                self._emit(branch, sample, name, self._route._same[place])
+
+    def _emit(self, branch: Branch, sample: str, name: str, found: PairStatistics) -> None:
+        for config in branch.configs:
+            self._workers.emit(Measurement(self._ids[config], sample, name, found))
+
+
+def _compare(name: str, x: NDArray[Any], y: NDArray[Any]) -> PairStatistics:
+    if x.shape != y.shape:
+        raise EngineError(
+            f"output {name!r} has shape {list(x.shape)} in the float model but {list(y.shape)} in "
+            "a quantized one (the number of results depends on the data); analyse an earlier node "
+            "with output_node"
+        )
+    return pair_statistics(x, y)
+
+
+def difference(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Norm of ``x - y`` as a share of the norm of ``x``; inf where one has NaN and one has not."""
+    if x.shape != y.shape:
+        return float("inf")
+    finite = np.isfinite(x)
+    if not np.array_equal(x[~finite], y[~finite], equal_nan=True):
+        return float("inf")
+    a, b = x[finite].astype(np.float64), y[finite].astype(np.float64)
+    return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(a)), 1e-8))

@@ -1,0 +1,184 @@
+"""Questions about runs that commands, notebooks and the terminal UI ask alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from hmct_track.errors import UsageError
+from hmct_track.lake.lake import Lake, Row
+from hmct_track.lake.schema import TAGS
+from hmct_track.types import Metric, NodeType
+
+BASELINE = "baseline"
+"""The tag that a gate compares with."""
+
+TOLERANCE = 1e-6
+"""A metric that changed by no more is said to be the same."""
+
+_LATEST = re.compile(r"latest(?:~(\d+))?")
+_TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Two rankings side by side: the rows of the queries ``compare_*``."""
+
+    run_a: str
+    run_b: str
+    metric: Metric
+    tolerance: float
+    summary: Row = field(repr=False)
+    nodes: list[Row] = field(repr=False)
+    """Worst change first."""
+    calibration: list[Row] = field(repr=False)
+    channels: list[Row] = field(repr=False)
+    settings: list[Row] = field(repr=False)
+
+
+def find_runs(lake: Lake, **filters: Any) -> list[Row]:
+    """Runs, newest first: the rows of the query ``runs``.
+
+    Args:
+        lake: where to look.
+        **filters: the query's optional parameters: kind, state, model, data, since, steps, most.
+    """
+    return lake.query("runs", **filters)
+
+
+def find_run(lake: Lake, reference: str) -> Row:
+    """The run that a reference means.
+
+    Args:
+        lake: where to look.
+        reference: a run id or a unique prefix of one, a tag, ``latest`` for the newest finished
+            run, or ``latest~1`` for the one before.
+
+    Raises:
+        UsageError: it means no run, or several.
+    """
+    runs = find_runs(lake)
+    finished = [row for row in runs if row["state"] == "FINISHED"]
+    return _chosen(reference, runs, finished)
+
+
+def find_ranking(
+    lake: Lake,
+    reference: str,
+    *,
+    node_type: NodeType = NodeType.NODE,
+    model_id: str | None = None,
+) -> Row:
+    """The finished ranking that a reference means: a row of the query ``rankings``.
+
+    Args:
+        lake: where to look.
+        reference: as in `find_run`; ``latest`` counts rankings of ``node_type``. A runall means
+            its ranking of ``node_type``.
+        node_type: what is ranked; a ranking given by its id may be of another.
+        model_id: only rankings of this model; ``latest`` is then its newest.
+
+    Raises:
+        UsageError: it means no run, or several, or one that ranks no nodes.
+    """
+    rankings = lake.query("rankings")
+    fitting = [
+        row
+        for row in rankings
+        if row["node_type"] == node_type and model_id in (None, row["model_id"])
+    ]
+    if _LATEST.fullmatch(reference):
+        return _chosen(reference, [], fitting, f"finished ranking of {node_type}s")
+    run = find_run(lake, reference)
+    own = [row for row in rankings if row["run_id"] == run["run_id"]]
+    steps = [row for row in fitting if row["parent_run_id"] == run["run_id"]]
+    if not own and not steps:
+        raise UsageError(
+            f"run {run['run_id']} ({run['kind']}, {run['state']}) is no finished ranking of "
+            f"{node_type}s; compare runs of get-sensitivity-of-nodes or runall"
+        )
+    return (own or steps)[0]
+
+
+def compare_runs(
+    lake: Lake,
+    run_a: str,
+    run_b: str,
+    metric: Metric = Metric.COSINE_SIMILARITY,
+    tolerance: float = TOLERANCE,
+) -> RunComparison:
+    """Compare two rankings by their full run ids; `find_ranking` gives them.
+
+    Args:
+        lake: where they are.
+        run_a: before.
+        run_b: after.
+        metric: what is compared.
+        tolerance: a change of the metric that is not larger counts as none.
+
+    Raises:
+        QueryError: a query failed.
+    """
+    both = {"run_a": run_a, "run_b": run_b}
+    measured = {**both, "metric": metric.value, "tolerance": tolerance}
+    (summary,) = lake.query("compare_summary", **measured)
+    return RunComparison(
+        run_a,
+        run_b,
+        metric,
+        tolerance,
+        summary,
+        lake.query("compare_nodes", **measured),
+        lake.query("compare_calibration", **both),
+        lake.query("compare_channels", **both),
+        lake.query("compare_settings", **both),
+    )
+
+
+def set_tag(lake: Lake, tag: str, run_id: str | None) -> None:
+    """Point a tag at a run, away from the one it pointed at; at none to take it away.
+
+    Raises:
+        UsageError: it is no name for a tag.
+        LakeError: it cannot be written.
+    """
+    if not _TAG.fullmatch(tag) or _LATEST.fullmatch(tag):
+        raise UsageError(
+            f"{tag!r} cannot be a tag; begin with a letter, go on with letters, digits, _ . or -, "
+            "and do not call it latest"
+        )
+    now = datetime.now(UTC).replace(tzinfo=None)
+    lake.append(TAGS, [{"tag": tag, "run_id": run_id, "updated_at": now}])
+
+
+def _chosen(
+    reference: str, runs: Sequence[Row], finished: Sequence[Row], what: str = "finished run"
+) -> Row:
+    latest = _LATEST.fullmatch(reference)
+    if latest:
+        back = int(latest[1] or 0)
+        if back >= len(finished):
+            raise UsageError(
+                f"{reference!r} means the {what} number {back + 1} from the newest, but the lake "
+                f"has {len(finished)}"
+            )
+        return finished[back]
+    for row in runs:
+        if reference == row["run_id"] or reference in row["tags"]:
+            return row
+    found = [row for row in runs if row["run_id"].startswith(reference)] if reference else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        named = ", ".join(row["run_id"] for row in found[:_MOST_NAMED])
+        raise UsageError(
+            f"{reference!r} is the beginning of {len(found)} run ids ({named}, ...); give more"
+        )
+    raise UsageError(
+        f"no run is called {reference!r}; hmct-debugger runs lists them. A run is given by its id, "
+        "the beginning of it, a tag, latest or latest~1"
+    )

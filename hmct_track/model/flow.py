@@ -1,0 +1,98 @@
+"""In what order a graph computes, what each step reads, and what depends on constants alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import onnx
+
+from hmct_track.model.graph import constant_tensors, is_calibration, outer_inputs
+
+
+class Flow:
+    """The computing steps of a graph.
+
+    A step is the position of a node in the graph. Nodes that depend on constants alone are no
+    steps: whatever needs their values computes them anew, so that no value of theirs has to be
+    handed on.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._nodes = graph.node
+        self.constants = constant_tensors(graph)
+        self.makers = {o: k for k, node in enumerate(graph.node) for o in node.output if o}
+        """Tensor to the position of the node that makes it."""
+
+    def op_type(self, step: int) -> str:
+        """The op type of a node."""
+        return str(self._nodes[step].op_type)
+
+    def reads(self, step: int) -> tuple[str, ...]:
+        """The tensors that a node reads, those that it reads inside its bodies included."""
+        return self._reads[step]
+
+    def writes(self, step: int) -> tuple[str, ...]:
+        """The tensors that a node makes."""
+        return tuple(o for o in self._nodes[step].output if o)
+
+    @cached_property
+    def _reads(self) -> list[tuple[str, ...]]:
+        return [
+            tuple(dict.fromkeys(i for i in (*node.input, *outer_inputs(node)) if i))
+            for node in self._nodes
+        ]
+
+    def steps(self, outputs: Iterable[str]) -> tuple[int, ...]:
+        """The steps that tensors depend on, in an order in which they can be computed.
+
+        It is the graph's order, but a calibration node comes right before the first that reads it:
+        what lies between does not depend on it, and so need not run again when it is switched.
+        An output that depends on constants alone takes one step, which makes it.
+        """
+        needed = {self.makers[name] for name in outputs if name in self.makers}
+        stack = list(needed)
+        while stack:
+            for name in self._reads[stack.pop()]:
+                step = self.makers.get(name)
+                if step is not None and step not in needed and name not in self.constants:
+                    needed.add(step)
+                    stack.append(step)
+        order: list[int] = []
+        waiting: dict[str, int] = {}
+        for step in sorted(needed):
+            if is_calibration(self._nodes[step]):
+                waiting[self._nodes[step].output[0]] = step
+                continue
+            self._release(self._reads[step], waiting, order)
+            order.append(step)
+        for step in waiting.copy().values():
+            self._release(self.writes(step), waiting, order)
+        return tuple(order)
+
+    def _release(self, names: Sequence[str], waiting: dict[str, int], order: list[int]) -> None:
+        """Append the waiting calibration nodes that make these tensors, and what those wait for."""
+        for name in names:
+            step = waiting.pop(name, None)
+            if step is not None:
+                self._release(self._reads[step], waiting, order)
+                order.append(step)
+
+    def constants_of(self, steps: Iterable[int]) -> tuple[str, ...]:
+        """The constants that steps read, and those from which these are computed."""
+        found: dict[str, None] = {}
+        stack = [name for step in steps for name in self._reads[step]]
+        while stack:
+            name = stack.pop()
+            if name in self.constants and name not in found:
+                found[name] = None
+                if name in self.makers:
+                    stack += self._reads[self.makers[name]]
+        return tuple(found)
+
+    def calibrations(self, steps: Iterable[int]) -> tuple[int, ...]:
+        """The positions of the calibration nodes among steps and the constants that they read."""
+        steps = tuple(steps)
+        makers = (self.makers.get(name) for name in self.constants_of(steps))
+        found = {step for step in (*steps, *makers) if step is not None}
+        return tuple(sorted(step for step in found if is_calibration(self._nodes[step])))

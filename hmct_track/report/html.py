@@ -1,0 +1,220 @@
+"""Tables of an analysis' rows, and how a notebook and the page show them with their figures."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from hmct_track.report.tables import format_value
+from hmct_track.types import Metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Rows = Sequence[Mapping[str, Any]]
+
+_SHOWN = 20
+"""Rows that a notebook shows."""
+
+# Notebooks have no style sheet of ours, and text and background of their own theme.
+_TABLE = """
+{%- macro show(table, most) -%}
+{%- set cell = "padding:.2em .7em;border-bottom:1px solid #8884;" -%}
+{%- set left = cell ~ "text-align:left;overflow-wrap:anywhere;min-width:9em;" -%}
+{%- set right = cell ~ "text-align:right;white-space:nowrap;" -%}
+<div style="overflow:auto;max-height:40rem">
+<table style="border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9em">
+<thead><tr>{% for name in table.header %}
+<th style="{{ right if loop.index0 in table.numbers else left }}">{{ name }}</th>{% endfor %}
+{%- if table.shares %}<th style="{{ left }}">{{ table.shares_are }}</th>{% endif %}</tr></thead>
+<tbody>{% for row in table.rows[:most] %}<tr>{% for value in row %}
+<td style="{{ right if loop.index0 in table.numbers else left }}">{{ value }}</td>{% endfor %}
+{%- if table.shares %}{% set share = table.shares[loop.index0] %}
+<td style="{{ left }}min-width:10em">{% if share is none %}no value{% else %}
+<div style="height:.8em;min-width:1px;background:#0072b2;width:{{ "%.2f" % (100 * share) }}%"></div>
+{%- endif %}</td>{% endif %}</tr>
+{% endfor %}</tbody></table></div>
+{%- endmacro -%}
+"""
+_FRAGMENT = """
+<p><b>{{ title }}</b><br>run {{ run_id }}</p>
+{% for name, table, images in parts %}{% if name %}<p><b>{{ name }}</b></p>{% endif %}
+{{ show(table, shown) }}
+{% if table.rows|length > shown %}<p>and {{ table.rows|length - shown }} more rows</p>{% endif %}
+{% for stem, image in images %}
+{% if loop.index == 2 %}<details><summary>{{ loop.length - 1 }} more figures</summary>{% endif %}
+<img alt="{{ stem }}" style="max-width:100%;background:#fff"
+ src="data:image/png;base64,{{ image }}">
+{% if loop.last and loop.index > 1 %}</details>{% endif %}{% endfor %}
+{% endfor %}
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows and columns, perhaps with a bar behind each row."""
+
+    header: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[int] = frozenset()
+    """Columns that are numbers."""
+    shares: Sequence[float | None] = ()
+    """Lengths of the bars, 0 to 1."""
+    shares_are: str = ""
+
+
+def ranking(rows: Rows, metrics: Sequence[Metric]) -> Table:
+    """Of rows of the query ``sensitivity``: nodes, metrics, each node's part of the worst error.
+
+    The parts are of the first metric; of a decibel they are those of the noise itself.
+    """
+    consumed = any(row["consumers"] for row in rows)
+    header = ["", "node", *(["read by"] if consumed else []), *metrics]
+    lines = [
+        [
+            str(rank),
+            row["subject"],
+            *([", ".join(row["consumers"] or ())] if consumed else []),
+            *(format_value(row[m.column]) for m in metrics),
+        ]
+        for rank, row in enumerate(rows, start=1)
+    ]
+    errors = [_error(row[metrics[0].column], metrics[0]) for row in rows]
+    worst = max((e for e in errors if e is not None), default=0.0)
+    return Table(
+        tuple(header),
+        lines,
+        frozenset({0, *range(len(header) - len(metrics), len(header))}),
+        [None if e is None else e / worst if worst else 0.0 for e in errors],
+        f"error by {metrics[0]}, of the worst",
+    )
+
+
+def _error(value: float | None, metric: Metric) -> float | None:
+    """A metric as an error that is 0 at best."""
+    if value is None or math.isnan(value):
+        return None
+    if metric is Metric.SQNR:
+        value = 10 ** (-value / 20)
+    elif metric is Metric.COSINE_SIMILARITY:
+        value = max(1 - value, 0.0)
+    return None if math.isinf(value) else value
+
+
+def distributions(rows: Rows) -> Table:
+    """Of rows of the query ``distribution``."""
+    columns = ("min", "max", "mean", "std", "q01", "median", "q99", "threshold", "nan", "inf")
+    return _plain(rows, ("node", "kind", "series"), columns)
+
+
+def channels(rows: Rows) -> Table:
+    """Of rows of the query ``channel_distribution``: a row per node, about its widest channel."""
+    nodes: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        nodes.setdefault(row["node"], []).append(row)
+    found = []
+    for node, boxes in nodes.items():
+        ranges = [box["max"] - box["min"] for box in boxes]
+        widest = boxes[max(range(len(boxes)), key=lambda k: (not math.isnan(ranges[k]), ranges[k]))]
+        usual = median(ranges)
+        found.append(
+            {
+                "node": node,
+                "channels": len(boxes),
+                "widest": widest["channel"],
+                "min": widest["min"],
+                "max": widest["max"],
+                "times the median range": (widest["max"] - widest["min"]) / usual
+                if usual
+                else None,
+                "outliers": sum(box["outliers"] for box in boxes),
+            }
+        )
+    columns = ("channels", "widest", "min", "max", "times the median range", "outliers")
+    return _plain(found, ("node",), columns)
+
+
+def curves(rows: Rows, metric: Metric) -> Table:
+    """Of rows of the query ``error_accumulation``: the end and the worst point of each curve."""
+    points: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        points.setdefault(row["curve"], []).append(row)
+    found = []
+    for curve, every in points.items():
+        valued = [p for p in every if p["value"] is not None]
+        choose = min if metric.higher_is_better else max
+        worst = choose(valued, key=lambda p: p["value"]) if valued else {}
+        found.append(
+            {
+                "curve": curve,
+                "at the last node": every[-1]["value"],
+                "worst": worst.get("value"),
+                "at": worst.get("node", ""),
+            }
+        )
+    table = _plain(found, ("curve", "at"), ("worst", "at the last node"))
+    return Table(
+        ("curve", "worst at", f"worst {metric}", "at the last node"), table.rows, table.numbers
+    )
+
+
+def partial_steps(rows: Rows, metric: Metric) -> Table:
+    """Of rows of the query ``partial_quantization``."""
+    table = _plain(rows, ("step", "node"), ("single", "partial"))
+    header = ("step", "node", f"{metric} of it alone", f"{metric} without it and those before")
+    return Table(header, table.rows, table.numbers)
+
+
+def worst_samples(rows: Rows, metric: Metric) -> Table:
+    """Of rows of the query ``sensitive_samples``."""
+    table = _plain(rows, ("sample", "source"), ("value",))
+    return Table(("sample", "source", metric.value), table.rows, table.numbers)
+
+
+def calibrations(rows: Rows) -> Table:
+    """Of rows of the query ``calibration``."""
+    return _plain(rows, ("node", "kind", "qtype"), ("scales", "threshold"))
+
+
+def _plain(rows: Rows, texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    lines = [
+        [*(str(row[name]) for name in texts), *(_number(row[name]) for name in numbers)]
+        for row in rows
+    ]
+    places = range(len(texts), len(texts) + len(numbers))
+    return Table((*texts, *numbers), lines, frozenset(places))
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.5g}"
+
+
+def template(source: str) -> Any:
+    """A template that can ``show`` a table. What it is given is escaped."""
+    from jinja2 import Environment
+
+    return Environment(autoescape=True).from_string(_TABLE + source)
+
+
+def encoded(figures: Mapping[str, Figure]) -> list[tuple[str, str]]:
+    """Figures by name, as PNG in base64."""
+    if not figures:
+        return []
+    from hmct_track.report.style import png
+
+    return [(name, base64.b64encode(png(figure)).decode()) for name, figure in figures.items()]
+
+
+def notebook_html(
+    title: str, run_id: str, parts: Sequence[tuple[str, Table, Mapping[str, Figure]]]
+) -> str:
+    """What a notebook shows of a result: named tables with their figures."""
+    shown = [(name, table, encoded(figures)) for name, table, figures in parts]
+    html: str = template(_FRAGMENT).render(title=title, run_id=run_id, parts=shown, shown=_SHOWN)
+    return html

@@ -1,0 +1,94 @@
+-- Which nodes became more, and which less sensitive, from one ranking to another?
+--
+-- Nodes are matched as in node_matches. A drop is how much worse the metric became, in its own unit:
+-- positive is worse for every metric. A metric that became NaN dropped by infinity.
+--
+-- :param run_a VARCHAR a run of kind sensitivity: before
+-- :param run_b VARCHAR a run of kind sensitivity: after
+-- :param metric VARCHAR the metric, such as cosine-similarity
+-- :param tolerance DOUBLE a change that is not larger counts as none
+-- :column node VARCHAR its name in run_b; in run_a where run_b has it not
+-- :column node_a VARCHAR its name in run_a
+-- :column node_b VARCHAR its name in run_b
+-- :column op_type VARCHAR operator of a general node, HzCalibration otherwise
+-- :column matched_by VARCHAR name or structure
+-- :column status VARCHAR worse, better, same, added (not in run_a) or removed (not in run_b)
+-- :column rank_a BIGINT its rank in run_a
+-- :column rank_b BIGINT its rank in run_b
+-- :column value_a DOUBLE the metric in run_a; empty where it is NaN
+-- :column value_b DOUBLE the metric in run_b
+-- :column drop DOUBLE how much worse it became
+WITH a AS (
+    SELECT
+        subject, rank, op_type, position,
+        CASE $metric
+            WHEN 'cosine-similarity' THEN cosine_similarity
+            WHEN 'sqnr' THEN sqnr
+            WHEN 'mse' THEN mse
+            WHEN 'mre' THEN mre
+            ELSE chebyshev
+        END AS value
+    FROM sensitivity($run_a, $metric)
+),
+b AS (
+    SELECT
+        subject, rank, op_type, position,
+        CASE $metric
+            WHEN 'cosine-similarity' THEN cosine_similarity
+            WHEN 'sqnr' THEN sqnr
+            WHEN 'mse' THEN mse
+            WHEN 'mre' THEN mre
+            ELSE chebyshev
+        END AS value
+    FROM sensitivity($run_b, $metric)
+),
+matched AS (
+    -- A general and a calibration node may have the same name; the operator tells them apart.
+    SELECT node_a, node_b, matched_by, what = 'general' AS general
+    FROM node_matches($run_a, $run_b)
+),
+paired AS (
+    SELECT
+        a.subject AS node_a,
+        b.subject AS node_b,
+        coalesce(b.op_type, a.op_type) AS op_type,
+        if(a.subject IS NULL OR b.subject IS NULL, NULL, m.matched_by) AS matched_by,
+        a.rank AS rank_a,
+        b.rank AS rank_b,
+        a.value AS value_a,
+        b.value AS value_b,
+        coalesce(b.position, a.position) AS position,
+        CASE
+            WHEN a.subject IS NULL OR b.subject IS NULL THEN NULL
+            WHEN a.value IS NULL AND b.value IS NULL THEN 0.0
+            WHEN b.value IS NULL THEN 'Infinity'::DOUBLE
+            WHEN a.value IS NULL THEN '-Infinity'::DOUBLE
+            WHEN a.value = b.value THEN 0.0
+            WHEN $metric IN ('cosine-similarity', 'sqnr') THEN a.value - b.value
+            ELSE b.value - a.value
+        END AS drop
+    FROM a
+    LEFT JOIN matched AS m
+        ON m.node_a = a.subject AND m.general = (a.op_type <> 'HzCalibration')
+    FULL JOIN b ON b.subject = m.node_b AND m.general = (b.op_type <> 'HzCalibration')
+)
+SELECT
+    coalesce(node_b, node_a) AS node,
+    node_a,
+    node_b,
+    op_type,
+    matched_by,
+    CASE
+        WHEN node_a IS NULL THEN 'added'
+        WHEN node_b IS NULL THEN 'removed'
+        WHEN drop > $tolerance::DOUBLE THEN 'worse'
+        WHEN drop < -$tolerance::DOUBLE THEN 'better'
+        ELSE 'same'
+    END AS status,
+    rank_a,
+    rank_b,
+    value_a,
+    value_b,
+    drop
+FROM paired
+ORDER BY drop DESC NULLS LAST, position, node_a

@@ -9,18 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hmct_track.api import calibrate
     from hmct_track.data import CalibrationDataSet
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
     from hmct_track.lake import Lake
     from hmct_track.workflow.compare import compare
 
-__all__ = ["CalibrationDataSet", "HmctTrackError", "Lake", "compare", "get_sensitivity_of_nodes"]
+__all__ = [
+    "CalibrationDataSet",
+    "HmctTrackError",
+    "Lake",
+    "calibrate",
+    "compare",
+    "get_sensitivity_of_nodes",
+]
 
 _HOME = {
     "CalibrationDataSet": "data",
     "HmctTrackError": "errors",
     "Lake": "lake",
+    "calibrate": "api",
     "compare": "workflow.compare",
     "get_sensitivity_of_nodes": "debug",
 }

@@ -212,6 +212,25 @@ def folder_name(input_name: str) -> str:
     return re.sub("[/:]", "_", input_name)
 
 
+def save_samples(folder: Path, samples: Samples, chosen: Sequence[int]) -> tuple[Path, ...]:
+    """Write samples as the documented folder, the first of the chosen as ``0.npy``.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    written = []
+    try:
+        for place, k in enumerate(chosen):
+            for name, array in samples[k].items():
+                path = folder / folder_name(name) / f"{place}.npy"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, array, allow_pickle=False)
+                written.append(path)
+    except OSError as error:
+        raise UsageError(f"cannot write samples to {str(folder)!r}: {error}") from error
+    return tuple(written)
+
+
 def open_data(
     source: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Array | Sequence[Array]],
     inputs: Sequence[TensorSpec],

@@ -45,6 +45,8 @@ class Recording(TypedDict, total=False):
     """Whether to show progress on stderr (default)."""
     reuse: bool
     """Whether to take from the lake what was measured before (default)."""
+    float_model: str | os.PathLike[str] | onnx.ModelProto | None
+    """The model that was quantized: gives a QDQ model's integer weights their float values."""
     threads: int | None
     """Cores to use; all that the process may use by default."""
     memory: int | None
@@ -103,7 +105,7 @@ def get_sensitivity_of_nodes(
         interested_nodes,
         save_dir,
     )
-    return Ranking(rank_nodes(request, _options(recording), print if verbose else None))
+    return Ranking(rank_nodes(request, recording_options(recording), print if verbose else None))
 
 
 def plot_acc_error(
@@ -151,7 +153,7 @@ def plot_acc_error(
         data_num,
         save_dir,
     )
-    return accumulate_error(request, _options(recording))
+    return accumulate_error(request, recording_options(recording))
 
 
 def plot_distribution(
@@ -186,7 +188,7 @@ def plot_distribution(
     request = DistributionRequest(
         _required_model(model_or_file), _required(calibrated_data), nodes_list, save_dir, data_num
     )
-    return show_distribution(request, _options(recording))
+    return show_distribution(request, recording_options(recording))
 
 
 def get_channelwise_data_distribution(
@@ -227,7 +229,7 @@ def get_channelwise_data_distribution(
         data_num,
         axis,
     )
-    return show_channels(request, _options(recording))
+    return show_channels(request, recording_options(recording))
 
 
 def sensitivity_analysis(
@@ -274,7 +276,7 @@ def sensitivity_analysis(
         metric,
         qtype,
     )
-    return analyse_partial_quantization(request, _options(recording))
+    return analyse_partial_quantization(request, recording_options(recording))
 
 
 def runall(
@@ -350,7 +352,7 @@ def runall(
         pick_threshold,
         sensitive_nodes,
     )
-    return run_everything(request, _options(recording), print if verbose else None)
+    return run_everything(request, recording_options(recording), print if verbose else None)
 
 
 def select_sensitive_samples(
@@ -382,7 +384,7 @@ def select_sensitive_samples(
     from hmct_track.workflow.samples import SamplesRequest, select_samples
 
     request = SamplesRequest(model_or_file, calibrated_data, metric, data_num, sample_num, save_dir)
-    return select_samples(request, _options(recording))
+    return select_samples(request, recording_options(recording))
 
 
 def _required_model(model: Any) -> Any:
@@ -397,7 +399,8 @@ def _required(data: Any) -> Any:
     return data
 
 
-def _options(recording: Recording) -> Options:
+def recording_options(recording: Recording) -> Options:
+    """How a run is recorded, from the keywords that every function takes."""
     from hmct_track.lake import lake_path
     from hmct_track.workflow.run import Options
 
@@ -411,6 +414,7 @@ def _options(recording: Recording) -> Options:
         tracked=recording.get("track", True),
         progress=recording.get("progress", True),
         reuse=recording.get("reuse", True),
+        float_model=recording.get("float_model"),
         threads=recording.get("threads"),
         memory=recording.get("memory"),
         providers=tuple(recording.get("providers", ())),

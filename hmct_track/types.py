@@ -174,6 +174,11 @@ class CalibrationNode:
     params: QuantParams
     enabled: bool = True
     """False for ``switch`` OFF: as calibrated, the node passes its input through."""
+    fixed: bool = False
+    """Whether the float values of its weight are lost: its input is quantized, on or off."""
+    stored: str | None = None
+    """The constant with the values that it gives out as calibrated, where rounding to nearest does
+    not give them."""
 
 
 @dataclass(frozen=True)

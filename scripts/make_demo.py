@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from hmct_track import demo
-from scripts.max_calibration import calibrate
+from scripts.calibrate_demo import calibrate
 
 OUT = Path(demo.__file__).parent
 CALIBRATION_SAMPLES = 64
@@ -189,7 +189,7 @@ def main() -> None:
     print(f"held-out accuracy: {(logits.argmax(1).numpy() == y_test).mean():.4f} of {len(y_test)}")
 
     samples = [{"input": x[None]} for x in x_train[:CALIBRATION_SAMPLES]]
-    calibrated = calibrate(export(net), samples, per_channel=False)
+    calibrated = calibrate(export(net), samples)
     onnx.save(calibrated, OUT / "calibrated_model.onnx")
     folder = OUT / "calibration_data" / "input"
     shutil.rmtree(folder, ignore_errors=True)

@@ -297,7 +297,7 @@ M, D = "calibrated_model.onnx", "calibration_data"
         (f". {D}", "model file '.' is not a file; give the path of an .onnx file"),
         (f"garbage.onnx {D}", "'garbage.onnx' is not an ONNX model"),
         (f"nothing.onnx {D}", "is it an ONNX model?"),
-        (f"uncalibrated.onnx {D}", "has no HzCalibration nodes"),
+        (f"uncalibrated.onnx {D}", "has no calibration nodes"),
         (f"{M} no_data", "'no_data' does not exist; expected a folder"),
         (f"{M} empty", "holds no .npy files; expected empty/<input name>/0.npy"),
         (f"{M} nan", "0.npy has 256 NaN and 0 infinite values of 256; "),

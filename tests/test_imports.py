@@ -98,6 +98,7 @@ def test_the_public_names_of_the_package_are_these() -> None:
         "CalibrationDataSet",
         "HmctTrackError",
         "Lake",
+        "calibrate",
         "compare",
         "get_sensitivity_of_nodes",
     ]

@@ -502,7 +502,7 @@ def _broken(kind: str, folder: Path) -> Path:
         ("text named json", "is not an ONNX model, or is truncated"),
         ("text named txt", "is not an ONNX model, or is truncated"),
         ("text named onnxtxt", "is not an ONNX model, or is truncated"),
-        ("no calibration nodes", "has no HzCalibration nodes.*calibrated_model.onnx"),
+        ("no calibration nodes", "has no calibration nodes.*calibrated_model.onnx"),
         ("no nodes", "has no nodes"),
         ("no opset", "names no version of the ONNX operator set"),
     ],

@@ -73,10 +73,11 @@ def _curves(
                     f"non_quantize_node cannot have {element!r}; use quantize_node with the other "
                     "kind, which comes to the same"
                 )
-            nodes = [n.name for n in model.calibration_nodes if n.kind == element]
+            nodes = [n.name for n in model.calibration_nodes if n.kind == element and not n.fixed]
             curves[f"only_{element}_calibrated"] = nodes
         else:
-            curves[str(element)] = _calibrations(model, [str(element)])
+            for name in model.expand([str(element)]):
+                curves[name] = _calibrations(model, [name])
     return curves
 
 
@@ -87,4 +88,4 @@ def _calibrations(model: QuantModel, names: Sequence[str]) -> list[str]:
     for name in names:
         if name in list(CalibrationKind):
             raise UsageError(f"{name!r} is allowed in a plain list only, not in a nested one")
-    return list(dict.fromkeys(c for name in names for c in model.calibrations_of(name)))
+    return list(dict.fromkeys(c for n in model.expand(names) for c in model.calibrations_of(n)))

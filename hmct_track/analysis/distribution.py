@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hmct_track.errors import UsageError
-from hmct_track.model import QuantModel
+from hmct_track.model import QuantModel, expand
 from hmct_track.types import CalibrationKind, CalibrationNode
 
 NODE_OUTPUT = "node_output"
@@ -45,7 +45,9 @@ def plan(
         UsageError: the list is empty, or a node has no float output.
     """
     _refuse_empty(nodes)
-    return tuple(_observed(model, name, is_real) for name in dict.fromkeys(nodes))
+    real = [n.name for n in model.general_nodes if any(is_real(output) for output in n.outputs)]
+    names = _expanded(nodes, real, list(model.calibration_by_name), list(model.general_by_name))
+    return tuple(_observed(model, name, is_real) for name in names)
 
 
 def plan_channels(
@@ -59,7 +61,7 @@ def plan_channels(
     """
     _refuse_empty(nodes)
     observed = []
-    for name in dict.fromkeys(nodes):
+    for name in _expanded(nodes, list(model.calibration_by_name), list(model.general_by_name)):
         if name not in model.calibration_by_name:
             node = model.general_node(name)
             feeding = f"; those of this one are {', '.join(node.calibration_nodes)}"
@@ -74,6 +76,11 @@ def plan_channels(
 def _refuse_empty(nodes: Sequence[str]) -> None:
     if not nodes:
         raise UsageError("nodes_list is empty; name at least one node")
+
+
+def _expanded(names: Sequence[str], *groups: Sequence[str]) -> list[str]:
+    """The nodes that names, patterns and module paths stand for."""
+    return list(dict.fromkeys(n for name in names for n in expand(name, *groups)))
 
 
 def _observed(model: QuantModel, name: str, is_real: Callable[[str], bool]) -> Observed:

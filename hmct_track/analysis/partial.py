@@ -32,7 +32,7 @@ def plan(model: QuantModel, sensitive_nodes: Sequence[str], state: State) -> tup
         UsageError: a node cannot be quantized.
     """
     every = [node.name for node in model.calibration_nodes]
-    nodes = list(dict.fromkeys(sensitive_nodes))
+    nodes = model.expand(sensitive_nodes)
     calibrations = {name: model.calibrations_of(name) for name in nodes}
     single = [
         Planned(name, "only", QuantConfig.only(calibrations[name]).canonical(every))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hmct_track.errors import ModelError, UnknownNodeError, UsageError
+from hmct_track.errors import ModelError, UsageError
 from hmct_track.model import QuantModel
 from hmct_track.types import CalibrationKind, NodeType, Planned, QuantConfig
 
@@ -31,7 +31,11 @@ def plan(
     if interested_nodes is None:
         names = _names_of_type(model, node_type)
         if not names:
-            raise ModelError(f"the model has no {node_type} to quantize; choose another node_type")
+            lost = any(node.fixed for node in model.calibration_nodes)
+            hint = ", or give the float values of its weights with --float-model" if lost else ""
+            raise ModelError(
+                f"the model has no {node_type} to quantize; choose another node_type{hint}"
+            )
     else:
         names = _in_order(model, interested_nodes)
         node_type = _common_type(model, names)
@@ -47,17 +51,14 @@ def _names_of_type(model: QuantModel, node_type: NodeType) -> list[str]:
     if node_type is NodeType.NODE:
         return [node.name for node in model.quantizable_nodes]
     kind = CalibrationKind(node_type.value)
-    return [node.name for node in model.calibration_nodes if node.kind is kind]
+    return [n.name for n in model.calibration_nodes if n.kind is kind and not n.fixed]
 
 
 def _in_order(model: QuantModel, names: Sequence[str]) -> list[str]:
     if not names:
         raise UsageError("interested_nodes is empty; name nodes, or leave it out for all of them")
     order = {name: i for i, name in enumerate(model.node_names)}
-    for name in names:
-        if name not in order:
-            raise UnknownNodeError(name, order)
-    return sorted(dict.fromkeys(names), key=order.__getitem__)
+    return sorted(model.expand(names), key=order.__getitem__)
 
 
 def _common_type(model: QuantModel, names: Sequence[str]) -> NodeType:

@@ -58,6 +58,18 @@ def add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "calibrated_data", metavar="CALIBRATION_DATA", help="the folder of calibration data"
     )
+    add_float_model(parser)
+
+
+def add_float_model(parser: argparse.ArgumentParser) -> None:
+    """The model that was quantized."""
+    add_option(
+        parser,
+        None,
+        "float_model",
+        metavar="FILE",
+        help="the model that was quantized, where MODEL is a QDQ model with integer weights",
+    )
 
 
 def add_data_num(
@@ -105,6 +117,7 @@ def options_of(args: argparse.Namespace) -> Options:
         tracked=not args.no_track,
         progress=not args.no_progress,
         reuse=not args.no_reuse,
+        float_model=args.float_model,
         threads=args.threads,
         memory=args.memory,
         providers=tuple(args.providers),

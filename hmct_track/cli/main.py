@@ -10,12 +10,13 @@ from importlib.metadata import version
 
 from hmct_track.cli import (
     accumulation,
+    calibrate,
     compare,
     demo,
     distribution,
     everything,
-    lake,
     figure,
+    lake,
     partial,
     runs,
     samples,
@@ -42,6 +43,7 @@ _COMMANDS = {
     "tag": tag,
     "figure": figure,
     "tui": tui,
+    "calibrate": calibrate,
     "sql": sql,
     "lake": lake,
     "ui": ui,

@@ -4,7 +4,31 @@ The only package that touches ONNX protobuf.
 """
 
 from hmct_track.model.fakequant import fake_quantize
+from hmct_track.model.float_model import FloatModel, load_float_model, save_proto
 from hmct_track.model.lowering import LoweredModel, Lowering
+from hmct_track.model.names import expand
+from hmct_track.model.placement import (
+    QUANTIZABLE_OPS,
+    WEIGHTED_OPS,
+    Placement,
+    insert_calibration,
+    plan_placements,
+)
 from hmct_track.model.reader import QuantModel, load_model
 
-__all__ = ["LoweredModel", "Lowering", "QuantModel", "fake_quantize", "load_model"]
+__all__ = [
+    "QUANTIZABLE_OPS",
+    "WEIGHTED_OPS",
+    "FloatModel",
+    "LoweredModel",
+    "Lowering",
+    "Placement",
+    "QuantModel",
+    "expand",
+    "fake_quantize",
+    "insert_calibration",
+    "load_float_model",
+    "load_model",
+    "plan_placements",
+    "save_proto",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 
@@ -20,6 +20,22 @@ _BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 def is_calibration(node: onnx.NodeProto) -> bool:
     """Whether this is a calibration node, by its op type."""
     return node.op_type == "HzCalibration" and node.domain in ("horizon", "")
+
+
+def unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    """The nodes' names; ``<op type>_<position>`` for those without, ``_2`` behind a second one."""
+    taken = {node.name for node in nodes if node.name}
+    names: list[str] = []
+    used: set[str] = set()
+    for position, node in enumerate(nodes):
+        base = node.name or f"{node.op_type}_{position}"
+        name, copy = base, 1
+        while name in used or (copy > 1 and name in taken) or (not node.name and name in taken):
+            copy += 1
+            name = f"{base}_{copy}"
+        names.append(name)
+        used.add(name)
+    return names
 
 
 def constant_tensors(graph: onnx.GraphProto) -> set[str]:

@@ -14,11 +14,12 @@ from onnx import TensorProto, shape_inference
 
 from hmct_track.errors import ModelError
 from hmct_track.model.builder import Builder
+from hmct_track.model.calibration_node import check_channels
 from hmct_track.model.fakequant import clip_bounds, fake_quantize, with_type
 from hmct_track.model.flow import Flow
 from hmct_track.model.graph import is_calibration
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
-from hmct_track.model.reader import QuantModel, check_channels
+from hmct_track.model.reader import QuantModel
 from hmct_track.types import CalibrationNode, QuantConfig, Quantization, QuantParams, TensorSpec
 
 # Adding and taking off 1.5 * 2^(mantissa bits) rounds half to even in the arithmetic itself, at
@@ -232,7 +233,8 @@ class _Part:
     def _fold(self, step: int) -> bool:
         """Quantize a weight here rather than in each session; False where that is not possible."""
         calibration = self._calibration(step)
-        source = self._constants.get(calibration.input)
+        stored = calibration.stored if _is_stored(calibration, self._config) else None
+        source = self._constants.get(stored or calibration.input)
         if source is None or source.data_type != TensorProto.FLOAT:
             return False
         params = effective_params(calibration, self._config)
@@ -256,13 +258,15 @@ def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
 
 
 def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams | None:
-    """How ``node`` quantizes in a configuration; None if it passes its input through.
+    """How ``node`` quantizes in a configuration; None if it passes a tensor through.
 
     Raises:
         ModelError: it is to take another type but has no thresholds.
     """
     state = config.state(node.name)
-    if state is Quantization.OFF or (state is Quantization.AS_CALIBRATED and not node.enabled):
+    if state is Quantization.OFF or node.fixed or _is_stored(node, config):
+        return None
+    if state is Quantization.AS_CALIBRATED and not node.enabled:
         return None
     if isinstance(state, Quantization):
         params = node.params
@@ -275,6 +279,11 @@ def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams 
                 f"{error}"
             ) from error
     return None if params.qtype.name == "float32" else params
+
+
+def _is_stored(node: CalibrationNode, config: QuantConfig) -> bool:
+    """Whether ``node`` gives out the quantized values that the model holds."""
+    return node.stored is not None and config.state(node.name) is Quantization.AS_CALIBRATED
 
 
 def _lower_calibration(

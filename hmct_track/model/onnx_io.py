@@ -46,8 +46,10 @@ class Skeleton:
     path: Path | None
 
 
-def load_skeleton(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Skeleton:
-    """Load a model from a file, with its external data, or take it from a proto.
+def read_proto(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, Path | None]:
+    """A model from a file, with its external data, or a copy of a proto; and the file's path.
 
     Raises:
         ModelError: the file is missing, not ONNX, or its external data cannot be read.
@@ -67,13 +69,22 @@ def load_skeleton(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Sk
         )
     for tensor in _tensors(proto.graph):
         _check_loaded(tensor)
+    return proto, path and path.absolute()
+
+
+def make_skeleton(proto: onnx.ModelProto, path: Path | None) -> Skeleton:
+    """Take the large constants out of ``proto``, which is changed in place.
+
+    Raises:
+        ModelError: a constant is broken.
+    """
     weights = _take_constants(proto.graph)
     for tensor in _tensors(proto.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
             _write_one_way(tensor)
     # Before IR 4 initializers had to be inputs as well, which keeps runtimes from folding them.
     proto.ir_version = max(proto.ir_version, 7)
-    return Skeleton(proto, weights, _model_id(proto, weights), path and path.absolute())
+    return Skeleton(proto, weights, _model_id(proto, weights), path)
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,17 @@ from onnx import helper
 
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.attributes import parse_calibration
-from hmct_track.model.graph import constant_tensors, is_calibration, outer_inputs, subgraphs
-from hmct_track.model.onnx_io import Skeleton, load_skeleton
+from hmct_track.model.calibration_node import check_channels
+from hmct_track.model.graph import (
+    constant_tensors,
+    is_calibration,
+    outer_inputs,
+    subgraphs,
+    unique_names,
+)
+from hmct_track.model.names import expand
+from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
+from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
 from hmct_track.types import (
     CalibrationKind,
     CalibrationNode,
@@ -78,24 +87,50 @@ class QuantModel:
 
     @property
     def quantizable_nodes(self) -> tuple[GeneralNode, ...]:
-        """General nodes that a calibration node feeds."""
-        return tuple(node for node in self.general_nodes if node.calibration_nodes)
+        """General nodes that a calibration node feeds which can be switched."""
+        return tuple(node for node in self.general_nodes if self._switchable(node))
+
+    def _switchable(self, node: GeneralNode) -> tuple[str, ...]:
+        by_name = self.calibration_by_name
+        return tuple(name for name in node.calibration_nodes if not by_name[name].fixed)
+
+    def expand(self, names: Iterable[str]) -> list[str]:
+        """The nodes that names, patterns and module paths stand for (see `names.matching`).
+
+        A pattern stands for general nodes that can be quantized; where none matches, for
+        calibration nodes; where none does either, for any node.
+
+        Raises:
+            UnknownNodeError: nothing has such a name.
+        """
+        quantizable = [node.name for node in self.quantizable_nodes]
+        calibrations = [node.name for node in self.calibration_nodes if not node.fixed]
+        found = (expand(name, quantizable, calibrations, self.node_names) for name in names)
+        return list(dict.fromkeys(name for group in found for name in group))
 
     def calibrations_of(self, name: str) -> tuple[str, ...]:
         """The calibration nodes that quantize a node: those that feed it, or itself.
 
         Raises:
             UnknownNodeError: no node has this name.
-            UsageError: no calibration node feeds it.
+            UsageError: no calibration node feeds it, or only such whose float values are lost.
         """
         if name in self.calibration_by_name:
-            return (name,)
-        node = self.general_node(name)
-        if not node.calibration_nodes:
+            found: tuple[str, ...] = () if self.calibration_by_name[name].fixed else (name,)
+        else:
+            node = self.general_node(name)
+            found = self._switchable(node)
+            if not node.calibration_nodes:
+                raise UsageError(
+                    f"node {name!r} ({node.op_type}) cannot be quantized: no calibration node "
+                    "feeds it"
+                )
+        if not found:
             raise UsageError(
-                f"node {name!r} ({node.op_type}) cannot be quantized: no calibration node feeds it"
+                f"node {name!r} cannot be switched: the model holds its weight as integers only; "
+                "give the float model that was quantized (--float-model, float_model=)"
             )
-        return node.calibration_nodes
+        return found
 
     def general_node(self, name: str) -> GeneralNode:
         """The general node of this name.
@@ -109,15 +144,26 @@ class QuantModel:
         return self.general_by_name[name]
 
 
-def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> QuantModel:
-    """Read a calibrated model.
+def load_model(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    float_model: str | os.PathLike[str] | onnx.ModelProto | None = None,
+) -> QuantModel:
+    """Read a calibrated model, or a QDQ model.
+
+    Args:
+        model_or_file: the model.
+        float_model: the model that was quantized, in which the float values of weights are looked
+            up that ``model_or_file`` holds as integers.
 
     Raises:
         ModelError: it cannot be read, has no calibration nodes, or holds what is not understood.
     """
-    skeleton = load_skeleton(model_or_file)
+    proto, path = read_proto(model_or_file)
+    integer_ops = has_integer_ops(proto.graph)
+    conversion = convert_qdq(proto, None if float_model is None else read_proto(float_model)[0])
+    skeleton = make_skeleton(proto, path)
     graph = skeleton.proto.graph
-    names = _unique_names(graph.node)
+    names = unique_names(graph.node)
     constants = constant_tensors(graph)
     consumers = _consumers(graph, names)
     general: list[GeneralNode] = []
@@ -134,7 +180,9 @@ def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Quant
         _refuse_nested(node, name)
         if is_calibration(node):
             calibrations.append(
-                _calibration_node(node, name, len(calibrations), constants, consumers, shapes, odd)
+                _calibration_node(
+                    node, name, len(calibrations), constants, consumers, shapes, odd, conversion
+                )
             )
         elif node.op_type != "Constant":
             feeding = (calibration_of_tensor[i] for i in node.input if i in calibration_of_tensor)
@@ -159,17 +207,59 @@ def load_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> Quant
         )
     if not calibrations:
         raise ModelError(
-            f"{skeleton.path or 'the model'} has no HzCalibration nodes, so there is nothing to "
-            "switch on or off; give the calibrated_model.onnx that the conversion toolchain wrote"
+            f"{skeleton.path or 'the model'} has no calibration nodes (HzCalibration, or "
+            "QuantizeLinear and DequantizeLinear), so there is nothing to switch on or off; "
+            + (
+                "its quantized operators compute in integers, so export it in QDQ format"
+                if integer_ops
+                else "make them with: hmct-debugger calibrate MODEL CALIBRATION_DATA "
+                "-o calibrated_model.onnx"
+            )
         )
+    _tell_of_losses(skeleton, calibrations, conversion, float_model is not None)
     return QuantModel(
         skeleton,
         tuple(names),
         tuple(general),
         tuple(calibrations),
-        tuple(_tensor_spec(value) for value in graph.input),
-        tuple(_tensor_spec(value) for value in graph.output),
+        tuple(tensor_spec(value) for value in graph.input),
+        tuple(tensor_spec(value) for value in graph.output),
     )
+
+
+def _tell_of_losses(
+    skeleton: Skeleton,
+    calibrations: Sequence[CalibrationNode],
+    conversion: Conversion,
+    searched: bool,
+) -> None:
+    """Say once which weights cannot be switched, and which activations are a guess."""
+    subject = skeleton.path or "the model"
+    if conversion.restored and not searched:
+        _warn_once(
+            f"{subject} has quantizers that clip at zero and no Relu before them; one was put back "
+            f"before {len(conversion.restored)} of them, as quantization tools take it away. The "
+            "float model tells for certain: --float-model (float_model=)"
+        )
+    names = [node.name for node in calibrations if node.fixed]
+    if not names:
+        return
+    if searched:
+        hint = (
+            "the float model has no constants that round to them; give the model that was quantized"
+        )
+    else:
+        hint = "give the model that was quantized with --float-model (float_model=) to switch them"
+    _warn_once(
+        f"{subject} holds {len(names)} weights as integers only, among them {names[0]}: they stay "
+        f"quantized in every configuration, the float reference included; {hint}"
+    )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Warn, unless the same was said before: an analysis of several steps reads its model anew."""
+    LOG.warning("%s", message)
 
 
 def _calibration_node(
@@ -180,6 +270,7 @@ def _calibration_node(
     consumers: Mapping[str, Sequence[str]],
     shapes: Mapping[str, tuple[int, ...]],
     odd: list[tuple[str, int]],
+    conversion: Conversion,
 ) -> CalibrationNode:
     if len(node.input) != 1 or len(node.output) != 1:
         raise ModelError(
@@ -203,41 +294,9 @@ def _calibration_node(
         tuple(dict.fromkeys(consumers.get(target, ()))),
         params,
         attributes.enabled,
+        target in conversion.fixed,
+        conversion.stored.get(target),
     )
-
-
-def check_channels(name: str, axis: int, scales: int, shape: Sequence[int | None]) -> None:
-    """Complain if the input of calibration node ``name`` has not one channel for each scale.
-
-    Raises:
-        ModelError: the axis is outside ``shape``, or is known to have another number of channels.
-    """
-    if not -len(shape) <= axis < len(shape):
-        raise ModelError(
-            f"calibration node {name!r}: attribute axis={axis} is outside its input of shape "
-            f"{list(shape)}"
-        )
-    if shape[axis] not in (None, scales):
-        raise ModelError(
-            f"calibration node {name!r}: attribute scales has {scales} entries, but axis {axis} "
-            f"of its input of shape {list(shape)} has {shape[axis]} channels"
-        )
-
-
-def _unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
-    """The nodes' names; ``<op type>_<position>`` for those without, ``_2`` behind a second one."""
-    taken = {node.name for node in nodes if node.name}
-    names: list[str] = []
-    used: set[str] = set()
-    for position, node in enumerate(nodes):
-        base = node.name or f"{node.op_type}_{position}"
-        name, copy = base, 1
-        while name in used or (copy > 1 and name in taken) or (not node.name and name in taken):
-            copy += 1
-            name = f"{base}_{copy}"
-        names.append(name)
-        used.add(name)
-    return names
 
 
 def _consumers(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, list[str]]:
@@ -262,7 +321,12 @@ def _refuse_nested(node: onnx.NodeProto, name: str) -> None:
             _refuse_nested(inner, name)
 
 
-def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name, type and shape of an input or output.
+
+    Raises:
+        ModelError: it is not a tensor.
+    """
     if not value.type.HasField("tensor_type"):
         raise ModelError(
             f"{value.name!r} is not a tensor; models whose inputs or outputs are sequences, maps "

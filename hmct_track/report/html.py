@@ -175,6 +175,11 @@ def worst_samples(rows: Rows, metric: Metric) -> Table:
     return Table(("sample", "source", metric.value), table.rows, table.numbers)
 
 
+def calibrations(rows: Rows) -> Table:
+    """Of rows of the query ``calibration``."""
+    return _plain(rows, ("node", "kind", "qtype"), ("scales", "threshold"))
+
+
 def _plain(rows: Rows, texts: Sequence[str], numbers: Sequence[str]) -> Table:
     lines = [
         [*(str(row[name]) for name in texts), *(_number(row[name]) for name in numbers)]

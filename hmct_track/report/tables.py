@@ -55,6 +55,27 @@ def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     return _plain_table(header, lines)
 
 
+def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The calibration nodes of a model as text.
+
+    Args:
+        rows: rows of the query ``calibration``, in order.
+    """
+    header = ["calibration node", "kind", "feeds", "type", "scales", "threshold"]
+    lines = [
+        [
+            _shortened(row["node"]),
+            row["kind"],
+            _shortened(";".join(row["consumers"])),
+            row["qtype"],
+            str(row["scales"]),
+            "" if row["threshold"] is None else format_value(row["threshold"]),
+        ]
+        for row in rows
+    ]
+    return _plain_table(header, lines)
+
+
 def samples_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     """The samples on which quantization hurts most, as text.
 

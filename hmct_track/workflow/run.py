@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hmct_track.engine import Engine
 from hmct_track.errors import TrackingError
@@ -36,6 +36,9 @@ from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
 from hmct_track.workflow.progress import Steps, announce, progress
 from hmct_track.workflow.subject import Subject
 
+if TYPE_CHECKING:
+    import onnx
+
 LOG = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 3.0
@@ -51,6 +54,8 @@ class Options:
     progress: bool = True
     reuse: bool = True
     """Whether measurements that the lake has already are taken from it."""
+    float_model: str | os.PathLike[str] | onnx.ModelProto | None = None
+    """The model that was quantized, for a QDQ model whose weights are integers."""
     threads: int | None = None
     """Cores to use; all by default."""
     memory: int | None = None
@@ -94,6 +99,9 @@ class Run:
         self._steps: list[tuple[Run, TrackedRun]] = []
         self.lake = Lake.create(options.lake)
         self._parameters = dict(parameters)
+        if options.float_model is not None:
+            is_path = isinstance(options.float_model, str | os.PathLike)
+            self._parameters["float_model"] = str(options.float_model) if is_path else "a proto"
         self._draft: Callable[[], TrackedRun] | None = None
         model = subject.model
         self._row: dict[str, Any] = {

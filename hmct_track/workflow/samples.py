@@ -6,12 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hmct_track.data import CalibrationDataSet, Samples, folder_name
+from hmct_track.data import CalibrationDataSet, save_samples
 from hmct_track.errors import UsageError
 from hmct_track.lake import Row
 from hmct_track.report import samples_table
@@ -86,7 +83,8 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         )
         table = samples_table(rows, metric)
         files = save(folder, texts={"sensitive_samples.log": table + "\n"})
-        files += _save_data(folder, subject.samples, chosen)
+        if folder:
+            files += save_samples(folder / "calibration_data", subject.samples, chosen)
         run.describe(partial(_tracked, run, rows, metric, table))
     return SamplesResult(
         run.run_id,
@@ -101,23 +99,6 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
         run.noise_floor,
         data,
     )
-
-
-def _save_data(folder: Path | None, samples: Samples, chosen: list[int]) -> tuple[Path, ...]:
-    """Write samples as the documented folder, the worst as ``0.npy``."""
-    if folder is None:
-        return ()
-    written = []
-    try:
-        for place, k in enumerate(chosen):
-            for name, array in samples[k].items():
-                path = folder / "calibration_data" / folder_name(name) / f"{place}.npy"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                np.save(path, array, allow_pickle=False)
-                written.append(path)
-    except OSError as error:
-        raise UsageError(f"cannot write to save_dir {str(folder)!r}: {error}") from error
-    return tuple(written)
 
 
 def _tracked(run: Run, rows: list[Row], metric: Metric, table: str) -> TrackedRun:

@@ -57,7 +57,7 @@ def open_model(
     """
     if shared := options.shared:
         return shared.model, shared.engine
-    model = load_model(model_or_file)
+    model = load_model(model_or_file, options.float_model)
     engine = Engine(
         model, threads=options.threads, memory=options.memory, providers=options.providers
     )

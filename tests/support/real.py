@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,14 @@ import skimage.transform
 import skimage.util
 
 from hmct_track import demo
-from scripts.max_calibration import calibrate
+from hmct_track.engine.calibration import Settings, find_parameters
+from hmct_track.model import (
+    WEIGHTED_OPS,
+    insert_calibration,
+    load_float_model,
+    plan_placements,
+)
+from hmct_track.types import QuantType
 
 Sample = dict[str, np.ndarray]
 
@@ -61,11 +69,28 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = (0.5, 0.5)
 
 
+def calibrate(
+    model: onnx.ModelProto,
+    samples: list[Sample],
+    *,
+    per_channel: bool = True,
+    activation_type: str = "int8",
+    weight_type: str = "int8",
+) -> onnx.ModelProto:
+    """The model calibrated with plain maxima."""
+    source = load_float_model(model)
+    types = QuantType(activation_type), QuantType(weight_type)
+    ops = [*WEIGHTED_OPS, "Add", "GlobalAveragePool"]
+    placements = plan_placements(source.proto, ops, types, {})
+    found = find_parameters(source, placements, samples, Settings(per_channel=per_channel))
+    return insert_calibration(source.proto, list(zip(placements, found, strict=True)))
+
+
 def _real(
-    name: str, package: str, path: str, samples: list[Sample], nodes: int | None, **options: object
+    name: str, package: str, path: str, samples: list[Sample], nodes: int | None, **options: Any
 ) -> RealModel:
     model = onnx.load(_package_file(package, path))
-    return RealModel(name, calibrate(model, samples, **options), samples, nodes)  # type: ignore[arg-type]
+    return RealModel(name, calibrate(model, samples, **options), samples, nodes)
 
 
 def _demo() -> RealModel:

@@ -1,0 +1,86 @@
+"""What the documented tool has no function for: making a calibrated model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+from hmct_track.debug import Recording, recording_options
+
+if TYPE_CHECKING:
+    import onnx
+
+    from hmct_track.data import CalibrationDataSet
+    from hmct_track.workflow.calibration import CalibrationResult, Types
+
+
+def calibrate(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    method: str = "max",
+    percentile: float = 99.99,
+    weight_method: str = "max",
+    activation_type: str = "int8",
+    weight_type: str = "int8",
+    types: Mapping[str, Types] | None = None,
+    op_types: Sequence[str] = ("Conv", "ConvTranspose", "Gemm", "MatMul"),
+    per_channel: bool = True,
+    asymmetric: bool = False,
+    data_num: int | None = None,
+    save_data: str | os.PathLike[str] | None = None,
+    **recording: Unpack[Recording],
+) -> CalibrationResult:
+    """Make a calibrated model from a float one.
+
+    BatchNormalization is folded into what it follows; then the inputs of ``op_types`` get
+    calibration nodes, one per tensor. Biases stay float.
+
+    Args:
+        model_or_file: the float model, as a path or a proto.
+        calibrated_data: the folder of calibration data, a `CalibrationDataSet`, or a mapping of
+            input names to arrays.
+        output: where the calibrated model is written, if anywhere.
+        method: how the thresholds of activations are found: ``max``, ``percentile``, ``kl``
+            (least divergence of the histograms) or ``mse`` (least squared error).
+        percentile: share of the values in percent that ``percentile`` keeps, above 50 to 100.
+        weight_method: the same of weights: ``max`` or ``mse``.
+        activation_type: ``int4`` to ``int16``, ``uint4`` to ``uint16`` or ``float16``.
+        weight_type: likewise.
+        types: other types by op type, node name, pattern or module path: one for activations and
+            weights, or a pair; ``float32`` leaves a node alone. A tensor that several nodes read
+            takes the widest.
+        op_types: the ops whose inputs are quantized.
+        per_channel: one scale per output channel of a weight, or one in all.
+        asymmetric: activations from their minimum to their maximum, with a zero point.
+        data_num: number of samples to use; None for all.
+        save_data: folder to which the samples used are written as well, one folder per input.
+        **recording: see `Recording`.
+
+    Returns:
+        The calibrated model (``model``), its calibration nodes (``rows``) and the run.
+
+    Raises:
+        HmctTrackError: the input is at fault, such as a NaN in a tensor, or the run failed.
+    """
+    from hmct_track.workflow.calibration import CalibrationRequest, calibrate_model
+
+    request = CalibrationRequest(
+        model_or_file,
+        calibrated_data,
+        output,
+        method,
+        percentile,
+        weight_method,
+        activation_type,
+        weight_type,
+        types or {},
+        op_types,
+        per_channel,
+        asymmetric,
+        data_num,
+        save_data,
+    )
+    return calibrate_model(request, recording_options(recording))

@@ -1,0 +1,89 @@
+"""Patterns, globs and module paths wherever nodes are listed; plain names beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import hmct_track.debug as dbg
+from hmct_track.analysis import accumulation, distribution, partial, sensitivity
+from hmct_track.errors import UnknownNodeError, UsageError
+from hmct_track.model import expand, load_model
+from hmct_track.types import NodeType, Quantization
+from tests.support import graphs
+
+NAMES = ["/model.6/m.0/cv1/conv/Conv", "/model.6/m.0/cv2/conv/Conv", "/model.6/cv3/conv/Conv",
+         "/model.60/conv/Conv", "Conv_1", "Conv_10", "odd[1]*"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Conv_1", [4]),
+        ("odd[1]*", [6]),
+        (r"re:/model\.6/.*", [0, 1, 2]),
+        ("re:Conv_1.*", [4, 5]),
+        ("re:Conv", []),
+        ("/model.6/*", [0, 1, 2]),
+        ("Conv_?", [4]),
+        ("/model.6/m.0", [0, 1]),
+        ("model.6.m.0", [0, 1]),
+        ("model.6.m.0.cv1.conv", [0]),
+        ("/model.6/", [0, 1, 2]),
+        ("Conv_", []),
+    ],
+)
+def test_what_a_name_stands_for(name: str, expected: list[int]) -> None:
+    if expected:
+        assert expand(name, NAMES) == [NAMES[k] for k in expected]
+    else:
+        with pytest.raises(UnknownNodeError, match="has no node named"):
+            expand(name, NAMES)
+
+
+def test_a_plain_name_wins_in_every_group() -> None:
+    assert expand("a/b", ["a/b/c"], ["a/b"]) == ["a/b"]
+    with pytest.raises(UsageError, match="not a regular expression"):
+        expand("re:(", NAMES)
+
+
+def network() -> onnx.ModelProto:
+    """Two modules of two MatMul nodes each."""
+    nodes, constants, last = [], {}, "x"
+    for k, name in enumerate(("/enc/a/MatMul", "/enc/b/MatMul", "/dec/a/MatMul", "/dec/b/MatMul")):
+        constants[f"w{k}"] = np.eye(4, dtype=np.float32) * (k + 1.03)
+        target = f"t{k}" if k < 3 else "y"
+        nodes += [
+            graphs.calibration(last, f"q{k}", f"{k}_HzCalibration"),
+            helper.make_node("MatMul", [f"q{k}", f"w{k}"], [target], name=name),
+        ]
+        last = target
+    return graphs.model(nodes, constants=constants)
+
+
+def test_every_list_takes_patterns(tmp_path: Path) -> None:
+    model = load_model(network())
+    enc, dec = ["/enc/a/MatMul", "/enc/b/MatMul"], ["/dec/a/MatMul", "/dec/b/MatMul"]
+    planned = sensitivity.plan(model, NodeType.NODE, ["re:/dec/.*", "/enc/a/MatMul"]).planned
+    assert [p.subject for p in planned] == [enc[0], *dec]
+    planned = sensitivity.plan(model, NodeType.NODE, ["re:[01]_Hz.*"]).planned
+    assert [p.subject for p in planned] == ["0_HzCalibration", "1_HzCalibration"]
+    curves = accumulation.plan(model, ["/enc"], None)
+    assert [p.subject for p in curves] == [*enc, accumulation.REFERENCE]
+    (nested, _) = accumulation.plan(model, None, [["/dec/*", "/dec/a"]])
+    assert nested.config.state("3_HzCalibration") is Quantization.OFF
+    assert nested.config.state("0_HzCalibration") is Quantization.AS_CALIBRATED
+    steps = partial.plan(model, ["dec"], Quantization.OFF)
+    assert [p.subject for p in steps if p.role == "partial"] == ["none", *dec]
+    seen = distribution.plan(model, ["/dec/*"], lambda _: True)
+    assert [o.node for o in seen] == dec
+    seen = distribution.plan_channels(model, ["re:.*_Hz.*"], None)
+    assert len(seen) == 4
+    got = dbg.get_sensitivity_of_nodes(
+        network(), calibrated_data={"x": np.ones((1, 1, 4), np.float32)}, lake=tmp_path,
+        interested_nodes="re:/enc/.*", track=False)  # fmt: skip
+    assert set(got) == set(enc)

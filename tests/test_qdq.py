@@ -1,0 +1,325 @@
+"""QDQ models are read as the same quantizers written as HzCalibration nodes are."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+import hmct_track.debug as dbg
+from hmct_track import demo
+from hmct_track.cli import main
+from hmct_track.engine import Engine
+from hmct_track.errors import ModelError, UsageError
+from hmct_track.model import Lowering, QuantModel, load_model
+from hmct_track.types import CalibrationKind, QuantConfig, Quantization
+from tests.support import graphs
+
+SAMPLES = [
+    {"input": np.load(file)}
+    for file in sorted(demo.calibration_data_path().glob("input/*.npy"))[:3]
+]
+
+
+@cache
+def float_model() -> onnx.ModelProto:
+    """The demo model without its calibration nodes."""
+    model = onnx.load(demo.model_path())
+    nodes = list(model.graph.node)
+    source = {n.output[0]: n.input[0] for n in nodes if n.op_type == "HzCalibration"}
+    del model.graph.node[:]
+    for node in nodes:
+        if node.op_type != "HzCalibration":
+            inputs = [source.get(name, name) for name in node.input]
+            del node.input[:]
+            node.input.extend(inputs)
+            model.graph.node.append(node)
+    return model
+
+
+class Reader(CalibrationDataReader):
+    def __init__(self) -> None:
+        self._samples = iter(SAMPLES)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._samples, None)
+
+
+def quantized(folder: Path, name: str, **options: object) -> Path:
+    source = folder / "float.onnx"
+    onnx.save(float_model(), source)
+    path = folder / f"{name}.onnx"
+    logging.disable(logging.WARNING)
+    try:
+        quantize_static(source, path, Reader(), quant_format=QuantFormat.QDQ, **options)
+    finally:
+        logging.disable(logging.NOTSET)
+    return path
+
+
+def outputs_of(source: str | bytes, sample: dict[str, np.ndarray]) -> np.ndarray:
+    """What onnxruntime gives, node by node: fused kernels add in another order, round otherwise."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return session.run(None, sample)[0]
+
+
+def as_calibrated(model: QuantModel) -> bytes:
+    """The model with all its quantizers on, weights included."""
+    lowered = Lowering(model).lower(graphs.CALIBRATED)
+    values = {name: model.weights[source] for name, source in lowered.weights.items()}
+    values |= lowered.arrays
+    whole = onnx.load_from_string(lowered.proto)
+    for tensor in whole.graph.initializer:
+        if tensor.name in values:
+            tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
+    return whole.SerializeToString()
+
+
+KINDS: dict[str, dict[str, object]] = {
+    "uint8": {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8},
+    "int8-channels": {
+        "activation_type": QuantType.QInt8,
+        "weight_type": QuantType.QInt8,
+        "per_channel": True,
+    },
+    "uint16": {"activation_type": QuantType.QUInt16, "weight_type": QuantType.QInt8},
+    "int16-symmetric": {
+        "activation_type": QuantType.QInt16,
+        "weight_type": QuantType.QInt16,
+        "per_channel": True,
+        "extra_options": {"ActivationSymmetric": True},
+    },
+    "int4-contrib": {
+        "activation_type": QuantType.QInt8,
+        "weight_type": QuantType.QInt4,
+        "per_channel": True,
+        "extra_options": {"UseQDQContribOps": True},
+    },
+    "uint8-contrib": {
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QUInt8,
+        "extra_options": {"UseQDQContribOps": True},
+    },
+    "dedicated": {
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "extra_options": {"DedicatedQDQPair": True},
+    },
+    "float-weights": {
+        "activation_type": QuantType.QInt8,
+        "weight_type": QuantType.QInt8,
+        "extra_options": {"AddQDQPairToWeight": True, "QuantizeBias": False},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_of_onnxruntime(kind: str, tmp_path: Path) -> None:
+    """GIVEN a QDQ model and what was quantized
+    THEN all quantizers on, it gives what onnxruntime gives for the file, and off, the float model.
+    """
+    path = quantized(tmp_path, kind, **KINDS[kind])
+    model = load_model(path, float_model())
+    assert not any(node.fixed for node in model.calibration_nodes)
+    assert {n.name for n in float_model().graph.node} == {n.name for n in model.general_nodes}
+    for sample in SAMPLES:
+        expected = outputs_of(str(path), sample)
+        np.testing.assert_array_equal(outputs_of(as_calibrated(model), sample), expected)
+        off = graphs.run(model, sample, QuantConfig())[0]
+        np.testing.assert_array_equal(off, graphs.run(demo.model_path(), sample, QuantConfig())[0])
+
+
+def test_without_the_float_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = quantized(tmp_path, "q", **KINDS["uint8"])
+    model = load_model(path)
+    load_model(path)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2, "each is said once"
+    assert "clip at zero and no Relu" in told[0] and "--float-model" in told[0]
+    assert "holds 36 weights as integers only" in told[1]
+    weights = [n for n in model.calibration_nodes if n.kind is CalibrationKind.WEIGHT]
+    assert len(weights) == 36 and all(n.fixed for n in weights)
+    for sample in SAMPLES:
+        expected = outputs_of(str(path), sample)
+        np.testing.assert_array_equal(outputs_of(as_calibrated(model), sample), expected)
+    with pytest.raises(UsageError, match="holds its weight as integers only; give the float model"):
+        model.calibrations_of(weights[0].name)
+    conv = model.general_by_name["Conv_0"]
+    assert model.calibrations_of("Conv_0") == conv.calibration_nodes[:1]
+    with pytest.raises(ModelError, match=r"has no weight to quantize.*--float-model"):
+        dbg.get_sensitivity_of_nodes(
+            path, calibrated_data=demo.calibration_data_path(), node_type="weight", lake=tmp_path
+        )
+
+
+def qdq(
+    source: str, target: str, scale: float | list[float], zero: int | list[int], **options: object
+) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    dtype = options.pop("dtype", np.int8)
+    constants = {
+        f"{target}_s": np.array(scale, np.float32),
+        f"{target}_z": np.array(zero, dtype),  # type: ignore[call-overload]
+    }
+    names = list(constants)
+    return [
+        helper.make_node(
+            "QuantizeLinear", [source, *names], [f"{target}_q"], name=f"{target}_Q", **options
+        ),
+        helper.make_node("DequantizeLinear", [f"{target}_q", *names], [target], **options),
+    ], constants
+
+
+def pair_of_models() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The same quantizers as QDQ pairs, some of them doubled, and as HzCalibration nodes."""
+    rng = np.random.default_rng(3)
+    weights = {f"w{i}": rng.standard_normal((4, 4, 1, 1)).astype(np.float32) for i in (0, 2)}
+    scales = [0.02, 0.01, 0.03, 0.015]
+    parts = {
+        "xq": qdq("x", "xq", 0.031, 0),
+        "w0q": qdq("w0", "w0q", scales, [0] * 4, axis=0),
+        "bq": qdq("b", "bq", 0.02, 3, dtype=np.uint8),
+        "bq2": qdq("bq", "bq2", 0.02, 3, dtype=np.uint8),
+        "w2q": qdq("w2", "w2q", 0.025, 0),
+    }
+    again = helper.make_node("DequantizeLinear", ["bq2_q", "bq2_s", "bq2_z"], ["bq3"])
+    constants = dict(weights)
+    for _, found in parts.values():
+        constants |= found
+    conv0 = helper.make_node("Conv", ["xq", "w0q"], ["a"], name="Conv_0")
+    relu = helper.make_node("Relu", ["a"], ["b"], name="Relu_1")
+    tail = [
+        helper.make_node("Conv", ["bq2", "w2q"], ["c"], name="Conv_2"),
+        helper.make_node("Add", ["c", "bq3"], ["y"], name="Add_3"),
+    ]
+    shape = {"x": [1, 4, 5, 5]}
+    written = graphs.model(
+        [*parts["xq"][0], *parts["w0q"][0], conv0, relu, *parts["bq"][0], *parts["bq2"][0], again,
+         *parts["w2q"][0], *tail], shape, constants=constants)  # fmt: skip
+    zero = {"qtype": "uint8", "zero_point": [3]}
+    calibrated = graphs.model(
+        [
+            graphs.calibration("x", "xq", "xq_Q", scales=[0.031], qtype="int8"),
+            graphs.calibration("w0", "w0q", "w0q_Q", scales=scales, qtype="int8", axis=0),
+            conv0,
+            relu,
+            graphs.calibration("b", "bq", "bq_Q", scales=[0.02], **zero),
+            graphs.calibration("w2", "w2q", "w2q_Q", scales=[0.025], qtype="int8"),
+            helper.make_node("Conv", ["bq", "w2q"], ["c"], name="Conv_2"),
+            helper.make_node("Add", ["c", "bq"], ["y"], name="Add_3"),
+        ],
+        shape,
+        constants=weights,
+    )
+    return written, calibrated
+
+
+def test_the_same_quantizers_written_both_ways_measure_alike() -> None:
+    """GIVEN one model as QDQ, with doubled and shared pairs, and as HzCalibration
+    THEN nodes, parameters and every statistic of every configuration are equal.
+    """
+    models = [load_model(m) for m in pair_of_models()]
+    left, right = models
+    assert left.general_nodes == right.general_nodes
+    assert left.calibration_nodes == right.calibration_nodes
+    assert left.calibration_by_name["bq_Q"].consumers == ("Conv_2", "Add_3")
+    names = [n.name for n in left.calibration_nodes]
+    configs = [
+        QuantConfig(Quantization.AS_CALIBRATED),
+        *(QuantConfig.only([name]).canonical(names) for name in names),
+        *(QuantConfig.all_but([name]).canonical(names) for name in names),
+    ]
+    rng = np.random.default_rng(4)
+    samples = {
+        f"s{k}": {"x": rng.standard_normal((1, 4, 5, 5)).astype(np.float32)} for k in range(3)
+    }
+    measured = [set(Engine(m).evaluate(configs, samples, ["b", "y"])) for m in models]
+    assert measured[0] == measured[1]
+    assert len(measured[0]) == len(configs) * 3 * 2
+
+
+def test_learnt_rounding_is_kept_as_the_file_has_it() -> None:
+    """GIVEN integers that are not the nearest to the float weights (as AdaRound gives)
+    THEN on, the weight is what the file holds; off, the float weight; int16, its rounding.
+    """
+    weight = np.array([[0.24, -0.26], [0.11, 0.4]], np.float32)
+    integers = np.array([[3, -2], [1, 4]], np.int8)  # 0.24 up, -0.26 up: not to the nearest
+    constants = {"w_q": integers, "s": np.array(0.1, np.float32), "z": np.array(0, np.int8)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w_q", "s", "z"], ["wd"], name="w_DQ"),
+        helper.make_node("MatMul", ["x", "wd"], ["y"], name="MatMul_0"),
+    ]
+    shape = {"x": [2, 2]}
+    subject = graphs.model(nodes, shape, constants=constants)
+    original = graphs.model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="MatMul_0")],
+        shape,
+        constants={"w": weight},
+    )
+    model = load_model(subject, original)
+    x = {"x": np.eye(2, dtype=np.float32)}
+    (on,) = graphs.run(model, x)
+    np.testing.assert_array_equal(on, integers.astype(np.float32) * np.float32(0.1))
+    (off,) = graphs.run(model, x, QuantConfig())
+    np.testing.assert_array_equal(off, weight)
+
+
+def replaced(model: onnx.ModelProto, old: onnx.NodeProto, *new: onnx.NodeProto) -> onnx.ModelProto:
+    nodes = [n for node in model.graph.node for n in ((node,) if node != old else new)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each in one line that names the node."""
+    nodes, constants = qdq("x", "xq", 0.1, 0)
+    use = helper.make_node("Relu", ["xq"], ["y"], name="Relu_0")
+    cases = {
+        "feeds MaxPool 'Pool_0'": [
+            nodes[0], helper.make_node("MaxPool", ["xq_q"], ["p"], name="Pool_0", kernel_shape=[1]),
+            helper.make_node("DequantizeLinear", ["p", "xq_s", "xq_z"], ["xq"]), use],
+        "computed at run time": [
+            helper.make_node("ReduceMax", ["x"], ["xq_s2"], keepdims=0),
+            helper.make_node("QuantizeLinear", ["x", "xq_s2", "xq_z"], ["xq_q"], name="xq_Q"),
+            nodes[1], use],
+        "has no calibration nodes.*hmct-debugger calibrate": [
+            helper.make_node("Relu", ["x"], ["y"])],
+        "export it in QDQ format": [
+            helper.make_node("DynamicQuantizeLinear", ["x"], ["a", "b", "c"]),
+            helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT)],
+    }  # fmt: skip
+    for message, graph in cases.items():
+        with pytest.raises(ModelError, match=message):
+            load_model(graphs.model(graph, constants=constants))
+    bad = graphs.model([*nodes, use], constants=constants)
+    bad.graph.initializer[1].CopyFrom(
+        numpy_helper.from_array(np.zeros((), np.float32).astype("float8_e4m3fn"), "xq_z")
+    )
+    with pytest.raises(ModelError, match=r"'xq_Q'.*float8e4m3fn"):
+        load_model(bad)
+
+
+def test_command_line_with_the_float_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = quantized(tmp_path, "q", **KINDS["int8-channels"])
+    code = main(
+        ["get-sensitivity-of-nodes", str(path), str(demo.calibration_data_path()), "-n", "weight",
+         "--float-model", str(tmp_path / "float.onnx"), "--lake", str(tmp_path / "lake"),
+         "--no-track", "--no-progress"]
+    )  # fmt: skip
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    assert "stem.weight_DequantizeLinear" in captured.out
+    assert "integers only" not in captured.err

@@ -15,7 +15,7 @@ from hmct_track.analysis import sensitivity
 from hmct_track.data import CalibrationDataSet
 from hmct_track.errors import TrackingError
 from hmct_track.lake import Row
-from hmct_track.report import sensitivity_table
+from hmct_track.report import ranking_markdown, sensitivity_table
 from hmct_track.report.html import Table, notebook_html, ranking
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType
@@ -256,6 +256,7 @@ def _tracked(
         curves=curves,
         texts={_log_name(node_type): table + "\n"},
         images=images({f"sensitivity_of_{node_type}": figure()}),
+        note=ranking_markdown(rows, node_type, run.run_id),
     )
 
 

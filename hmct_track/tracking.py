@@ -192,6 +192,8 @@ def deleted_runs(lake: Path, runs: Mapping[str, str]) -> list[str]:
 def ui_command(lake: Path, port: int) -> list[str]:
     """The command that serves MLflow's web UI on a store, to this machine only."""
     store = ["--backend-store-uri", tracking_uri(lake)]
+    # What is logged through the server must not fall into the folder that it was started in.
+    store += ["--artifacts-destination", str(lake / "artifacts")]
     place = ["--host", "127.0.0.1", "--port", str(port)]
     return [sys.executable, "-m", "mlflow", "ui", *store, *place]
 

@@ -228,7 +228,11 @@ class Run:
             state=RunState.RUNNING,
             started_ms=_milliseconds(row["started_at"]),
             ended_ms=0,
-            params={**self._parameters, **{key: row[key] for key in identity}},
+            params={
+                "model": self.subject.label,
+                **self._parameters,
+                **{key: row[key] for key in identity},
+            },
             tags={
                 "hmct_track.run_id": self.run_id,
                 "hmct_track.kind": row["kind"],

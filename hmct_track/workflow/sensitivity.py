@@ -237,7 +237,8 @@ def _tracked(
     run: Run, rows: list[Row], figure: Callable[[], Figure], node_type: NodeType, table: str
 ) -> TrackedRun:
     """What MLflow is told of a ranking."""
-    curves, summary = {}, {"nodes": float(len(rows))}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    summary: dict[str, float] = {}
     for metric in Metric:
         points = sorted((row["position"], _number(row[metric.column])) for row in rows)
         curves[metric.value] = points
@@ -250,6 +251,8 @@ def _tracked(
     summary[f"cosine-similarity.below_{_NEARLY_EQUAL}"] = float(
         sum(not value >= _NEARLY_EQUAL for value in cosine)
     )
+    # Last, as the web UI's plots begin with the first.
+    summary["nodes"] = float(len(rows))
     return run.tracked_run(
         f"sensitivity of {node_type}, {run.subject.label}",
         summary=summary,

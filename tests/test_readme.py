@@ -61,7 +61,7 @@ COMMANDS = [
     line.split(" # ")[0].strip()
     for block in blocks(README, "sh")
     for line in block.splitlines()
-    if line.startswith("hmct-debugger") and not line.startswith("hmct-debugger ui")
+    if line.startswith("hmct-debugger") and line.split()[1] not in ("ui", "tui")
 ]
 
 

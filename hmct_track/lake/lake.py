@@ -211,15 +211,16 @@ class Lake:
         return connection
 
     def _view_statements(self) -> Iterator[str]:
+        # DuckDB opens all parts that a view reads when it makes the view. Those that read others
+        # are made while the tables are still empty, and each table's parts are opened once.
         for table in TABLES:
-            parts = self._parts(table)
-            yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, parts)}"
-            if table.rows_view:
-                yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, parts)}"
+            yield from _table_views(table, None)
         for name in VIEWS:
             yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
         for name in MACROS:
             yield load_query(name).macro
+        for table in TABLES:
+            yield from _table_views(table, self._parts(table))
 
     def _parts(self, table: Table) -> str | None:
         """What reads all parts of a table; None if an older version did not have it."""
@@ -294,6 +295,12 @@ def _translated() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
+
+
+def _table_views(table: Table, source: str | None) -> Iterator[str]:
+    yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, source)}"
+    if table.rows_view:
+        yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, source)}"
 
 
 def _select(table: Table, source: str | None) -> str:

@@ -9,13 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hmct_track.api import calibrate
+    from hmct_track.api import calibrate, inspect_model
     from hmct_track.data import CalibrationDataSet
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
     from hmct_track.lake import Lake
 
-__all__ = ["CalibrationDataSet", "HmctTrackError", "Lake", "calibrate", "get_sensitivity_of_nodes"]
+__all__ = [
+    "CalibrationDataSet",
+    "HmctTrackError",
+    "Lake",
+    "calibrate",
+    "get_sensitivity_of_nodes",
+    "inspect_model",
+]
 
 _HOME = {
     "CalibrationDataSet": "data",
@@ -23,6 +30,7 @@ _HOME = {
     "Lake": "lake",
     "calibrate": "api",
     "get_sensitivity_of_nodes": "debug",
+    "inspect_model": "api",
 }
 
 

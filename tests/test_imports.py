@@ -93,7 +93,7 @@ def test_ranking_untracked_loads_neither_mlflow_nor_matplotlib(
 
 def test_the_public_names_of_the_package_are_these() -> None:
     names = ["CalibrationDataSet", "HmctTrackError", "Lake", "calibrate"]
-    names += ["get_sensitivity_of_nodes"]
+    names += ["get_sensitivity_of_nodes", "inspect_model"]
     assert hmct_track.__all__ == names
     assert set(names) <= set(dir(hmct_track))
     assert [getattr(hmct_track, name).__name__ for name in names] == names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 from functools import cache
 from pathlib import Path
@@ -138,6 +139,33 @@ def test_models_of_onnxruntime(kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(outputs_of(as_calibrated(model), sample), expected)
         off = graphs.run(model, sample, QuantConfig())[0]
         np.testing.assert_array_equal(off, graphs.run(demo.model_path(), sample, QuantConfig())[0])
+
+
+@pytest.mark.parametrize("tool", ["aimet", "nncf"])
+def test_models_of_other_tools(tool: str) -> None:
+    """GIVEN what scripts/qdq_exports.py made of the demo network
+    THEN on, it gives what onnxruntime gives for the file; off, all float weights are back.
+    """
+    written = gzip.decompress((Path(__file__).parent / "data" / f"{tool}.onnx.gz").read_bytes())
+    source = onnx.load_from_string(written)
+    model = load_model(source, float_model())
+    weights = [n for n in model.calibration_nodes if n.kind is CalibrationKind.WEIGHT]
+    assert len(weights) == 18 and not any(n.fixed for n in weights)
+    assert all(n.fixed for n in load_model(source).calibration_nodes if n.kind == "weight")
+    for sample in SAMPLES:
+        got, expected = outputs_of(as_calibrated(model), sample), outputs_of(written, sample)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+    originals = {t.name: numpy_helper.to_array(t) for t in float_model().graph.initializer}
+    given = {t.name: numpy_helper.to_array(t) for t in model.proto.graph.initializer
+             if t.name not in model.weights} | dict(model.weights)  # fmt: skip
+    for name in ("Conv_0", "Gemm_34"):
+        own = [n for n in weights if name in n.consumers]
+        stem = "stem.weight" if name == "Conv_0" else "classifier.weight"
+        np.testing.assert_array_equal(given[own[0].input], originals[stem])
+    if tool == "aimet":  # NNCF corrects biases, so that its float network is another one
+        off = graphs.run(model, SAMPLES[0], QuantConfig())[0]
+        reference = graphs.run(demo.model_path(), SAMPLES[0], QuantConfig())[0]
+        np.testing.assert_array_equal(off, reference)
 
 
 def test_without_the_float_model(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
     from hmct_track.lake import Lake
+    from hmct_track.workflow.compare import compare
 
 __all__ = [
     "CalibrationDataSet",
     "HmctTrackError",
     "Lake",
     "calibrate",
+    "compare",
     "get_sensitivity_of_nodes",
     "inspect_model",
 ]
@@ -29,6 +31,7 @@ _HOME = {
     "HmctTrackError": "errors",
     "Lake": "lake",
     "calibrate": "api",
+    "compare": "workflow.compare",
     "get_sensitivity_of_nodes": "debug",
     "inspect_model": "api",
 }

@@ -106,6 +106,100 @@ def track(run: TrackedRun, lake: Path) -> Tracked:
         ) from error
 
 
+def kept_image(mlflow_run_id: str, name: str, lake: Path) -> Path | None:
+    """The file of an image that was logged to a run, where the store in the lake has it."""
+    if own_store(lake) is None:
+        return None
+    path = lake / "artifacts" / mlflow_run_id / "artifacts" / name
+    return path if path.exists() else None
+
+
+def add_image(mlflow_run_id: str, path: Path, lake: Path) -> None:
+    """Log an image to a run that has ended, unless the run has one of this name.
+
+    Raises:
+        TrackingError: MLflow did not take it, for whatever reason.
+    """
+    uri = tracking_uri(lake)
+    try:
+        with _environment(), _quiet():
+            from mlflow.tracking import MlflowClient
+
+            client = MlflowClient(tracking_uri=uri)
+            if all(found.path != path.name for found in client.list_artifacts(mlflow_run_id)):
+                client.log_artifact(mlflow_run_id, str(path))
+    except Exception as error:  # as in track
+        raise TrackingError(
+            f"MLflow at {_public(uri)} did not take the figure: {_public(_first_line(error))}"
+        ) from error
+
+
+def move_tag(lake: Path, key: str, away_from: Sequence[str], to: str | None) -> None:
+    """Take a tag away from some runs of MLflow and set it on another, by their ids.
+
+    Raises:
+        TrackingError: MLflow did not take it, for whatever reason.
+    """
+    if not away_from and to is None:
+        return  # MLflow knows none of the runs
+    uri = tracking_uri(lake)
+    try:
+        with _environment():
+            from mlflow.tracking import MlflowClient
+
+            with _quiet():
+                client = MlflowClient(tracking_uri=uri)
+                for run_id in away_from:
+                    if key in client.get_run(run_id).data.tags:
+                        client.delete_tag(run_id, key)
+                if to is not None:
+                    client.set_tag(to, key, "true")
+    except Exception as error:  # as in track
+        raise TrackingError(
+            f"MLflow at {_public(uri)} did not take the tag: {_public(_first_line(error))}"
+        ) from error
+
+
+def deleted_runs(lake: Path, runs: Mapping[str, str]) -> list[str]:
+    """Those of some runs of MLflow that were deleted there.
+
+    Args:
+        lake: the lake, whose store is asked unless MLFLOW_TRACKING_URI says another place.
+        runs: MLflow run id to the place that keeps it; runs of other places are left out.
+
+    Raises:
+        TrackingError: MLflow cannot be asked.
+    """
+    uri = tracking_uri(lake)
+    store = own_store(lake)
+    if not runs or (store and not store.exists()):
+        return []
+    try:
+        with _environment():
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+
+            with _quiet():
+                client = MlflowClient(tracking_uri=uri)
+                deleted = []
+                for run_id, place in runs.items():
+                    if place != _public(uri):
+                        continue
+                    try:
+                        stage = client.get_run(run_id).info.lifecycle_stage
+                    except MlflowException as error:
+                        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                            raise
+                        stage = "deleted"  # for good, by mlflow gc
+                    if stage == "deleted":
+                        deleted.append(run_id)
+                return deleted
+    except Exception as error:  # as in track
+        raise TrackingError(
+            f"MLflow at {_public(uri)} cannot be asked: {_public(_first_line(error))}"
+        ) from error
+
+
 def ui_command(lake: Path, port: int) -> list[str]:
     """The command that serves MLflow's web UI on a store, to this machine only."""
     store = ["--backend-store-uri", tracking_uri(lake)]

@@ -16,7 +16,8 @@
 -- :column mre DOUBLE as in metrics
 -- :column sqnr DOUBLE as in metrics
 -- :column chebyshev DOUBLE as in metrics
-SELECT
+-- Each measurement once: joined first, so that what one run needs is all that is read.
+SELECT DISTINCT ON (r.run_id, c.position, s.position, m.output)
     r.run_id,
     c.position,
     c.subject,
@@ -34,7 +35,7 @@ SELECT
 FROM runs AS r
 JOIN run_configs AS c USING (run_id)
 JOIN samples AS s USING (data_id)
-JOIN metrics AS m
+JOIN metric_rows AS m
     ON m.model_id = r.model_id
     AND m.config_id = c.config_id
     AND m.sample_id = s.sample_id

@@ -25,6 +25,7 @@
 -- :column tags VARCHAR[] the tags that point at it
 -- :column parent_run_id VARCHAR the run that it is a step of
 -- :column mlflow_run_id VARCHAR the run in MLflow
+-- :column mlflow_uri VARCHAR where MLflow keeps it
 SELECT
     r.run_id,
     r.kind,
@@ -43,7 +44,8 @@ SELECT
     r.worst_value,
     coalesce(t.tags, []) AS tags,
     r.parent_run_id,
-    r.mlflow_run_id
+    r.mlflow_run_id,
+    r.mlflow_uri
 FROM runs AS r
 LEFT JOIN models AS m USING (model_id)
 LEFT JOIN (

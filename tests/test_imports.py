@@ -63,6 +63,8 @@ def loaded(statements: str, folder: Path, among: Iterable[str] = HEAVY) -> set[s
         RUN.format(arguments=["get-sensitivity-of-nodes", "--help"]),
         RUN.format(arguments=["sql", "--help"]),
         RUN.format(arguments=["ui", "--help"]),
+        RUN.format(arguments=["runs", "--help"]),
+        RUN.format(arguments=["compare", "--help"]),
         RUN.format(arguments=["demo", "--help"]),
     ],
 )
@@ -92,8 +94,15 @@ def test_ranking_untracked_loads_neither_mlflow_nor_matplotlib(
 
 
 def test_the_public_names_of_the_package_are_these() -> None:
-    names = ["CalibrationDataSet", "HmctTrackError", "Lake", "calibrate"]
-    names += ["get_sensitivity_of_nodes", "inspect_model"]
+    names = [
+        "CalibrationDataSet",
+        "HmctTrackError",
+        "Lake",
+        "calibrate",
+        "compare",
+        "get_sensitivity_of_nodes",
+        "inspect_model",
+    ]
     assert hmct_track.__all__ == names
     assert set(names) <= set(dir(hmct_track))
     assert [getattr(hmct_track, name).__name__ for name in names] == names

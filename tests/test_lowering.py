@@ -75,7 +75,11 @@ def test_quantizers_equal_the_formula_bit_by_bit(
     x = values()
     x.reshape(-1)[:3] = np.nan, np.inf, -np.inf
     for (y, params), got in zip(quantizers.items(), run(proto, {"x": x}), strict=True):
-        np.testing.assert_array_equal(got, fake_quantize(x, params), err_msg=y, strict=True)
+        expected = fake_quantize(x, params)
+        if name in ("int8", "uint8", "int16", "uint16") and not params.is_per_channel:
+            # Where onnxruntime has an operator, NaN becomes the smallest integer, as on a chip.
+            expected.flat[0] = np.nanmin(expected)
+        np.testing.assert_array_equal(got, expected, err_msg=y, strict=True)
 
 
 @pytest.mark.parametrize("declared", [SHAPE, None])

@@ -14,5 +14,7 @@ class ExitCode(enum.IntEnum):
     """An argument, the model, the data or the lake is at fault; stderr says what to do."""
     NOT_TRACKED = 3
     """The answer was given and is in the lake, but MLflow did not take the run."""
+    GATE_FAILED = 4
+    """The runs were compared, and a condition of --fail-if holds."""
     INTERRUPTED = 130
     """Ctrl-C; what was measured is in the lake."""

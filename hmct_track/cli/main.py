@@ -11,14 +11,20 @@ from importlib.metadata import version
 from hmct_track.cli import (
     accumulation,
     calibrate,
+    compare,
     demo,
     distribution,
     everything,
+    figure,
     inspection,
+    lake,
     partial,
+    runs,
     samples,
     sensitivity,
     sql,
+    tag,
+    tui,
     ui,
 )
 from hmct_track.cli.common import discard_stdout
@@ -33,9 +39,15 @@ _COMMANDS = {
     "sensitivity-analysis": partial,
     "runall": everything,
     "select-sensitive-samples": samples,
+    "runs": runs,
+    "compare": compare,
+    "tag": tag,
+    "figure": figure,
+    "tui": tui,
     "calibrate": calibrate,
     "inspect": inspection,
     "sql": sql,
+    "lake": lake,
     "ui": ui,
     "demo": demo,
 }
@@ -45,6 +57,7 @@ exit codes:
   1    an unforeseen failure; HMCT_TRACEBACK=1 shows where
   2    an argument, the model, the data or the lake is at fault
   3    the answer was given and is in the lake, but MLflow did not take the run
+  4    the runs were compared, and a condition of --fail-if holds
   130  interrupted; what was measured is in the lake
 
 The answer goes to stdout, everything else to stderr.

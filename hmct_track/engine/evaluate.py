@@ -7,6 +7,7 @@ so that the way they are computed can change without anything else changing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hmct_track.engine.machine import default_memory, default_threads
 from hmct_track.engine.partition import size_of
 from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
-from hmct_track.errors import UsageError
+from hmct_track.errors import EngineError, UsageError
 from hmct_track.model import Lowering, QuantModel
 from hmct_track.types import Measurement, QuantConfig, TensorSpec
 
@@ -97,7 +98,7 @@ class Engine:
         if not samples or not configs:
             return
         first = next(iter(samples.values()))
-        specs = self._lowering.specs_for({name: array.shape for name, array in first.items()})
+        specs = self._specs(first, outputs)
         most = self._memory / 4
         group: list[str] = []
         size = 0
@@ -110,6 +111,21 @@ class Engine:
             group.append(name)
             size += own
         yield from self._route(group, specs, len(samples)).evaluate(configs, samples, known)
+
+    def _specs(
+        self, sample: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> dict[str, TensorSpec]:
+        """Types and shapes for this sample: what inference does not know is looked up in a run."""
+        specs = self._lowering.specs_for({name: array.shape for name, array in sample.items()})
+        flow = self._lowering.flow
+        made = (n for step in flow.steps(outputs) for n in flow.writes(step))
+        unknown = [name for name in made if size_of(specs.get(name)) is None]
+        if unknown:
+            with suppress(EngineError):  # not tensors; there is no cut where one of them is live
+                session = self._runtime.session(self._lowering.lower(QuantConfig(), unknown))
+                for name, array in zip(session.outputs, session.run(sample), strict=True):
+                    specs[name] = TensorSpec(name, array.dtype.name, array.shape)
+        return specs
 
     def _route(
         self, outputs: Sequence[str], specs: Mapping[str, TensorSpec], samples: int

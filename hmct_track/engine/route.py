@@ -128,8 +128,16 @@ class Route:
             self._prove(whole[0], block, samples)
 
     def _run_whole(self, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The float outputs of the model as a whole, which must be the same in a second run."""
         session = self._runtime.session(self._lowering.lower(QuantConfig(), self._outputs))
-        return session.run(sample)
+        whole = session.run(sample)
+        noise = max(map(difference, whole, session.run(sample)))
+        if noise > MOST_NOISE:
+            raise EngineError(
+                f"the float model's outputs differ by {noise:.1e} of their norm from one run to "
+                "the next, so no number about it would mean anything; does it draw random numbers?"
+            )
+        return whole
 
     def _prove(self, whole: Sequence[NDArray[Any]], block: Sequence[str], samples: Samples) -> None:
         """The null test: in parts, the float model gives what it gives as a whole.
@@ -148,8 +156,8 @@ class Route:
             self._hold(block, samples)
             return
         raise EngineError(
-            f"the float model's outputs differ by {self.noise:.1e} of their norm from one run to "
-            "the next, so no number about it would mean anything; does it draw random numbers?"
+            f"the float model's outputs differ by {self.noise:.1e} of their norm between two "
+            "sessions of it, so no number about it would mean anything"
         )
 
     def _run_float(self, name: str, samples: Samples, workers: Workers[None]) -> None:

@@ -32,6 +32,7 @@ from hmct_track.types import digest
 
 DEFAULT_FOLDER = "hmct_lake"
 ENVIRONMENT = "HMCT_LAKE"
+_TRIES = 3
 
 Row = dict[str, Any]
 
@@ -157,12 +158,47 @@ class Lake:
             )
         return self._execute(text, None)
 
+    def write_merged(self, table: Table, parts: Sequence[Path], target: Path) -> int:
+        """Write the rows of some parts as one part, each key once, and return how many there are.
+
+        Raises:
+            LakeError: a part cannot be read, or the merged one not be written.
+        """
+        files = ", ".join(_literal(part) for part in parts)
+        temporary = target.with_name(f".{target.stem}-{uuid.uuid4().hex}.tmp")
+        source = _select(table, f"read_parquet([{files}], union_by_name = true)")
+        # Sorted by key, so that a query about one run or model reads little of it.
+        merged = f"SELECT * FROM ({source}) ORDER BY {', '.join(table.key)}"  # noqa: S608
+        options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
+        try:
+            with _translated(), duckdb.connect() as connection:
+                connection.execute(f"COPY ({merged}) TO {_literal(temporary)} ({options})")
+                with temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                found = connection.execute(
+                    f"SELECT count(*) FROM read_parquet({_literal(temporary)})"  # noqa: S608
+                ).fetchone()
+            os.replace(temporary, target)
+        except OSError as error:
+            raise LakeError(f"cannot write {target}: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return int(found[0]) if found else 0
+
     def _execute(self, sql: str, params: Row | None) -> Result:
-        with _translated():
-            cursor = self._connection.cursor()
-            cursor.execute(sql, params)
-            columns = tuple(column[0] for column in cursor.description or ())
-            return Result(columns, cursor.fetchall())
+        for left in reversed(range(_TRIES)):
+            try:
+                cursor = self._connection.cursor()
+                cursor.execute(sql, params)
+                columns = tuple(column[0] for column in cursor.description or ())
+                return Result(columns, cursor.fetchall())
+            except duckdb.IOException as error:
+                # Between listing and opening it, a part may have been merged into another.
+                if not left or "parquet" not in str(error):
+                    raise QueryError(str(error)) from error
+            except duckdb.Error as error:
+                raise QueryError(str(error)) from error
+        raise AssertionError("unreachable")
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -179,33 +215,22 @@ class Lake:
 
     def _view_statements(self) -> Iterator[str]:
         for table in TABLES:
-            columns = ", ".join(f'"{column.name}"' for column in table.columns)
-            key = ", ".join(table.key)
-            order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
-            # Rows may be written more than once, by design; the view shows each key once.
-            yield (  # table and column names are the schema's own, the path is a quoted literal
-                f"CREATE OR REPLACE VIEW {table.name} AS SELECT DISTINCT ON ({key}) {columns} "  # noqa: S608
-                f"FROM ({self._parts(table)}){order}"
-            )
+            parts = self._parts(table)
+            yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, parts)}"
+            if table.rows_view:
+                yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, parts)}"
         for name in VIEWS:
             yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
         for name in MACROS:
             yield load_query(name).macro
 
-    def _parts(self, table: Table) -> str:
-        """A SELECT of all rows of a table.
-
-        Parts of an older schema lack columns, or the table has no folder yet: the typed columns
-        of no rows fill in.
-        """
+    def _parts(self, table: Table) -> str | None:
+        """What reads all parts of a table; None if an older version did not have it."""
         folder = self.path / "tables" / table.name
-        columns = ", ".join(f'NULL::{column.type} AS "{column.name}"' for column in table.columns)
-        none = f"SELECT {columns} WHERE false"
         if not folder.is_dir():
-            return none
+            return None
         parts = _literal(_glob_escaped(folder) + "/*.parquet")
-        read = f"read_parquet({parts}, union_by_name = true)"
-        return f"{none} UNION ALL BY NAME FROM {read}"
+        return f"read_parquet({parts}, union_by_name = true)"
 
     def _refresh_database(self) -> None:
         """Write ``lake.duckdb``, if it is missing or made for another place or version.
@@ -254,6 +279,25 @@ def _translated() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
+
+
+def _select(table: Table, source: str | None) -> str:
+    """A SELECT of the rows of a table, each key once: rows may be written again, by design."""
+    # Table and column names are the schema's own; the source has quoted literals for paths.
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    key = ", ".join(table.key)
+    order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
+    return f"SELECT DISTINCT ON ({key}) {columns} FROM ({_rows(table, source)}){order}"  # noqa: S608
+
+
+def _rows(table: Table, source: str | None) -> str:
+    """A SELECT of the rows as they were written.
+
+    Parts of an older schema lack columns: the typed columns of no rows fill in.
+    """
+    typed = ", ".join(f'NULL::{column.type} AS "{column.name}"' for column in table.columns)
+    none = f"SELECT {typed} WHERE false"
+    return f"{none} UNION ALL BY NAME FROM {source}" if source else none
 
 
 def _literal(text: str | Path) -> str:

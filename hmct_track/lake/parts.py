@@ -43,6 +43,12 @@ def write_part(
             raise ValueError(f"a row of {table.name} has the columns {sorted(row)}")
     data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
     path = folder / f"{name or uuid.uuid4().hex}.parquet"
+    write_table(path, data)
+    return path
+
+
+def write_table(path: Path, data: pa.Table) -> None:
+    """Write a table as one part: it is there whole or not at all."""
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -52,7 +58,6 @@ def write_part(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def arrow_schema(table: Table) -> pa.Schema:

@@ -23,7 +23,15 @@ from importlib import resources
 from hmct_track.errors import QueryError
 from hmct_track.lake.schema import Column
 
-VIEWS = ("metrics", "results", "metric_values", "node_signatures")
+VIEWS = (
+    "metric_rows",
+    "metrics",
+    "results",
+    "metric_values",
+    "subject_values",
+    "ranked",
+    "node_signatures",
+)
 """Queries without parameters that are views of the lake as well, each after those it reads."""
 
 MACROS = (

@@ -27,6 +27,9 @@ class Table:
     columns: tuple[Column, ...]
     latest_by: str = ""
     """The column whose largest value wins among rows of one key; empty if they are all the same."""
+    rows_view: str = ""
+    """A view of the rows as they were written, for queries that join first and then take each key
+    once: DuckDB passes what a join looks for down to the parts, but not through a DISTINCT."""
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -185,6 +188,7 @@ MEASUREMENTS = Table(
         nonfinite_x      BIGINT   number of NaN and Inf in x
         nonfinite_y      BIGINT   number of NaN and Inf in y
     """),
+    rows_view="measurement_rows",
 )
 TENSOR_SUMMARIES = Table(
     "tensor_summaries",

@@ -26,6 +26,10 @@ from hmct_track.types import CalibrationNode, QuantConfig, Quantization, QuantPa
 # every opset; ONNX has Round only from opset 11. Exact here because values are clipped before.
 _ROUNDER = {TensorProto.FLOAT: 1.5 * 2**23, TensorProto.DOUBLE: 1.5 * 2**52}
 
+# onnxruntime's own operators, which are there at every opset of the model.
+MICROSOFT = "com.microsoft"
+_OPERATOR_TYPES = {"int8", "uint8", "int16", "uint16"}
+
 _Shape = tuple[int | None, ...]
 
 
@@ -103,7 +107,7 @@ class Lowering:
     def specs_for(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
         """Types and shapes of the float model's tensors for inputs of these shapes."""
         known = all(spec.shape == shapes.get(spec.name, spec.shape) for spec in self.model.inputs)
-        return self.specs if known else self._infer(shapes)
+        return dict(self.specs) if known else self._infer(shapes)
 
     def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
         lowered = onnx.load_from_string(self._lower(QuantConfig(), None, shapes={}).proto)
@@ -167,6 +171,8 @@ class _Part:
         self._shapes = shapes
         self._lowered = onnx.ModelProto(ir_version=source.ir_version)
         self._lowered.opset_import.extend(o for o in source.opset_import if o.domain != "horizon")
+        if not any(o.domain == MICROSOFT for o in self._lowered.opset_import):
+            self._lowered.opset_import.add(domain=MICROSOFT, version=1)
         self._lowered.functions.extend(source.functions)
         graph = self._lowered.graph
         graph.name = source.graph.name or "lowered"
@@ -298,6 +304,9 @@ def _fake_quantize(
     builder: Builder, node: CalibrationNode, params: QuantParams, shape: _Shape | None
 ) -> None:
     """``fakequant.fake_quantize`` in ops that exist at every opset."""
+    if _has_operator(params):
+        _quantize_dequantize(builder, node, params)
+        return
     wide = params.qtype.bits > 16  # beyond the integers that float32 holds exactly
     dtype = TensorProto.DOUBLE if wide else TensorProto.FLOAT
     work = np.float64 if wide else np.float32
@@ -330,6 +339,28 @@ def _fake_quantize(
         append("Cast", [x], node.output, to=TensorProto.FLOAT)
     else:
         append("Mul", [x, constant(scales)], node.output)
+
+
+def _has_operator(params: QuantParams) -> bool:
+    """Whether onnxruntime quantizes in one operator what ``params`` says, for a float tensor."""
+    zero = params.zero_points[0] if params.zero_points else 0
+    return (
+        params.qtype.name in _OPERATOR_TYPES
+        and not params.is_per_channel
+        and params.scales[0] > 0
+        and params.qtype.qmin <= zero <= params.qtype.qmax
+    )
+
+
+def _quantize_dequantize(builder: Builder, node: CalibrationNode, params: QuantParams) -> None:
+    """The formula in two ops instead of six; NaN, which no integer is, becomes the smallest."""
+    zero = params.zero_points[0] if params.zero_points else 0
+    by = [
+        builder.constant(np.array(params.scales[0], np.float32)),
+        builder.constant(np.array(zero, params.qtype.name)),
+    ]
+    q = builder.node("QuantizeLinear", [node.input, *by], label=node.name, domain=MICROSOFT)
+    builder.node("DequantizeLinear", [q, *by], node.output, label=node.name, domain=MICROSOFT)
 
 
 def _along_axis(

@@ -83,7 +83,7 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
             metric=metric.value,
             average_mode=request.average_mode,
         )
-        figures = {_stem(metric, request.average_mode): _figure(run, rows, metric, request)}
+        figures = {figure_stem(metric, request.average_mode): _figure(run, rows, metric, request)}
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures))
     return AnalysisResult(
@@ -116,7 +116,8 @@ def _compared_tensors(model: QuantModel, engine: Engine) -> tuple[str, ...]:
     return kept
 
 
-def _stem(metric: Metric, average_mode: bool) -> str:
+def figure_stem(metric: Metric, average_mode: bool) -> str:
+    """The file name of the curves."""
     return f"accumulated_error_{metric.value}{'_average' if average_mode else ''}"
 
 

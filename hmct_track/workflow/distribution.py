@@ -212,7 +212,7 @@ def _drawn(
     figures: dict[str, Figure] = {}
     files: list[Path] = []
     for position, item in _with_progress(run, observed, "drawing"):
-        stem = _stem(position, item)
+        stem = figure_stem(position, item.node)
         figures[stem] = draw(item)
         files += save(folder, figures={stem: figures[stem]})
     return figures, tuple(files)
@@ -233,9 +233,9 @@ def _boxes(item: Observed, rows: list[Row]) -> Figure:
     return channel_figure([row for row in rows if row["node"] == item.node], item.kind)
 
 
-def _stem(position: int, item: Observed) -> str:
+def figure_stem(position: int, node: str) -> str:
     """A file name from a node's: unlike names may become alike, so the position is part of it."""
-    return f"{position:02d}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', item.node).strip('_.')[-80:]}"
+    return f"{position:02d}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', node).strip('_.')[-80:]}"
 
 
 def _tracked(run: Run, what: str, figures: Mapping[str, Figure]) -> TrackedRun:

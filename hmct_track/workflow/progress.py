@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +15,11 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 
+ENVIRONMENT = "HMCT_PROGRESS"
+"""Set to ``json``, progress is a JSON object per line on stderr: ``{"run": ID, "kind": ...}`` when
+a run begins, then ``{"what": ..., "unit": ..., "done": n, "total": n, "rate": per second}``."""
+
+_JSON_SECONDS = 0.2
 _QUIET_SECONDS = 10
 """Where stderr is no terminal, a line comes at most so often."""
 
@@ -93,7 +100,9 @@ def progress(
     In a terminal the bar is live and gone at the end; elsewhere a line comes every ten seconds.
     Work that is done at once shows nothing.
     """
-    if not shown:
+    if _is_json():
+        yield from _json_lines(items, total, what, unit)
+    elif not shown:
         yield from items
     elif not sys.stderr.isatty():
         yield from _lines(items, total, what, unit)
@@ -126,6 +135,34 @@ def _lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
                 done, total, now - began, prefix=what, unit=f" {unit}", bar_format=form
             )
             _tell(line)
+
+
+def announce(run_id: str, kind: str) -> None:
+    """Tell a program that reads JSON lines which run has begun."""
+    if _is_json():
+        _tell(json.dumps({"run": run_id, "kind": kind}))
+
+
+def _json_lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
+    began = told = time.monotonic()
+    done = 0
+
+    def state() -> str:
+        spent = time.monotonic() - began
+        rate = done / spent if done and spent else None
+        return json.dumps({"what": what, "unit": unit, "done": done, "total": total, "rate": rate})
+
+    _tell(state())
+    for done, item in enumerate(items, start=1):  # noqa: B007 - state() reads it
+        yield item
+        if time.monotonic() - told >= _JSON_SECONDS:
+            told = time.monotonic()
+            _tell(state())
+    _tell(state())
+
+
+def _is_json() -> bool:
+    return os.environ.get(ENVIRONMENT) == "json"
 
 
 def _tell(line: str) -> None:

@@ -33,7 +33,7 @@ from hmct_track.lake import (
 from hmct_track.model import QuantModel
 from hmct_track.tracking import TrackedRun, experiment_name, track
 from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
-from hmct_track.workflow.progress import Steps, progress
+from hmct_track.workflow.progress import Steps, announce, progress
 from hmct_track.workflow.subject import Subject
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Run:
         """Configurations taken from the lake, and configurations evaluated."""
         self.noise_floor: float | None = None
         """What the null test found, if anything was evaluated."""
-        self._planned = 0
+        self._planned = self._written = 0
         self._steps: list[tuple[Run, TrackedRun]] = []
         self.lake = Lake.create(options.lake)
         self._parameters = dict(parameters)
@@ -136,6 +136,7 @@ class Run:
     def __enter__(self) -> Self:
         _write_subject(self.lake, self.subject)
         self._write_row()
+        announce(self.run_id, self._row["kind"])
         return self
 
     def __exit__(
@@ -148,6 +149,10 @@ class Run:
             self._end(RunState.FINISHED)
             return
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        if self._written:
+            LOG.warning(
+                "%d measurements are kept; the same command goes on from there", self._written
+            )
         self._row["error"] = str(error) or type(error).__name__
         self._end(RunState.KILLED if killed else RunState.FAILED)
 
@@ -211,12 +216,14 @@ class Run:
                 if time.monotonic() - written > _FLUSH_SECONDS:
                     self.lake.append(MEASUREMENTS, rows)
                     # Cleared after, not before: interrupted, rows come twice, not never.
+                    self._written += len(rows)
                     rows = []
                     written = time.monotonic()
         finally:
             # What was measured before a failure or Ctrl-C is valid and is kept.
             if rows:
                 self.lake.append(MEASUREMENTS, rows)
+                self._written += len(rows)
 
     def describe(self, draft: Callable[[], TrackedRun]) -> None:
         """Say what MLflow is to be told; called, and figures drawn, once the run has ended."""

@@ -1,0 +1,184 @@
+"""Speed of an exhaustive ranking: against rebuilding per node, and against what it must cost.
+
+Run ``python -m benchmarks.engine [MODEL ...]``; see benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from scripts.max_calibration import calibrate
+
+from benchmarks import rebuild
+from benchmarks.networks import mobilenet_v2
+from hmct_track.analysis import sensitivity
+from hmct_track.engine import Engine
+from hmct_track.engine.machine import default_threads
+from hmct_track.model import Lowering, load_model
+from hmct_track.types import NodeType, QuantConfig
+from tests.support.real import real_model
+
+NAMES = ("mobilenet-v2", "docorient", "ocr-rec", "ocr-det", "pp-lcnet")
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A calibrated model and as many samples as asked for."""
+
+    name: str
+    model: onnx.ModelProto
+    samples: list[Mapping[str, np.ndarray]]
+
+
+def subject(name: str, count: int) -> Subject:
+    """A model by name; its samples are repeated with noise where there are not enough."""
+    if name == "mobilenet-v2":
+        model = mobilenet_v2()
+        found = [{"x": _noise(k, (1, 3, 224, 224))} for k in range(4)]
+        model = calibrate(model, found)
+    else:
+        real = real_model(name)
+        model, found = real.calibrated, real.samples
+    samples = [
+        {n: a + 0.01 * _noise(k, a.shape) for n, a in found[k % len(found)].items()}
+        for k in range(count)
+    ]
+    return Subject(name, model, samples)
+
+
+def _noise(seed: int, shape: Sequence[int]) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def best(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of the fastest of a few rounds, and its result."""
+    seconds, result = float("inf"), None
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        result = work()
+        seconds = min(seconds, time.perf_counter() - began)
+    return seconds, result
+
+
+def suffix_bound(case: Subject) -> float:
+    """Seconds that the float models behind each node take, all added up.
+
+    From places all over the model to its end, at the machine's best throughput: the better of one
+    thread per run with all cores busy, and all cores in one run.
+    """
+    quantized = load_model(case.model)
+    lowering = Lowering(quantized)
+    outputs = [spec.name for spec in quantized.outputs]
+    steps = lowering.flow.steps(outputs)
+    plan = sensitivity.plan(quantized, NodeType.NODE).planned
+    position = {quantized.node_names[step]: k for k, step in enumerate(steps)}
+    for k, step in enumerate(steps):
+        for constant in lowering.flow.calibrations([step]):
+            position.setdefault(quantized.node_names[constant], k)
+    begins = [min(position[n] for n in p.config.overrides if n in position) for p in plan]
+    places = sorted({int(p) for p in np.linspace(0, len(steps), 25)[:-1]})
+    seconds = [_suffix_seconds(case, lowering, steps[place:], outputs) for place in places]
+    return float(sum(np.interp(b, [*places, len(steps)], [*seconds, 0.0]) for b in begins))
+
+
+def _suffix_seconds(
+    case: Subject, lowering: Lowering, steps: Sequence[int], outputs: Sequence[str]
+) -> float:
+    flow = lowering.flow
+    made = {name for step in steps for name in flow.writes(step)}
+    inputs = list(
+        dict.fromkeys(
+            n for s in steps for n in flow.reads(s) if n not in made and n not in flow.constants
+        )
+    )
+    inner = [name for name in inputs if name not in case.samples[0]]
+    values = dict(case.samples[0])
+    if inner:
+        whole = _session(lowering.lower(QuantConfig(), inner), lowering, default_threads())
+        values |= dict(zip(inner, whole.run(inner, dict(case.samples[0])), strict=True))
+    feed = {name: values[name] for name in inputs}
+    part = lowering.lower_part(QuantConfig(), steps, inputs, outputs)
+    cores = default_threads()
+    alone, many = (_session(part, lowering, threads) for threads in (cores, 1))
+
+    def run(session: ort.InferenceSession) -> None:
+        session.run(list(outputs), feed)
+
+    runs = 4 * cores
+    with ThreadPoolExecutor(cores) as pool:
+        list(pool.map(run, [many] * cores))
+        busy, _ = best(lambda: list(pool.map(run, [many] * runs)))
+    run(alone)
+    single, _ = best(lambda: run(alone))
+    return min(busy / runs, single)
+
+
+def _session(lowered: Any, lowering: Lowering, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    values = {
+        n: ort.OrtValue.ortvalue_from_numpy(lowering.model.weights[w])
+        for n, w in lowered.weights.items()
+    }
+    if values:
+        options.add_external_initializers(list(values), list(values.values()))
+    session = ort.InferenceSession(lowered.proto, options, providers=["CPUExecutionProvider"])
+    session._kept = values
+    return session
+
+
+def ranking(case: Subject) -> dict[str, float]:
+    """Mean cosine similarity of each node, with a new engine."""
+    quantized = load_model(case.model)
+    plan = sensitivity.plan(quantized, NodeType.NODE).planned
+    engine = Engine(quantized)
+    samples = {str(k): sample for k, sample in enumerate(case.samples)}
+    found: dict[str, list[float]] = {}
+    for m in engine.evaluate(
+        [p.config for p in plan], samples, [spec.name for spec in quantized.outputs]
+    ):
+        s = m.statistics
+        similarity = s.sum_xy / max(np.sqrt(s.sum_xx * s.sum_yy), 1e-16)
+        found.setdefault(m.config_id, []).append(similarity)
+    return {p.subject: float(np.mean(found[p.config.config_id])) for p in plan}
+
+
+def main() -> None:
+    """Print a row per model and number of samples."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=NAMES, metavar="MODEL", help=str(NAMES))
+    parser.add_argument("--samples", type=int, nargs="*", default=[1, 4, 8])
+    args = parser.parse_args()
+    print(f"{default_threads()} cores, onnxruntime {ort.__version__}")
+    print("| model | nodes | samples | rebuilding | ours | ratio | bound | ours / bound | cosine |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in args.names:
+        bound = suffix_bound(subject(name, 1))
+        for count in args.samples:
+            case = subject(name, count)
+            seconds, got = best(lambda case=case: ranking(case))
+            nodes = rebuild.feeding(case.model)
+            began = time.perf_counter()
+            expected = rebuild.sensitivity(case.model, case.samples, nodes)
+            plain = time.perf_counter() - began
+            far = max(abs(got[n] - expected[n]["cosine-similarity"]) for n in nodes)
+            print(
+                f"| {name} | {len(nodes)} | {count} | {plain:.2f} s | {seconds:.2f} s "
+                f"| {plain / seconds:.1f} | {bound * count:.2f} s "
+                f"| {seconds / (bound * count):.2f} | {far:.0e} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Rows as a table for people, or as CSV or JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hmct_track.lake import Result, Row
+
+
+def print_table(result: Result) -> None:
+    """Print rows between lines; into a file or a pipe nothing is cut."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # In a terminal long cells fold.
+    console = Console() if sys.stdout.isatty() else Console(width=100_000)
+    table = Table()
+    for position, name in enumerate(result.columns):
+        numeric = any(isinstance(row[position], int | float) for row in result.rows)
+        justify: Any = "right" if numeric else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold")
+    for row in result.rows:
+        table.add_row(*(Text(_shown(value)) for value in row))
+    console.print(table)
+
+
+def print_csv(result: Result) -> None:
+    """Print rows as CSV, with a line of names."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(result.columns)
+    for row in result.rows:
+        writer.writerow([json.dumps(plain(v)) if isinstance(v, list | dict) else v for v in row])
+
+
+def print_json(result: Result) -> None:
+    """Print rows as a JSON list of objects."""
+    print_json_value([dict(zip(result.columns, row, strict=True)) for row in result.rows])
+
+
+def print_json_value(value: list[Row] | Row) -> None:
+    """Print objects as JSON."""
+    json.dump(plain(value), sys.stdout, indent=2, default=str, ensure_ascii=False)
+    print()
+
+
+def plain(value: Any) -> Any:
+    """A value for JSON, which has no NaN and no infinity: they become their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | dict):
+        return json.dumps(plain(value), default=str, ensure_ascii=False)
+    if isinstance(value, float):
+        return f"{value:.7g}"  # CSV and JSON have all the digits
+    return str(value)

@@ -1,0 +1,47 @@
+"""``hmct-debugger tag``: give a run a name, such as baseline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from hmct_track.cli.common import Subparsers, add_command, add_lake
+from hmct_track.cli.exit_codes import ExitCode
+from hmct_track.errors import TrackingError
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "tag",
+        "Give a run a name that other commands take, in the lake and in MLflow. A name is of one "
+        "run at a time.",
+    )
+    parser.add_argument("run_reference", metavar="RUN", help="a run id, the beginning of one, ...")
+    parser.add_argument("tag", metavar="NAME", nargs="?", default="baseline", help="the name")
+    add_lake(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Point the name at the run."""
+    from hmct_track.lake import Lake, find_run, find_runs, lake_path, set_tag
+    from hmct_track.tracking import move_tag
+
+    lake = Lake.create(Lake.open(lake_path(args.lake)).path)
+    chosen = find_run(lake, args.run_reference)
+    before = [row for row in find_runs(lake) if args.tag in row["tags"]]
+    set_tag(lake, args.tag, chosen["run_id"])
+    print(f"{args.tag} is run {chosen['run_id']}", file=sys.stderr)
+    try:
+        move_tag(
+            lake.path,
+            f"hmct_track.tag.{args.tag}",
+            [row["mlflow_run_id"] for row in before if row["mlflow_run_id"]],
+            chosen["mlflow_run_id"],
+        )
+    except TrackingError as error:
+        print(f"warning: {error}; the name is kept in the lake", file=sys.stderr)
+        return ExitCode.NOT_TRACKED
+    return ExitCode.OK

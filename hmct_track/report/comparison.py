@@ -1,0 +1,150 @@
+"""A comparison of two rankings as text for people and as markdown for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hmct_track.report.tables import format_value
+
+if TYPE_CHECKING:
+    from hmct_track.lake import RunComparison
+
+Rows = Sequence[Mapping[str, Any]]
+
+_MOST = 15
+_PLAIN = re.compile(r"[A-Za-z0-9.+▲▼= -]*")
+_MARKS = {"worse": "▼", "better": "▲", "same": "=", "added": "+", "removed": "-"}
+
+
+def comparison_table(comparison: RunComparison) -> str:
+    """All sections as text: nodes, calibration nodes, channels, settings, and the counts."""
+    c = comparison
+    parts = [f"A  {c.run_a}\nB  {c.run_b}"]
+    changed = [row for row in c.nodes if row["status"] != "same"]
+    title = f"{c.metric} of the nodes that changed (drop: how much worse B is)"
+    parts += [_section(title, *_nodes(changed))] if changed else []
+    if c.calibration:
+        parts += [_section("calibration nodes that changed", *_calibration(c.calibration))]
+    if c.channels:
+        parts += [_section("channel statistics that changed", *_channels(c.channels))]
+    if c.settings:
+        lines = [[row["setting"], _text(row["a"]), _text(row["b"])] for row in c.settings]
+        parts += [_section("settings that differ", ["setting", "A", "B"], lines)]
+    return "\n\n".join([*parts, _counts(c)])
+
+
+def comparison_markdown(
+    comparison: RunComparison, failed: Sequence[str], notes: Sequence[str]
+) -> str:
+    """A short summary: the verdict, the nodes that changed most, and what differs.
+
+    Args:
+        comparison: the two rankings.
+        failed: conditions of the gate that hold.
+        notes: what makes the values less comparable.
+    """
+    c = comparison
+    lines = [f"### Quantization: {_counts(c)}", ""]
+    lines += [f"**Failed:** {_code(condition)}" for condition in failed]
+    lines += [f"Note: {note}." for note in notes]
+    lines += [f"A {_code(c.run_a)}, B {_code(c.run_b)}, metric {c.metric}", ""]
+    changed = [row for row in c.nodes if row["status"] != "same"]
+    if changed:
+        header, cells = _nodes(changed[:_MOST])
+        lines += _markdown_table(header, cells)
+    if len(changed) > _MOST:
+        lines += [f"and {len(changed) - _MOST} more", ""]
+    if c.settings:
+        cells = [[row["setting"], _text(row["a"]), _text(row["b"])] for row in c.settings]
+        lines += _markdown_table(["setting", "A", "B"], cells)
+    return "\n".join(lines)
+
+
+def _counts(comparison: RunComparison) -> str:
+    s = comparison.summary
+    counts = [
+        f"{s[name]} {name}"
+        for name in ("worse", "better", "same", "added", "removed", "renamed")
+        if s[name] or name in ("worse", "better", "same")
+    ]
+    drop = "none in common" if s["max_drop"] is None else f"max_drop {_number(s['max_drop'])}"
+    worst = "" if s["worst_drop"] is None else f", worst_drop {_number(s['worst_drop'])}"
+    return f"{', '.join(counts)}; {drop}{worst}"
+
+
+def _nodes(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    header = ["", "node", "was", "op", "rank A", "rank B", "A", "B", "drop"]
+    return header, [
+        [
+            _MARKS[row["status"]],
+            row["node"],
+            row["node_a"] if row["matched_by"] == "structure" else "",
+            row["op_type"],
+            _text(row["rank_a"]),
+            _text(row["rank_b"]),
+            format_value(row["value_a"]) if row["node_a"] else "",
+            format_value(row["value_b"]) if row["node_b"] else "",
+            "" if row["drop"] is None else _number(row["drop"]),
+        ]
+        for row in rows
+    ]
+
+
+def _calibration(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    header = ["node", "kind", "changed", "type", "threshold", "scales", "scale max/median"]
+    return header, [
+        [
+            row["node"],
+            row["kind"],
+            ", ".join(row["changed"]),
+            _pair(row, "qtype"),
+            _pair(row, "threshold"),
+            _pair(row, "channels"),
+            _pair(row, "imbalance"),
+        ]
+        for row in rows
+    ]
+
+
+def _channels(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    names = ("channels", "abs_max", "imbalance", "outliers")
+    return ["node", *names], [[r["node"], *(_pair(r, name) for name in names)] for r in rows]
+
+
+def _pair(row: Mapping[str, Any], name: str) -> str:
+    before, after = _text(row[f"{name}_a"]), _text(row[f"{name}_b"])
+    return before if before == after else f"{before or '-'} -> {after or '-'}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:+.3g}"
+
+
+def _section(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    shown = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (header, *lines)
+    ]
+    return "\n".join([f"{title}:", *shown])
+
+
+def _markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    def row(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    body = [row([cell if _PLAIN.fullmatch(cell) else _code(cell) for cell in c]) for c in lines]
+    return [row([name or " " for name in header]), row(["---"] * len(header)), *body, ""]
+
+
+def _code(text: str) -> str:
+    """Text as it is, whatever a name holds: no markup of it is markdown's."""
+    return "`" + re.sub(r"[`|\r\n]", "_", text) + "`"

@@ -1,0 +1,39 @@
+-- Which operators lose most when quantized alone? The newest finished ranking of nodes of each model.
+--
+-- :param metric VARCHAR the metric, such as cosine-similarity
+-- :column op_type VARCHAR the operator
+-- :column nodes BIGINT nodes ranked
+-- :column models BIGINT models that have it
+-- :column median DOUBLE median of the metric over its nodes
+-- :column worst DOUBLE its worst value
+-- :column worst_node VARCHAR the node that has it
+WITH newest AS (
+    SELECT max(run_id) AS run_id
+    FROM runs
+    WHERE kind = 'sensitivity'
+        AND state = 'FINISHED'
+        AND json_extract_string(parameters, '$.node_type') = 'node'
+    GROUP BY model_id
+),
+valued AS (
+    SELECT
+        n.op_type,
+        n.model_id,
+        k.node,
+        k.value,
+        if($metric IN ('cosine-similarity', 'sqnr'), -k.value, k.value) AS badness
+    FROM ranked AS k
+    JOIN newest USING (run_id)
+    JOIN nodes AS n ON n.model_id = k.model_id AND n.node = k.node
+    WHERE k.metric = $metric AND k.value IS NOT NULL
+)
+SELECT
+    op_type,
+    count(*) AS nodes,
+    count(DISTINCT model_id) AS models,
+    median(value) AS median,
+    arg_max(value, badness) AS worst,
+    arg_max(node, badness) AS worst_node
+FROM valued
+GROUP BY op_type
+ORDER BY median(badness) DESC, op_type

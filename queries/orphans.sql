@@ -1,0 +1,44 @@
+-- Which keys lead nowhere? None do in a lake that is whole.
+--
+-- Runs that are still starting may be among them for a moment.
+--
+-- :column source VARCHAR the table and column that has the key
+-- :column target VARCHAR the table that lacks it
+-- :column keys BIGINT number of keys that lead nowhere
+-- :column example VARCHAR one of them
+WITH lost AS (
+    SELECT 'runs.model_id' AS source, 'models' AS target, model_id AS key
+    FROM runs ANTI JOIN models USING (model_id)
+    UNION ALL
+    SELECT 'runs.data_id', 'samples', data_id FROM runs ANTI JOIN samples USING (data_id)
+    UNION ALL
+    SELECT 'run_configs.run_id', 'runs', run_id FROM run_configs ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'run_configs.config_id', 'configs', config_id
+    FROM run_configs ANTI JOIN configs USING (config_id)
+    UNION ALL
+    SELECT 'measurements.config_id', 'configs', config_id
+    FROM measurements ANTI JOIN configs USING (config_id)
+    UNION ALL
+    SELECT 'measurements.model_id', 'models', model_id
+    FROM measurements ANTI JOIN models USING (model_id)
+    UNION ALL
+    SELECT 'nodes.model_id', 'models', model_id FROM nodes ANTI JOIN models USING (model_id)
+    UNION ALL
+    SELECT 'tensor_summaries.run_id', 'runs', run_id
+    FROM tensor_summaries ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'histograms.run_id', 'runs', run_id FROM histograms ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'channel_summaries.run_id', 'runs', run_id
+    FROM channel_summaries ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'tags.run_id', 'runs', t.run_id
+    FROM tags AS t ANTI JOIN runs USING (run_id)
+    WHERE t.run_id IS NOT NULL
+)
+SELECT source, target, count(DISTINCT key) AS keys, min(key) AS example
+FROM lost
+WHERE key IS NOT NULL
+GROUP BY source, target
+ORDER BY source

@@ -1,0 +1,25 @@
+-- Every finished ranking with the place of each node, by any metric (also a view).
+--
+-- Nodes of equal value keep their topological order; one without a value ranks first.
+--
+-- :column run_id VARCHAR a run of kind sensitivity
+-- :column model_id VARCHAR key of models
+-- :column metric VARCHAR the metric that ranks
+-- :column rank BIGINT 1 is the most sensitive
+-- :column node VARCHAR the node, general or calibration
+-- :column value DOUBLE the metric
+SELECT
+    v.run_id,
+    r.model_id,
+    v.metric,
+    row_number() OVER (
+        PARTITION BY v.run_id, v.metric
+        ORDER BY
+            if(v.metric IN ('cosine-similarity', 'sqnr'), -v.value, v.value) DESC NULLS FIRST,
+            v.position
+    ) AS rank,
+    v.subject AS node,
+    v.value
+FROM subject_values AS v
+JOIN runs AS r USING (run_id)
+WHERE r.kind = 'sensitivity' AND r.state = 'FINISHED' AND v.role = 'only'

@@ -1,0 +1,7 @@
+-- Which runs say that they run, and in which process?
+--
+-- :column run_id VARCHAR key of runs
+-- :column host VARCHAR the machine
+-- :column pid BIGINT the process there
+-- :column started_at TIMESTAMP in UTC
+SELECT run_id, host, pid, started_at FROM runs WHERE state = 'RUNNING' ORDER BY run_id

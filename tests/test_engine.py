@@ -1,0 +1,357 @@
+"""The engine in parts: the values of the whole model, nothing twice, and it stops when told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from hmct_track import demo
+from hmct_track.engine import Engine, partition, route
+from hmct_track.engine.paths import Key
+from hmct_track.engine.route import Route
+from hmct_track.engine.runtime import Runtime, Session
+from hmct_track.engine.statistics import pair_statistics
+from hmct_track.errors import EngineError, UsageError
+from hmct_track.lake import Lake
+from hmct_track.model import Lowering, load_model
+from hmct_track.types import PairStatistics, QuantConfig, Quantization
+from tests.support.graphs import calibration, model
+
+FLOAT = TensorProto.FLOAT
+
+
+def info(name: str, element: int = FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, element, None)
+
+
+def weight(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def chain() -> onnx.ModelProto:
+    """A residual chain, whose calibration nodes stand far before what they feed."""
+    nodes = [
+        calibration("x", "xq", "cx"),
+        calibration("w", "wq", "cw", scales=[0.02], qtype="int8"),
+    ]
+    last = "x"
+    for k in range(4):
+        nodes += [
+            helper.make_node("MatMul", ["xq" if k == 0 else last, "wq"], [f"m{k}"]),
+            calibration(f"m{k}", f"q{k}", f"c{k}"),
+            helper.make_node("Relu", [f"q{k}"], [f"r{k}"]),
+            helper.make_node("Add", [f"r{k}", last], [f"a{k}"]),
+        ]
+        last = f"a{k}"
+    nodes.append(helper.make_node("Identity", [last], ["y"]))
+    return model(nodes, {"x": [None, 4]}, constants={"w": weight(0, 4, 4)})
+
+
+def control_flow() -> onnx.ModelProto:
+    """A body that reads a tensor and a quantized constant of the main graph."""
+    then = helper.make_graph(
+        [helper.make_node("MatMul", ["a", "wq"], ["t"])], "then", [], [info("t")]
+    )
+    other = helper.make_graph([helper.make_node("Neg", ["a"], ["e"])], "else", [], [info("e")])
+    return model(
+        [
+            calibration("x", "xq", "cx"),
+            calibration("w", "wq", "cw", scales=[0.02], qtype="int8"),
+            helper.make_node("MatMul", ["xq", "wq"], ["a"]),
+            helper.make_node("ReduceSum", ["a"], ["s"], keepdims=0),
+            helper.make_node("Greater", ["s", "zero"], ["c"]),
+            helper.make_node("If", ["c"], ["b"], then_branch=then, else_branch=other),
+            calibration("b", "bq", "cb"),
+            helper.make_node("Relu", ["bq"], ["y"]),
+        ],
+        {"x": [2, 4]},
+        constants={"w": weight(1, 4, 4), "zero": np.array(0, np.float32)},
+    )
+
+
+def integers() -> onnx.ModelProto:
+    """An integer branch, shapes that depend on the input, constants made in the graph."""
+    value = helper.make_node(
+        "Constant", [], ["k"], value=onnx.numpy_helper.from_array(weight(2, 4, 3))
+    )
+    return model(
+        [
+            value,
+            helper.make_node("Transpose", ["k"], ["kt"], perm=[1, 0]),
+            calibration("kt", "kq", "ck", scales=[0.02], qtype="int8"),
+            calibration("x", "xq", "cx"),
+            helper.make_node("Transpose", ["kq"], ["kk"], perm=[1, 0]),
+            helper.make_node("MatMul", ["xq", "kk"], ["m"]),
+            helper.make_node("ArgMax", ["x"], ["i"], axis=1, keepdims=0),
+            helper.make_node("Shape", ["m"], ["s"]),
+            helper.make_node("Reshape", ["m", "s"], ["r"]),
+            helper.make_node("Gather", ["table", "i"], ["g"]),
+            calibration("g", "gq", "cg"),
+            helper.make_node("Add", ["r", "gq"], ["y"]),
+        ],
+        {"x": [None, 4]},
+        constants={"table": weight(3, 4, 3)},
+    )
+
+
+def several_outputs() -> onnx.ModelProto:
+    """Two branches, an output that is read further on, and one that nothing quantizes."""
+    return model(
+        [
+            calibration("x", "xq", "cx"),
+            helper.make_node("Relu", ["xq"], ["first"]),
+            calibration("first", "fq", "cf"),
+            helper.make_node("Neg", ["fq"], ["second"]),
+            helper.make_node("Exp", ["x"], ["apart"]),
+        ],
+        {"x": [1, 4]},
+        ("first", "second", "apart"),
+    )
+
+
+GRAPHS = [chain, control_flow, integers, several_outputs]
+
+
+def everywhere(costs: object, places: Sequence[int], end: int) -> list[int]:
+    return [0, *(int(p) for p in places), end]
+
+
+def by_key(engine: Engine, configs: list[QuantConfig], samples: dict, outputs: list[str]) -> dict:  # type: ignore[type-arg]
+    found = list(engine.evaluate(configs, samples, outputs))
+    keyed = {(m.config_id, m.sample_id, m.output): m.statistics for m in found}
+    assert len(keyed) == len(found), "nothing is measured twice"
+    return keyed
+
+
+def configurations(names: Sequence[str]) -> list[QuantConfig]:
+    """Each alone, all, all but each, the first few."""
+    configs = [QuantConfig.only([n]) for n in names] + [QuantConfig.all_but([n]) for n in names]
+    configs += [QuantConfig.all_but(names[:k]) for k in range(len(names))]
+    configs += [QuantConfig(), QuantConfig(Quantization.AS_CALIBRATED)]
+    canonical = {c.canonical(names).config_id: c.canonical(names) for c in configs}
+    return list(canonical.values())
+
+
+@pytest.mark.parametrize("cut_everywhere", [True, False])
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_parts_give_what_the_whole_model_gives(
+    graph: object, cut_everywhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cut_everywhere:
+        monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    quantized = load_model(graph())  # type: ignore[operator]
+    outputs = [spec.name for spec in quantized.outputs]
+    shape = [d or 2 for d in quantized.inputs[0].shape or ()]
+    samples = {str(k): {"x": weight(10 + k, *shape)} for k in range(3)}
+    configs = configurations([node.name for node in quantized.calibration_nodes])
+    engine = Engine(quantized)
+
+    got = by_key(engine, configs, samples, outputs)
+
+    lowering, runtime = Lowering(quantized), Runtime(quantized.weights)
+    whole = runtime.session(lowering.lower(QuantConfig()))
+    for config in configs:
+        session = runtime.session(lowering.lower(config))
+        for name, sample in samples.items():
+            for output, x, y in zip(outputs, whole.run(sample), session.run(sample), strict=True):
+                statistics = got.pop((config.config_id, name, output))
+                assert close(statistics, pair_statistics(x, y)), (config, output)
+    assert not got
+    assert engine.noise_floor is not None
+    assert engine.noise_floor < 1e-6
+
+
+def close(got: PairStatistics, expected: PairStatistics) -> bool:
+    return bool(np.allclose(vars_of(got), vars_of(expected), rtol=1e-4, atol=1e-5))
+
+
+def vars_of(statistics: PairStatistics) -> list[float]:
+    return [float(v) for v in vars(statistics).values()]
+
+
+def test_a_configuration_runs_only_from_where_it_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    quantized = load_model(chain())
+    engine = Engine(quantized, threads=1)
+    samples = {"0": {"x": weight(0, 2, 4)}}
+    list(engine.evaluate([QuantConfig.only(["c0"])], samples, ["y"]))
+    made: list[int] = []
+    make = Route._make
+
+    def watched(self: Route, number: int, key: Key) -> Session:
+        made.append(number)
+        return make(self, number, key)
+
+    monkeypatch.setattr(Route, "_make", watched)
+    ran = count_runs(monkeypatch)
+
+    list(engine.evaluate([QuantConfig.only(["c3"])], samples, ["y"]))
+
+    assert len(made) == 1, "its own part; the float ones are there"
+    parts = next(iter(engine._routes.values()))._partition.parts
+    assert len(ran) == len(parts) - made[0]
+
+
+def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    ran: list[int] = []
+    run = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, inputs: (ran.append(1), run(self, inputs))[1])
+    return ran
+
+
+def test_configurations_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    quantized = load_model(chain())
+    engine = Engine(quantized, threads=1)
+    samples = {"0": {"x": weight(0, 2, 4)}}
+    first = QuantConfig(Quantization.AS_CALIBRATED)
+    second = QuantConfig.all_but(["c3"])
+    list(engine.evaluate([first], samples, ["y"]))
+    ran = count_runs(monkeypatch)
+    list(engine.evaluate([first], samples, ["y"]))
+    alone = len(ran)
+    list(engine.evaluate([first, second], samples, ["y"]))
+    both = len(ran) - alone
+    assert alone < both < 1.5 * alone
+
+
+def test_what_is_known_is_left_out() -> None:
+    quantized = load_model(chain())
+    samples = {str(k): {"x": weight(k, 1, 4)} for k in range(3)}
+    names = [node.name for node in quantized.calibration_nodes]
+    configs = [QuantConfig.only([name]).canonical(names) for name in ("c0", "c1")]
+    known = {(configs[0].config_id, "1"), (configs[1].config_id, "0"), (configs[1].config_id, "1")}
+    found = Engine(quantized).evaluate(configs, samples, ["y"], known)
+    every = {(c.config_id, s) for c in configs for s in samples}
+    assert sorted((m.config_id, m.sample_id) for m in found) == sorted(every - known)
+
+
+def test_little_memory_gives_the_same_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    quantized = load_model(chain())
+    samples = {str(k): {"x": weight(k, 64, 4)} for k in range(6)}
+    configs = configurations([node.name for node in quantized.calibration_nodes])
+    expected = by_key(Engine(quantized), configs, samples, ["a1", "y"])
+    held: list[int] = []
+    run = Route._run
+
+    def watched(self: Route, *args: object) -> object:
+        held.append(len(self._states))
+        return run(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Route, "_run", watched)
+    got = by_key(Engine(quantized, memory=20_000), configs, samples, ["a1", "y"])
+    assert got.keys() == expected.keys()
+    for key, statistics in got.items():
+        assert close(statistics, expected[key]), key
+    assert len(held) > 1
+    assert max(held) < len(samples)
+
+
+def test_a_model_that_draws_random_numbers_is_refused() -> None:
+    random = helper.make_node("RandomUniformLike", ["q"], ["r"])
+    proto = model([calibration("x", "q", "c"), random, helper.make_node("Add", ["q", "r"], ["y"])])
+    engine = Engine(load_model(proto))
+    with pytest.raises(EngineError, match=r"differ by .* from one run to the next.*random"):
+        list(engine.evaluate([QuantConfig.only(["c"])], {"0": {"x": weight(0, 2, 4)}}, ["y"]))
+
+
+def test_where_parts_do_not_give_the_whole_the_model_stays_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    compare, seen = route.difference, []
+
+    def suspicious(x: np.ndarray, y: np.ndarray) -> float:
+        seen.append(1)
+        return 1.0 if len(seen) == 2 else compare(x, y)
+
+    monkeypatch.setattr(route, "difference", suspicious)
+    engine = Engine(load_model(chain()))
+    found = list(engine.evaluate([QuantConfig.only(["c1"])], {"0": {"x": weight(0, 2, 4)}}, ["y"]))
+    assert len(found) == 1
+    assert len(next(iter(engine._routes.values()))._partition.parts) == 1
+    assert engine.noise_floor == 0.0
+
+
+def test_it_stops_at_once_when_the_reader_does() -> None:
+    quantized = load_model(demo.model_path())
+    shape = [d or 1 for d in quantized.inputs[0].shape or ()]
+    samples = {str(k): {"input": weight(k, *shape)} for k in range(200)}
+    configs = configurations([node.name for node in quantized.calibration_nodes])
+    outputs = [spec.name for spec in quantized.outputs]
+    measurements = Engine(quantized).evaluate(configs, samples, outputs)
+    next(measurements)
+    began = time.monotonic()
+    measurements.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - began < 1
+    assert not [t for t in threading.enumerate() if t.name.startswith("hmct-worker")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 0}, r"threads is 0; give a number above 0"),
+        ({"memory": -1}, r"memory is -1; give"),
+        ({"providers": ["NoSuchProvider"]}, r"'NoSuchProvider' is not in this build.*CPUExec"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Engine(load_model(chain()), **options)  # type: ignore[arg-type]
+
+
+KILLED = """
+import os, signal, sys
+import hmct_track.debug as dbg
+from hmct_track import demo
+from hmct_track.workflow import run
+
+run._FLUSH_SECONDS = 0
+row, count = run.Run._measurement_row, [0]
+
+def dies(self, measurement):
+    count[0] += 1
+    if count[0] == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return row(self, measurement)
+
+run.Run._measurement_row = dies
+data = str(demo.calibration_data_path())
+dbg.get_sensitivity_of_nodes(
+    str(demo.model_path()), calibrated_data=data, data_num=5, lake=sys.argv[1], track=False
+)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
+    import hmct_track.debug as dbg
+
+    lake, fresh = tmp_path / "lake", tmp_path / "fresh"
+    died = subprocess.run([sys.executable, "-c", KILLED, str(lake)], check=False, env=os.environ)
+    assert died.returncode == -signal.SIGKILL
+    ((kept,),) = Lake.open(lake).sql("SELECT count(*) FROM measurements").rows
+    assert 30 < kept < 40
+
+    def rank(place: Path) -> dict[str, dict[str, float]]:
+        data = str(demo.calibration_data_path())
+        return dbg.get_sensitivity_of_nodes(
+            str(demo.model_path()), calibrated_data=data, data_num=5, lake=place, track=False
+        )
+
+    again = rank(lake)
+    whole = Lake.open(lake).sql("SELECT count(*), count(DISTINCT run_id) FROM measurements").rows
+    assert whole == [(len(again) * 5, 2)], "nothing lacks, nothing was measured twice"
+    for node, values in rank(fresh).items():
+        assert again[node] == pytest.approx(values, abs=1e-6), node

@@ -1,0 +1,249 @@
+"""The application: its screens, the analyses it started, and the watch on the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
+from textual.message import Message
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from hmct_track.errors import HmctTrackError
+
+from .base import JobBar, LakeScreen, Notice
+from .help import HELP
+from .launch import Analysis, Job, make_figure, open_in_viewer, viewer
+from .reads import Reader, RunInfo
+from .runs import RunsScreen
+
+_WATCH_SECONDS = 1.0
+_JOB_SECONDS = 0.25
+_CANCEL_SECONDS = 5.0
+
+
+class LakeChanged(Message):
+    """Somebody wrote to the lake."""
+
+
+class FigureMade(Message):
+    """A figure is on disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+
+class Complaint(Message):
+    """Something that a worker could not do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class DebuggerApp(App[None]):
+    """Runs, ranked nodes, one node, two runs, SQL, and new analyses."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "hmct-debugger"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012 - not ours
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new", "New"),
+        Binding("q", "quit", "Quit"),
+        Binding("question_mark,f1", "help", "Help", key_display="?"),
+        Binding("f2", "sql", "SQL"),
+        Binding("f3", "dark", "Light/dark", show=False),
+        Binding("j", "jobs", "Jobs", show=False),
+    ]
+
+    def __init__(self, lake: Path) -> None:
+        super().__init__()
+        self.reader = Reader(lake)
+        self.runs: list[RunInfo] = []
+        self.jobs: list[Job] = []
+        self.left_running: list[str] = []
+        self._then: dict[Job, Callable[[Job], None]] = {}
+        self._told: set[Job] = set()
+        self._revision: tuple[int, ...] = ()
+
+    def on_mount(self) -> None:
+        """Show the runs, and begin to watch."""
+        self.push_screen(RunsScreen())
+        self.set_interval(_WATCH_SECONDS, self._watch)
+        self.set_interval(_JOB_SECONDS, self._show_jobs)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the command palette offers beside what Textual does."""
+        yield from super().get_system_commands(screen)
+        yield SystemCommand("New analysis", "Choose model, data and options", self.action_new)
+        yield SystemCommand("SQL", "Ask the lake", self.action_sql)
+        yield SystemCommand("Jobs", "Analyses that were started here", self.action_jobs)
+        yield SystemCommand("Light or dark", "Switch the theme", self.action_dark)
+
+    # The watch on the lake
+
+    def _watch(self) -> None:
+        self.run_worker(self._look, thread=True, group="watch", exclusive=True)
+
+    def _look(self) -> None:
+        revision = self.reader.revision()
+        if not get_current_worker().is_cancelled and revision != self._revision:
+            first, self._revision = not self._revision, revision
+            if not (first and self.runs):
+                self.post_message(LakeChanged())
+
+    @on(LakeChanged)
+    def _lake_changed(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, LakeScreen) and screen.is_mounted:
+                screen.lake_changed()
+
+    # Analyses
+
+    def start(self, analysis: Analysis, then: Callable[[Job], None] | None = None) -> None:
+        """Start an analysis; ``then`` is called once it has succeeded."""
+        try:
+            job = Job(analysis, self.reader.path)
+        except OSError as error:
+            self.notify(f"cannot start it: {error}", severity="error", markup=False)
+            return
+        self.jobs.append(job)
+        if then:
+            self._then[job] = then
+        self.notify(f"started {analysis.command}; j shows it", markup=False)
+        self._show_jobs()
+
+    @property
+    def running(self) -> list[Job]:
+        """The analyses that have not ended."""
+        return [job for job in self.jobs if job.is_running]
+
+    def _show_jobs(self) -> None:
+        running = self.running
+        for screen in self.screen_stack:
+            try:
+                bar = screen.query_one(JobBar)
+            except NoMatches:
+                continue
+            bar.show_job(running[-1] if running else None, len(running) - 1)
+        for job in self.jobs:
+            if not job.is_running and job not in self._told:
+                self._told.add(job)
+                self._ended(job)
+
+    def _ended(self, job: Job) -> None:
+        what = job.analysis.command
+        if job.succeeded:
+            self.notify(f"{what} has finished", markup=False)
+            then = self._then.pop(job, None)
+            if then:
+                then(job)
+        elif job.state == "KILLED":
+            self.notify(f"{what} was cancelled; what it measured is kept", markup=False)
+        else:
+            self.notify(job.error or f"{what} failed", severity="error", markup=False, timeout=15)
+
+    # Figures
+
+    def show_figure(self, run_id: str, node: str | None = None) -> None:
+        """Make the figure of a run, unless it exists, and show it as this place can."""
+        self.notify("drawing the figure ...", markup=False, timeout=3)
+        work = partial(self._draw, run_id, node)
+        self.run_worker(work, thread=True, group="figure", exclusive=True, exit_on_error=False)
+
+    def _draw(self, run_id: str, node: str | None) -> None:
+        try:
+            self.post_message(FigureMade(make_figure(self.reader.path, run_id, node)))
+        except (HmctTrackError, OSError) as error:
+            self.post_message(Complaint(str(error)))
+
+    @on(FigureMade)
+    def _figure_made(self, message: FigureMade) -> None:
+        from .picture_screen import PictureScreen
+        from .pictures import find_protocol
+
+        path, program = message.path, viewer()
+        if program:
+            try:
+                open_in_viewer(program, path)
+                self.notify(f"opened {path}", markup=False)
+            except HmctTrackError as error:
+                self.notify(str(error), severity="error", markup=False)
+        elif find_protocol():
+            self.push_screen(PictureScreen(path))
+        else:
+            self.copy_to_clipboard(str(path))
+            self.push_screen(
+                Notice("Figure", f"{path}\n\nNo viewer here; the path is in the clipboard.")
+            )
+
+    @on(Complaint)
+    def _complain(self, message: Complaint) -> None:
+        self.notify(message.reason, severity="error", markup=False, timeout=10)
+
+    # Keys
+
+    def action_new(self) -> None:
+        """The form of a new analysis."""
+        from .start import StartScreen
+
+        if not isinstance(self.screen, StartScreen):
+            self.push_screen(StartScreen())
+
+    def action_sql(self) -> None:
+        """The SQL pane."""
+        from .sql import SqlScreen
+
+        if not isinstance(self.screen, SqlScreen):
+            self.push_screen(SqlScreen())
+
+    def action_jobs(self) -> None:
+        """The analyses that were started here."""
+        from .jobs import JobsScreen
+
+        if not isinstance(self.screen, JobsScreen):
+            self.push_screen(JobsScreen())
+
+    def action_help(self) -> None:
+        """All keys."""
+        self.push_screen(Notice("Help", HELP))
+
+    def action_dark(self) -> None:
+        """Light or dark."""
+        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+
+    async def action_quit(self) -> None:
+        """Quit; ask first if analyses are running."""
+        if not self.running:
+            self.exit()
+            return
+        names = ", ".join(job.analysis.command for job in self.running)
+        answers = {"l": "leave it running and quit", "c": "cancel it and quit"}
+        self.push_screen(Notice("Quit?", f"Still running: {names}", answers), self._quit)
+
+    def _quit(self, answer: str | None) -> None:
+        if answer == "l":
+            self.left_running = [
+                f"left running: {job.analysis.command}, process {job.pid}, log {job.log}"
+                for job in self.running
+            ]
+            self.exit()
+        elif answer == "c":
+            self.run_worker(self._cancel_all, thread=True, group="quit")
+
+    def _cancel_all(self) -> None:
+        jobs = self.running
+        for job in jobs:
+            job.cancel()
+        for job in jobs:
+            if not job.wait(_CANCEL_SECONDS):
+                job.cancel()
+                job.wait(_CANCEL_SECONDS)
+        self.call_from_thread(self.exit)

@@ -1,0 +1,152 @@
+"""What screens share: asking the lake in workers, colours of severity, the bar of analyses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Static
+from textual.worker import get_current_worker
+
+from hmct_track.errors import HmctTrackError
+
+from .launch import Job
+from .text import plain, seconds
+
+if TYPE_CHECKING:
+    from .app import DebuggerApp
+    from .reads import Reader
+
+_STYLES = {"bad": "text-error", "poor": "text-warning", "good": "text-success"}
+
+
+class Answer(Message):
+    """What a worker found."""
+
+    def __init__(self, what: str, value: Any) -> None:
+        super().__init__()
+        self.what, self.value = what, value
+
+
+class Refusal(Message):
+    """Why a worker found nothing."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__()
+        self.what, self.reason = what, reason
+
+
+class JobBar(Static):
+    """One line on the newest analysis that runs; hidden when there is none."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+        self.display = False
+
+    def show_job(self, job: Job | None, others: int) -> None:
+        """Show how far it is."""
+        self.display = job is not None
+        if job:
+            more = f"  and {others} more" if others else ""
+            self.update(plain(f"{job.state.lower()} {job.analysis.command}  {how_far(job)}{more}"))
+
+
+class LakeScreen(Screen[Any]):
+    """A screen that asks the lake.
+
+    `ask` runs a call in a worker, which posts its answer; the method ``show_<what>`` takes it.
+    """
+
+    def ask(self, what: str, call: Callable[[], Any]) -> None:
+        """Run ``call`` in a thread; a call of the same name that still runs is forgotten."""
+        work = partial(self._work, what, call)
+        self.run_worker(work, thread=True, group=what, exclusive=True, exit_on_error=False)
+
+    def _work(self, what: str, call: Callable[[], Any]) -> None:
+        worker = get_current_worker()
+        message: Message
+        try:
+            message = Answer(what, call())
+        except (HmctTrackError, OSError) as error:
+            message = Refusal(what, str(error))
+        if not worker.is_cancelled:
+            self.post_message(message)
+
+    @on(Answer)
+    def _take_answer(self, message: Answer) -> None:
+        getattr(self, f"show_{message.what}")(message.value)
+
+    @on(Refusal)
+    def _take_refusal(self, message: Refusal) -> None:
+        self.refused(message.what, message.reason)
+
+    def refused(self, what: str, reason: str) -> None:
+        """Say why there is no answer."""
+        self.app.notify(reason, severity="error", markup=False, timeout=10)
+
+    def lake_changed(self) -> None:
+        """The lake has new rows."""
+
+    @property
+    def debugger(self) -> DebuggerApp:
+        """The application."""
+        return cast("DebuggerApp", self.app)
+
+    @property
+    def reader(self) -> Reader:
+        """What asks the lake."""
+        return self.debugger.reader
+
+    def color(self, severity: str) -> str:
+        """The style of a severity in the current theme."""
+        return str(self.app.theme_variables[_STYLES[severity]])
+
+
+class Notice(ModalScreen[str | None]):
+    """A text and some keys that answer it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+
+    def __init__(self, title: str, body: str | Text, answers: dict[str, str] | None = None) -> None:
+        super().__init__()
+        self._title, self._body, self._answers = title, body, answers or {}
+
+    def compose(self) -> ComposeResult:
+        """The text, and the keys below it."""
+        with VerticalScroll(id="notice") as box:
+            box.border_title = self._title
+            body = self._body
+            yield Static(body if isinstance(body, Text) else Text(body), markup=False)
+            keys = [f"{key}  {meaning}" for key, meaning in self._answers.items()]
+            yield Static(Text("\n".join(["", *keys, "esc  back"])), markup=False)
+
+    def on_key(self, event: Any) -> None:
+        """Answer."""
+        if event.key in self._answers:
+            event.stop()
+            self.dismiss(event.key)
+
+
+def how_far(job: Job) -> str:
+    """How far a job is, its rate and the time left."""
+    state = job.progress
+    if state is None:
+        return "starting"
+    percent = 100 * state.done // state.total if state.total else 0
+    rate = f", {state.rate:.3g} {state.unit}/s" if state.rate else ""
+    left = f", {seconds(state.left)} left" if state.left is not None else ""
+    return f"{state.what} {percent} %  {state.done}/{state.total} {state.unit}{rate}{left}"
+
+
+def feet() -> ComposeResult:
+    """What every screen ends with."""
+    yield JobBar()
+    yield Footer()

@@ -1,0 +1,196 @@
+"""Charts in characters: histograms, boxes, curves, drawn from the rows of queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+from textual.app import RenderResult
+from textual.markup import escape
+from textual_plotext import PlotextPlot
+from textual_plotext.plot import Plot
+
+from hmct_track.types import Metric
+
+from .text import bar, clean, moment, number, plain, severity, share
+
+Rows = Sequence[Mapping[str, Any]]
+Draw = Callable[[int, int], Text] | Callable[[Plot], None]
+
+BLUE, ORANGE, RED = (0, 130, 200), (230, 159, 0), (220, 60, 50)
+
+
+class Panel(PlotextPlot):  # type: ignore[misc] # the package is untyped
+    """A framed chart: a plot, or text that is made for the size of the frame."""
+
+    can_focus = True
+
+    def __init__(self, title: str, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id, classes="panel")
+        self.border_title = title
+        self._text: Callable[[int, int], Text] | None = lambda *_: Text("Reading ...", style="dim")
+
+    def name_it(self, title: str) -> None:
+        """Set the title, which may hold a node's name and so must not be taken for markup."""
+        self.border_title = escape(clean(title))
+
+    def show_text(self, make: Callable[[int, int], Text]) -> None:
+        """Show what ``make`` gives for a width and a height."""
+        self._text = make
+        self.refresh(layout=True)
+
+    def say(self, text: str) -> None:
+        """Show a note."""
+        self.show_text(lambda *_: Text(text, style="dim"))
+
+    def plot(self, draw: Callable[[Plot], None]) -> None:
+        """Show a plot."""
+        self._text = None
+        self.plt.clear_figure()
+        draw(self.plt)
+        self.refresh()
+
+    def render(self) -> RenderResult:
+        """The text, or the plot."""
+        if self._text:
+            return self._text(self.size.width, self.size.height)
+        if self.size.width < 12 or self.size.height < 4:
+            return Text()
+        plotted: Text = super().render()
+        return plotted
+
+
+def histogram(rows: Rows, bins: Rows) -> Callable[[Plot], None]:
+    """Before (or what goes in) as bars, after as dots, thresholds as red lines, counts as decades.
+
+    Args:
+        rows: the node's rows of the query ``distribution``.
+        bins: the node's rows of the query ``histogram``.
+    """
+
+    def draw(plt: Plot) -> None:
+        top = 1.0
+        for series, color, marker in (("before", BLUE, "sd"), ("input", BLUE, "sd"),
+                                      ("after", ORANGE, "braille")):  # fmt: skip
+            own = [b for b in bins if b["series"] == series]
+            if not own:
+                continue
+            x = [(b["low"] + b["high"]) / 2 for b in own]
+            y = [math.log10(b["count"]) + 0.3 if b["count"] else 0.0 for b in own]
+            top = max(top, *y)
+            if series == "after":
+                plt.scatter(x, y, color=color, marker="dot", label="after")
+            else:
+                plt.bar(x, y, color=color, marker=marker, width=1.0, label=series)
+        thresholds = [r["threshold"] for r in rows if r["threshold"] is not None]
+        if thresholds:
+            low = min(r["min"] for r in rows if r["min"] is not None)
+            for place in (thresholds[0], *([-thresholds[0]] if low < 0 else [])):
+                plt.plot([place, place], [0, top], color=RED, marker="braille",
+                         label="threshold" if place > 0 else None)  # fmt: skip
+        decades = range(math.ceil(top))
+        plt.yticks([d + 0.3 for d in decades], [f"1e{d}" for d in decades])
+
+    return draw
+
+
+def curve(
+    points: Sequence[tuple[int, float, str]], node: str, metric: Metric
+) -> Callable[[Plot], None]:
+    """The metric at every node; a red line stands where the node itself is.
+
+    Args:
+        points: step, value and node, in order.
+        node: the node that alone is quantized.
+        metric: the metric.
+    """
+
+    def draw(plt: Plot) -> None:
+        kept = [(step, value) for step, value, _ in points if math.isfinite(value)]
+        if not kept:
+            return
+        steps, values = [k[0] for k in kept], [k[1] for k in kept]
+        plt.plot(steps, values, color=BLUE, marker="braille")
+        own = [step for step, _, name in points if name == node]
+        if own:
+            plt.plot([own[0]] * 2, [min(values), max(values)], color=RED, marker="braille")
+        plt.xlabel("node, in topological order")
+        plt.ylabel(metric.value)
+
+    return draw
+
+
+def boxes(rows: Rows) -> Callable[[int, int], Text]:
+    """A box per channel: │ whiskers, █ quartiles, ━ median, · extremes.
+
+    Args:
+        rows: the node's rows of the query ``channel_distribution``.
+    """
+
+    def make(width: int, height: int) -> Text:
+        room, lines = max(width - 11, 1), max(height - 1, 2)
+        widest = sorted(rows, key=lambda r: r["min"] - r["max"])[:room]
+        shown = sorted(widest, key=lambda r: r["channel"])
+        low, high = min(r["min"] for r in shown), max(r["max"] for r in shown)
+        extent = (high - low) or 1.0
+        step = max(room // len(shown), 1)
+
+        def at(value: float) -> int:
+            return int((high - value) / extent * (lines - 1) + 0.5)
+
+        grid = [[" "] * (step * len(shown)) for _ in range(lines)]
+        for place, row in enumerate(shown):
+            x = place * step
+            for a, b, sign in (
+                ("max", "min", ""),
+                ("whisker_high", "whisker_low", "│"),
+                ("q75", "q25", "█"),
+            ):
+                for y in range(at(row[a]), at(row[b]) + 1) if sign else (at(row[a]), at(row[b])):
+                    grid[y][x] = sign or "·"
+            grid[at(row["median"])][x] = "━"
+        labels = {0: high, lines - 1: low}
+        text = Text(no_wrap=True)
+        for y, line in enumerate(grid):
+            label = f"{labels[y]:.4g}" if y in labels else ""
+            text.append(f"{label:>10} ", "dim").append("".join(line) + "\n")
+        outliers = sum(row["outliers"] for row in rows)
+        part = (
+            f"the {len(shown)} widest of {len(rows)}" if len(shown) < len(rows) else str(len(rows))
+        )
+        first, last = shown[0]["channel"], shown[-1]["channel"]
+        text.append(f"{part} channels, {first} to {last}, axis {rows[0]['axis']}; "
+                    f"{outliers} outliers", "dim")  # fmt: skip
+        return text
+
+    return make
+
+
+def history(rows: Rows, metric: Metric, color: Callable[[str], str]) -> Callable[[int, int], Text]:
+    """The node in every run, the newest first, with a bar.
+
+    Args:
+        rows: rows of the query ``node_history_of_model``.
+        metric: the metric shown.
+        color: the style of a severity.
+    """
+
+    def make(width: int, height: int) -> Text:
+        values = [row[metric.column] for row in rows]
+        known = [v for v in values if v is not None]
+        worst = max(known, default=None) if not metric.higher_is_better else None
+        text = Text(no_wrap=True)
+        for row in list(reversed(rows))[:height]:
+            value = row[metric.column]
+            style = color(severity(value, metric, worst))
+            other = "" if row["same_model"] else "  other content of the model"
+            text.append_text(plain(f"{moment(row['started_at'])} {number(value):>10} ", style))
+            text.append_text(bar(share(value, values, metric), 12, style))
+            outputs = ",".join(row["outputs"] or ())
+            text.append_text(plain(f" {row['data_num']} samples at {outputs}{other}", "dim"))
+            text.append("\n")
+        return text
+
+    return make

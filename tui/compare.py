@@ -1,0 +1,182 @@
+"""Two runs, node by node, by the queries of the compare command."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input, Static
+
+from hmct_track.types import Metric
+
+from .base import LakeScreen, Notice, feet
+from .reads import RunInfo
+from .table import Column, Table
+from .text import bar, moment, number, plain, shortened
+
+if TYPE_CHECKING:
+    from hmct_track.lake import Row, RunComparison
+
+_STATUS = {"worse": "bad", "removed": "poor", "added": "poor", "better": "good"}
+
+
+class CompareScreen(LakeScreen):
+    """What became worse, and what better."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "metric", "Metric"),
+        Binding("o", "order", "Order"),
+        Binding("x", "swap", "Swap"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("enter", "why", "What changed"),
+        Binding("escape", "back", "Back"),
+    ]
+
+    def __init__(self, before: RunInfo, after: RunInfo) -> None:
+        super().__init__()
+        # The older one comes first, however they were marked.
+        self._before, self._after = sorted((before, after), key=lambda run: run.run_id)
+        self._metric = self._before.metric
+        self._by_name = False
+        self._found: RunComparison | None = None
+
+    def compose(self) -> ComposeResult:
+        """A filter above the table."""
+        yield Static(markup=False, classes="heading")
+        yield Input(placeholder="/ filters: node name, op type, worse, better ...", compact=True)
+        yield Table("Comparing ...", id="comparison")
+        yield from feet()
+
+    def on_mount(self) -> None:
+        """Compare."""
+        self.query_one(Table).focus()
+        self._compare()
+
+    def _compare(self) -> None:
+        call = partial(self.reader.comparison, self._before, self._after, self._metric)
+        self.ask("comparison", call)
+
+    def show_comparison(self, found: RunComparison) -> None:
+        """The nodes."""
+        self._found = found
+        self._fill()
+
+    def refused(self, what: str, reason: str) -> None:
+        """Say why they cannot be compared."""
+        self.query_one(Table).show((), [], lambda row: (), empty=reason)
+
+    @on(Input.Changed)
+    def _filter_changed(self) -> None:
+        self._fill()
+
+    @on(Input.Submitted)
+    def _filter_done(self) -> None:
+        self.query_one(Table).focus()
+
+    def action_filter(self) -> None:
+        """Go to the filter."""
+        self.query_one(Input).focus()
+
+    def action_back(self) -> None:
+        """Empty the filter, or go back."""
+        if self.query_one(Input).value or self.query_one(Input).has_focus:
+            self.query_one(Input).value = ""
+            self.query_one(Table).focus()
+        else:
+            self.app.pop_screen()
+
+    def action_metric(self) -> None:
+        """Compare by the next metric."""
+        metrics = list(Metric)
+        self._metric = metrics[(metrics.index(self._metric) + 1) % len(metrics)]
+        self._compare()
+
+    def action_order(self) -> None:
+        """By difference, or by name."""
+        self._by_name = not self._by_name
+        self._fill()
+
+    def action_swap(self) -> None:
+        """The other one is before."""
+        self._before, self._after = self._after, self._before
+        self._compare()
+
+    @on(Table.Chosen)
+    def _chosen(self) -> None:
+        self.action_why()
+
+    def action_why(self) -> None:
+        """In what else the runs differ: settings, quantizers, channels."""
+        if self._found is None:
+            return
+        found = self._found
+        lines = [f"{r['setting']}: {r['a']} -> {r['b']}" for r in found.settings]
+        lines += [
+            f"{r['node']}: {', '.join(r['changed'])}; {r['qtype_a']} {number(r['threshold_a'])} -> "
+            f"{r['qtype_b']} {number(r['threshold_b'])}"
+            for r in found.calibration
+        ]
+        text = plain("\n").join(plain(line) for line in lines or ["nothing else differs"])
+        text.no_wrap = False
+        self.app.push_screen(Notice("What changed besides", text))
+
+    def _fill(self) -> None:
+        if self._found is None:
+            return
+        words = self.query_one(Input).value.lower().split()
+        rows = [
+            row
+            for row in self._found.nodes
+            if all(w in f"{row['node']} {row['op_type']} {row['status']}".lower() for w in words)
+        ]
+        if self._by_name:
+            rows.sort(key=lambda row: row["node"])
+        columns = (
+            Column("node", "node", 60 if self.size.width >= 120 else 28),
+            Column("status", "", 7),
+            Column("change", "change", 10),
+            Column("a", "before", 10, right=True),
+            Column("b", "after", 10, right=True),
+            Column("drop", "worse by", 10, right=True),
+            Column("ranks", "rank", 10),
+            Column("op", "op", 14),
+            Column("other", "was called", 40),
+        )
+        self._width = columns[0].width
+        drops = [abs(row["drop"]) for row in rows if row["drop"] is not None]
+        self._largest = max((d for d in drops if d < float("inf")), default=0.0)
+        self.query_one(Table).show(columns, rows, self._cells, lambda row: row["node"],
+                                   empty="No node fits the filter.")  # fmt: skip
+        s = self._found.summary
+        counts = ", ".join(f"{s[k]} {k}" for k in ("worse", "better", "same", "added", "removed"))
+        heading = plain(f"{self._label(self._before)}  ->  {self._label(self._after)}", "bold")
+        heading.append("\n")
+        self.query_one(".heading", Static).update(
+            heading.append_text(plain(f"{self._metric.value}: {counts}", "dim"))
+        )
+
+    def _label(self, run: RunInfo) -> str:
+        return f"{run.model} {run.label} {moment(run.started_at)}"
+
+    def _cells(self, row: Row) -> list[Text]:
+        style = self.color(_STATUS[row["status"]]) if row["status"] in _STATUS else "dim"
+        drop = row["drop"]
+        part = min(abs(drop) / self._largest, 1) if drop and self._largest else 0
+        if row["status"] == "same":
+            part = 0
+        old = row["node_a"] if row["node_a"] not in (None, row["node"]) else ""
+        return [
+            plain(shortened(row["node"], self._width)),
+            plain(row["status"], style),
+            bar(part, 10, style),
+            plain(number(row["value_a"])),
+            plain(number(row["value_b"])),
+            plain(number(drop), style),
+            plain(f"{row['rank_a'] or '-'} > {row['rank_b'] or '-'}"),
+            plain(row["op_type"] or ""),
+            plain(old),
+        ]

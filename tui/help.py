@@ -1,0 +1,44 @@
+"""The help screen's text."""
+
+HELP = """\
+Everywhere
+  n        new analysis            j        analyses started here
+  f2       SQL                     f3       light or dark theme
+  ctrl+p   command palette         ?, f1    this help
+  esc      back                    q        quit
+
+Runs
+  enter    open the run            /        filter as you type, esc clears
+  c        mark, then c on another run compares the two
+  y        copy the run id
+
+Ranked nodes
+  enter    look at the node        /        filter by name, op type, weight, activation
+  s        rank by the next metric r        reverse the order
+  t        all, node, weight, activation    w  measure the type that is missing
+  p        the figure              y        copy the node's name
+  A click on a heading sorts by it.
+
+One node
+  enter, p the figure of the panel that has the focus (tab moves on)
+  right, left   the next and the previous node of the ranking
+  t        its output, or one of its calibration nodes
+  d        compute histograms      b        compute box plots of its channels
+  e        compute the error curve 1 to 5   go to a panel
+
+Two runs
+  s        the next metric         o        order by difference or by node
+
+SQL
+  f5, ctrl+r  run                  f7, f8   older and newer statements
+  ctrl+e   export to CSV           enter    on a shipped query or table: take it
+
+Analyses started here
+  x        cancel; what was measured is kept
+
+Colours say how large the relative error is: red from 14 % (cosine similarity below 0.99, sqnr
+below 17 dB, mre above 0.14), yellow from 4.5 % (0.999, 27 dB, 0.045). For mse and chebyshev, which
+have no scale of their own: from half and a tenth of the worst node of the list.
+
+  ✓ finished   ▶ running   ✗ failed   ■ killed
+"""

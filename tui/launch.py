@@ -1,0 +1,220 @@
+"""The one way from the screens to the analyses: ``hmct-debugger`` as a process of its own.
+
+Arguments are given as a list, never to a shell. What the process writes goes to a file, so that it
+can outlive the application.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hmct_track.errors import HmctTrackError
+
+_POLL_SECONDS = 0.1
+_INTERRUPTED = 130
+_UNTRACKED = 3
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis to start: a command, what it is about, and its options."""
+
+    command: str
+    model: str
+    data: str
+    options: tuple[str, ...] = ()
+
+    def arguments(self, lake: Path) -> list[str]:
+        """The arguments of ``hmct-debugger``."""
+        places = [str(Path(path).expanduser().absolute()) for path in (self.model, self.data)]
+        return [self.command, *places, *self.options, "--lake", str(lake)]
+
+    def shown(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(["hmct-debugger", self.command, self.model, self.data, *self.options])
+
+
+def names_argument(names: Sequence[str]) -> str:
+    """A list of node names as one argument, whatever characters they have."""
+    # Brackets are escaped: the command line counts them to find where a list ends.
+    table = str.maketrans({"[": "\\x5b", "]": "\\x5d", "'": "\\x27"})
+    escaped = [name.encode("unicode_escape").decode("ascii").translate(table) for name in names]
+    return "[" + ",".join(f"'{name}'" for name in escaped) + "]"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an analysis is."""
+
+    what: str
+    unit: str
+    done: int
+    total: int
+    rate: float | None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it is done, at the present rate."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+class Job:
+    """An analysis that runs, or ran. What it says is read by a thread of its own."""
+
+    def __init__(self, analysis: Analysis, lake: Path) -> None:
+        self.analysis = analysis
+        self.started = time.monotonic()
+        self.ended: float | None = None
+        self.progress: Progress | None = None
+        self.run_ids: list[str] = []
+        self.messages: list[str] = []
+        """Lines of stderr that are not progress."""
+        self.cancelled = False
+        handle, name = tempfile.mkstemp(prefix="hmct-debugger-", suffix=".log")
+        self.log = Path(name)
+        with os.fdopen(handle, "wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - a list, no shell
+                [sys.executable, "-m", "hmct_track", *analysis.arguments(lake)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "HMCT_PROGRESS": "json"},
+                start_new_session=True,  # Ctrl-C in the terminal is not for it
+            )
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, or has not been read to its end."""
+        return self.ended is None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run; that of its steps come after it."""
+        return self.run_ids[0] if self.run_ids else None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the answer is in the lake."""
+        return self._process.returncode in (0, _UNTRACKED)
+
+    @property
+    def state(self) -> str:
+        """The state in the words of a run."""
+        if self.is_running:
+            return "CANCELLING" if self.cancelled else "RUNNING"
+        if self.succeeded:
+            return "FINISHED"
+        return "KILLED" if self.cancelled or self._process.returncode == _INTERRUPTED else "FAILED"
+
+    @property
+    def error(self) -> str:
+        """The last line of what it complained of."""
+        return self.messages[-1].removeprefix("hmct-debugger: error: ") if self.messages else ""
+
+    def cancel(self) -> None:
+        """Interrupt it, as Ctrl-C would; what was measured is kept. The second time, end it."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM if self.cancelled else signal.SIGINT)
+            self.cancelled = True
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until it has ended, and tell whether it has."""
+        until = time.monotonic() + timeout
+        while self.is_running and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS / 2)
+        return not self.is_running
+
+    def _follow(self) -> None:
+        with self.log.open("rb") as stream:
+            rest = b""
+            while True:
+                ended = self._process.poll() is not None
+                rest += stream.read()
+                *lines, rest = rest.split(b"\n")
+                for line in lines:
+                    self._take(line.decode("utf-8", "replace").strip())
+                if ended:
+                    break
+                time.sleep(_POLL_SECONDS)
+        self._take(rest.decode("utf-8", "replace").strip())
+        self.ended = time.monotonic()
+        self.log.unlink(missing_ok=True)
+
+    def _take(self, line: str) -> None:
+        if not line:
+            return
+        try:
+            state = json.loads(line)
+            if "run" in state:
+                self.run_ids.append(state["run"])
+            else:
+                self.progress = Progress(**state)
+        except (ValueError, TypeError):
+            self.messages.append(line)
+
+
+def make_figure(lake: Path, run_id: str, node: str | None = None) -> Path:
+    """The figure of a run, or of one node in it, drawn unless it exists; where the file is.
+
+    Raises:
+        HmctTrackError: it cannot be drawn.
+    """
+    of = [f"--node={node}"] if node else []
+    command = ["figure", run_id, *of, "--lake", str(lake)]
+    done = subprocess.run(  # noqa: S603 - a list, no shell
+        [sys.executable, "-m", "hmct_track", *command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        said = done.stderr.strip().splitlines()
+        raise HmctTrackError(said[-1] if said else f"figure ended with {done.returncode}")
+    return Path(lines[-1])
+
+
+def viewer() -> str | None:
+    """The program that opens files on this desktop; None without one, as over plain ssh."""
+    if sys.platform == "darwin":
+        return None if "SSH_CONNECTION" in os.environ else "open"
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return shutil.which("xdg-open")
+    return None
+
+
+def open_in_viewer(program: str, path: Path) -> None:
+    """Open a file with the system's viewer, and do not wait for it.
+
+    Raises:
+        HmctTrackError: the viewer cannot be started.
+    """
+    try:
+        subprocess.Popen(  # noqa: S603 - a list, no shell
+            [program, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HmctTrackError(f"{program} cannot be started: {error}; see {path}") from error

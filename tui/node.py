@@ -1,0 +1,303 @@
+"""One node: what it is, what feeds it, how its data are distributed, what its error does."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from hmct_track.types import Metric
+
+from . import charts
+from .base import LakeScreen, feet
+from .charts import Panel
+from .launch import Analysis, Job, names_argument
+from .reads import Curve, Evidence, Node, Ranked, Ranking
+from .text import number, numbers, plain, severity, shortened
+
+_PANELS = ("facts", "histogram", "channels", "curve", "history")
+
+
+class NodeScreen(LakeScreen):
+    """A node of a ranking; the neighbours in the ranking are a key away."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p,enter", "figure", "Figure"),
+        Binding("left", "step(-1)", "Previous", key_display="←"),
+        Binding("right", "step(1)", "Next", key_display="→"),
+        Binding("t", "tensor", "Tensor"),
+        Binding("d", "compute('histogram')", "Histograms"),
+        Binding("b", "compute('channels')", "Boxes"),
+        Binding("e", "compute('curve')", "Curve"),
+        *(
+            Binding(str(i), f"panel('{name}')", name, show=False)
+            for i, name in enumerate(_PANELS, start=1)
+        ),
+        Binding("escape", "back", "Back"),
+    ]
+
+    def __init__(self, ranking: Ranking, names: list[str], place: int, metric: Metric) -> None:
+        super().__init__()
+        self._ranking, self._names, self._place, self._metric = ranking, names, place, metric
+        self._rows: dict[str, Ranked] = {row.name: row for row in ranking.rows}
+        self._tensor = ""
+        self._evidence: dict[str, Evidence] = {}
+        self._curve: Curve | None = None
+        self._asked = ""
+
+    @property
+    def name_shown(self) -> str:
+        """The node's name."""
+        return self._names[self._place]
+
+    def compose(self) -> ComposeResult:
+        """Panels, stacked or side by side as the terminal allows."""
+        yield Static(markup=False, classes="heading")
+        with VerticalScroll(id="panels", can_focus=False):
+            facts = Panel("1 What it is", id="facts")
+            facts.styles.height = "auto"
+            yield facts
+            yield Panel("2 Distribution", id="histogram")
+            yield Panel("3 Channels", id="channels")
+            yield Panel("4 Error through the model", id="curve")
+            yield Panel("5 History", id="history")
+        yield from feet()
+
+    def on_mount(self) -> None:
+        """Show the node."""
+        self.query_one("#facts", Panel).focus()
+        self._show_node()
+
+    def lake_changed(self) -> None:
+        """Ask again: an analysis may have found what is missing."""
+        self._ask()
+
+    # What is shown
+
+    def _show_node(self) -> None:
+        self._tensor, self._evidence, self._curve = self.name_shown, {}, None
+        self._show_heading()
+        self._show_facts()
+        self._ask()
+
+    def _show_heading(self) -> None:
+        row = self._rows.get(self.name_shown)
+        text = plain(self.name_shown, "bold")
+        if row:
+            value = row.values[self._metric]
+            text.append_text(plain(f"  {row.op_type}  rank {row.rank}  {self._metric.value} "))
+            style = self.color(severity(value, self._metric, self._worst()))
+            text.append_text(plain("nan" if value is None else number(value), style))
+        self.query_one(".heading", Static).update(text)
+
+    def _worst(self) -> float | None:
+        values = [r.values[self._metric] for r in self._rows.values()]
+        known = [v for v in values if v is not None]
+        return None if self._metric.higher_is_better else max(known, default=None)
+
+    def _ask(self) -> None:
+        run, name = self._ranking.run, self.name_shown
+        self._asked = name
+        self.ask("evidence", partial(self.reader.evidence, run, self._tensors()))
+        self.ask("curve", partial(self.reader.curve, run, name))
+        self.ask("history", partial(self.reader.history, run, name))
+
+    def _tensors(self) -> list[str]:
+        node = self._ranking.nodes.get(self.name_shown)
+        return [self.name_shown, *(node.calibration_nodes if node else ())]
+
+    def show_evidence(self, evidence: dict[str, Evidence]) -> None:
+        """Histogram and boxes of the tensor that is looked at."""
+        first = not self._evidence
+        self._evidence = evidence
+        seen = [name for name in self._tensors() if evidence[name].series]
+        if first and seen:
+            self._tensor = seen[0]
+        self._show_tensor()
+        self._show_facts()
+
+    def _show_tensor(self) -> None:
+        names = self._tensors()
+        panel = self.query_one("#histogram", Panel)
+        found = self._evidence.get(self._tensor)
+        more = f"  (t: {names.index(self._tensor) + 1} of {len(names)})" if len(names) > 1 else ""
+        panel.name_it(f"2 Distribution of {shortened(self._tensor, 40)}{more}")
+        if found and found.series:
+            panel.plot(charts.histogram(found.series, found.bins))
+        else:
+            panel.say("Not looked at yet.  d computes histograms of the node and what feeds it.")
+        boxes = self.query_one("#channels", Panel)
+        boxed = self._boxed()
+        if boxed:
+            boxes.name_it(f"3 Channels of {shortened(boxed.node, 40)}")
+            boxes.show_text(charts.boxes(boxed.channels))
+        else:
+            boxes.name_it("3 Channels")
+            boxes.say("Not looked at yet.  b computes a box plot of the channels.")
+
+    def _boxed(self) -> Evidence | None:
+        """The boxes of this tensor, or of the first that has some."""
+        found = self._evidence.get(self._tensor)
+        if found and found.channels:
+            return found
+        if self._tensor == self.name_shown:
+            return next((e for e in self._evidence.values() if e.channels), None)
+        return None
+
+    def show_curve(self, found: Curve | None) -> None:
+        """The error curve."""
+        self._curve = found
+        panel = self.query_one("#curve", Panel)
+        if found and found.points:
+            panel.name_it(f"4 {found.metric.value} through the model")
+            panel.plot(charts.curve(found.points, self.name_shown, found.metric))
+        else:
+            panel.say(
+                "Not measured yet.  e computes the error curve of this node through the model."
+            )
+
+    def show_history(self, rows: list[dict[str, Any]]) -> None:
+        """The node in other runs."""
+        panel = self.query_one("#history", Panel)
+        panel.name_it(f"5 {self._metric.value} in {len(rows)} runs, newest first")
+        panel.show_text(charts.history(rows, self._metric, self.color))
+
+    def _show_facts(self) -> None:
+        text = self._facts()
+        self.query_one("#facts", Panel).show_text(lambda *_: text)
+
+    def _facts(self) -> Text:
+        nodes, name = self._ranking.nodes, self.name_shown
+        node, row = nodes.get(name), self._rows.get(name)
+        lines: list[tuple[str, str]] = []
+        if row:
+            values = "  ".join(f"{m.value} {number(row.values[m]) or 'nan'}" for m in Metric)
+            lines.append(("metrics", values))
+        if node:
+            if node.type == "node":
+                feeders = [self._ranking.producers.get(t, t) for t in node.inputs]
+                lines += [("reads", f) for f in feeders if f not in node.calibration_nodes]
+                for calibration in node.calibration_nodes:
+                    lines += self._quantizer(nodes.get(calibration), calibration)
+            else:
+                lines += self._quantizer(node, name)
+                source = self._ranking.producers.get(node.inputs[0], node.inputs[0])
+                lines.append(("reads", source))
+                lines.append(("feeds", ", ".join(node.consumers)))
+            lines.append(("gives", ", ".join(node.outputs)))
+        for found in self._evidence.values():
+            for series in found.series:
+                of = series["series"] if found.node == name else f"{found.node} {series['series']}"
+                lines.append((
+                    "data",
+                    f"{of}: {series['min']:.4g} to {series['max']:.4g}, mean {series['mean']:.4g}, "
+                    f"std {series['std']:.4g}, median {series['median']:.4g}, "
+                    f"99 % {series['q99']:.4g}, {series['zeros']:,} of {series['count']:,} zeros, "
+                    f"{series['nan'] + series['inf']} not finite",
+                ))  # fmt: skip
+        text = Text()
+        for what, value in lines:
+            text.append(f"{what:<11}", "bold").append_text(plain(value)).append("\n")
+        text.rstrip()
+        return text
+
+    def _quantizer(self, node: Node | None, name: str) -> list[tuple[str, str]]:
+        if node is None:
+            return [("quantizer", name)]
+        channels = f"per channel (axis {node.axis})" if len(node.scales) > 1 else "per tensor"
+        off = "" if node.enabled else ", switched off"
+        zeros = f"  zero points {numbers(node.zero_points)}" if any(node.zero_points) else ""
+        return [
+            (node.type, f"{name}  {node.qtype}, {node.bits} bits, {channels}{off}"),
+            ("", f"thresholds {numbers(node.thresholds)}  scales {numbers(node.scales)}{zeros}"),
+        ]
+
+    # Keys
+
+    def action_back(self) -> None:
+        """Back to the ranking, the cursor on this node."""
+        self.dismiss(self.name_shown)
+
+    def action_step(self, by: int) -> None:
+        """The next node of the ranking."""
+        place = self._place + by
+        if 0 <= place < len(self._names):
+            self._place = place
+            self._show_node()
+
+    def action_tensor(self) -> None:
+        """The node's output, or the next of its calibration nodes."""
+        names = self._tensors()
+        self._tensor = names[(names.index(self._tensor) + 1) % len(names)]
+        self._show_tensor()
+
+    def action_panel(self, name: str) -> None:
+        """Go to a panel."""
+        panel = self.query_one(f"#{name}", Panel)
+        panel.focus()
+        panel.scroll_visible(animate=False)
+
+    def action_figure(self) -> None:
+        """The real figure of the panel that has the focus; what it needs is computed first."""
+        panel = self.focused.id if self.focused else None
+        if panel == "histogram":
+            found = self._evidence.get(self._tensor)
+            self._figure_or_compute(panel, found.distribution_run if found else None, self._tensor)
+        elif panel == "channels":
+            boxed = self._boxed()
+            node = boxed.node if boxed else self._channel_nodes()[0]
+            self._figure_or_compute(panel, boxed.channels_run if boxed else None, node)
+        elif panel == "curve":
+            self._figure_or_compute(panel, self._curve.run_id if self._curve else None, None)
+        else:
+            row = self._rows.get(self.name_shown)
+            self.debugger.show_figure(row.run_id if row else self._ranking.run.run_id)
+
+    def _figure_or_compute(self, panel: str, run_id: str | None, node: str | None) -> None:
+        if run_id:
+            self.debugger.show_figure(run_id, node)
+        else:
+            self._compute(panel, node, with_figure=True)
+
+    def action_compute(self, panel: str) -> None:
+        """Compute what a panel shows."""
+        self._compute(panel, None, with_figure=False)
+
+    def _channel_nodes(self) -> list[str]:
+        names = self._tensors()
+        node = self._ranking.nodes.get(self.name_shown)
+        return names[1:] if node and node.type == "node" and len(names) > 1 else names
+
+    def _compute(self, panel: str, node: str | None, *, with_figure: bool) -> None:
+        run = self._ranking.run
+        if not (run.model_path and run.data_path):
+            self.app.notify("the run was made from Python objects, not files", severity="warning")
+            return
+        samples = str(min(run.data_num, 16))  # the values of a node are held at once
+        command, options = {
+            "histogram": (
+                "plot-distribution",
+                ("-n", names_argument(self._tensors()), "--data-num", samples),
+            ),
+            "channels": (
+                "get-channelwise-data-distribution",
+                ("-n", names_argument(self._channel_nodes()), "--data-num", samples),
+            ),
+            "curve": (
+                "plot-acc-error",
+                ("-q", names_argument([self.name_shown]), "-m", self._metric.value,
+                 "--data-num", str(run.data_num)),
+            ),
+        }[panel]  # fmt: skip
+
+        def show(job: Job) -> None:
+            if job.run_id:
+                self.debugger.show_figure(job.run_id, node)
+
+        analysis = Analysis(command, run.model_path, run.data_path, options)
+        self.debugger.start(analysis, show if with_figure else None)

@@ -1,0 +1,339 @@
+"""What the screens read: the lake's queries, asked in workers. Nothing here knows Textual."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hmct_track.errors import UsageError
+from hmct_track.types import Metric, NodeType
+
+if TYPE_CHECKING:
+    from hmct_track.lake import Lake, Result, Row, RunComparison
+
+RANKED = ("sensitivity", "sensitivity-analysis")
+"""Kinds of runs that quantize nodes alone."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run in the list."""
+
+    run_id: str
+    parent: str | None
+    kind: str
+    state: str
+    started_at: Any
+    seconds: float | None
+    model_id: str
+    model_path: str | None
+    model_name: str | None
+    data_path: str | None
+    data_num: int
+    metrics: tuple[str, ...]
+    parameters: dict[str, Any] = field(hash=False)
+    error: str | None
+    updated_at: Any
+    worst_node: str | None
+    worst_value: float | None
+
+    @cached_property
+    def model(self) -> str:
+        """The model for people: the folder tells more than ``calibrated_model.onnx``."""
+        if self.model_path is None:
+            return self.model_name or "model"
+        path = Path(self.model_path)
+        generic = path.stem in ("calibrated_model", "model") and path.parent.name
+        return path.parent.name if generic else path.stem
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that ranks."""
+        known = list(Metric)
+        return next((Metric(m) for m in self.metrics if m in known), Metric.COSINE_SIMILARITY)
+
+    @property
+    def label(self) -> str:
+        """The run in a few words."""
+        of = self.parameters.get("node_type") if self.kind == "sensitivity" else None
+        return f"{self.kind} of {of}" if of else self.kind
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a model."""
+
+    name: str
+    type: str
+    """``node``, ``weight`` or ``activation``."""
+    index: int
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    calibration_nodes: tuple[str, ...]
+    consumers: tuple[str, ...]
+    qtype: str | None
+    bits: int | None
+    axis: int | None
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    thresholds: tuple[float, ...]
+    enabled: bool | None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A node in a ranking."""
+
+    rank: int
+    name: str
+    type: str
+    position: int
+    op_type: str
+    consumers: tuple[str, ...]
+    threshold: float | None
+    bits: int | None
+    run_id: str
+    values: dict[Metric, float | None] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rankings of a run and of its steps as one list, with the nodes of the model."""
+
+    run: RunInfo
+    rows: list[Ranked]
+    nodes: dict[str, Node]
+    producers: dict[str, str]
+    """Tensor to the node that gives it out."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What runs found out about a node or its calibration nodes."""
+
+    node: str
+    series: list[Row]
+    """Rows of ``distribution``; empty if no run has looked."""
+    bins: list[Row]
+    distribution_run: str | None
+    channels: list[Row]
+    channels_run: str | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The error at every node when only one is quantized."""
+
+    run_id: str
+    metric: Metric
+    points: list[tuple[int, float, str]]
+
+
+class Reader:
+    """Asks one lake. Its methods block: they are for workers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._opened: Lake | None = None
+        self._nodes: dict[str, dict[str, Node]] = {}
+
+    @property
+    def lake(self) -> Lake:
+        """The lake, opened at first use; asked again as long as that fails.
+
+        Raises:
+            LakeError: there is none, or it cannot be read.
+        """
+        from hmct_track.lake import Lake  # loads DuckDB and Arrow
+
+        with self._lock:
+            if self._opened is None:
+                self._opened = Lake.open(self.path)
+            return self._opened
+
+    def revision(self) -> tuple[int, ...]:
+        """Something that changes whenever a part is written; cheap enough to ask every second."""
+        found = []
+        try:
+            folders = sorted((self.path / "tables").iterdir())
+            found = [folder.stat().st_mtime_ns for folder in folders]
+        except OSError:
+            pass  # the next query says what is wrong
+        return tuple(found)
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, newest first, each followed by its steps.
+
+        Raises:
+            LakeError: the lake cannot be read.
+        """
+        return [_run(row) for row in self.lake.query("run_list")]
+
+    def ranking(self, run: RunInfo, metric: Metric) -> Ranking:
+        """What a run and its steps ranked, by ``metric``.
+
+        Raises:
+            LakeError: the lake cannot be read.
+        """
+        current = self.runs()
+        run = next((r for r in current if r.run_id == run.run_id), run)
+        family = [run, *(r for r in current if r.parent == run.run_id)]
+        nodes = self.nodes(run)
+        seen: dict[str, Ranked] = {}
+        # A step that only needed a node's value again must not add it a second time.
+        for member in sorted(family, key=lambda r: r.kind != "sensitivity"):
+            if member.kind in RANKED:
+                rows = self.lake.query("sensitivity", run_id=member.run_id, metric=metric.value)
+                for row in rows:
+                    seen.setdefault(row["subject"], _ranked(row, member.run_id, nodes))
+        producers = {t: node.name for node in nodes.values() for t in node.outputs}
+        return Ranking(run, list(seen.values()), nodes, producers)
+
+    def nodes(self, run: RunInfo) -> dict[str, Node]:
+        """The nodes of the model of a run, by name."""
+        if run.model_id not in self._nodes:
+            rows = self.lake.query("model_nodes", run_id=run.run_id)
+            self._nodes[run.model_id] = {row["node"]: _node(row) for row in rows}
+        return self._nodes[run.model_id]
+
+    def evidence(self, run: RunInfo, names: Iterable[str]) -> dict[str, Evidence]:
+        """What the newest runs on the same model found out about these nodes."""
+        found = {}
+        for name in names:
+            rows = self.lake.query("node_evidence", run_id=run.run_id, node=name)
+            latest = {row["evidence"]: row["run_id"] for row in reversed(rows)}
+            seen = latest.get("distribution")
+            boxed = latest.get("channels")
+            found[name] = Evidence(
+                name,
+                self._of(name, "distribution", seen),
+                self._of(name, "histogram", seen),
+                seen,
+                self._of(name, "channel_distribution", boxed),
+                boxed,
+            )
+        return found
+
+    def _of(self, node: str, query: str, run_id: str | None) -> list[Row]:
+        if run_id is None:
+            return []
+        return [row for row in self.lake.query(query, run_id=run_id) if row["node"] == node]
+
+    def curve(self, run: RunInfo, node: str) -> Curve | None:
+        """The newest error curve of a node of the same model."""
+        rows = self.lake.query("node_evidence", run_id=run.run_id, node=node)
+        latest = next((row for row in rows if row["evidence"] == "curve"), None)
+        if latest is None:
+            return None
+        metric = Metric(latest["metric"])
+        points = self.lake.query(
+            "error_accumulation",
+            run_id=latest["run_id"],
+            metric=metric.value,
+            average_mode=False,
+        )
+        kept = [
+            (p["step"], p["value"], p["node"])
+            for p in points
+            if p["curve"] == node and p["value"] is not None
+        ]
+        return Curve(latest["run_id"], metric, kept)
+
+    def history(self, run: RunInfo, node: str) -> list[Row]:
+        """What the node cost in every run of the model."""
+        return self.lake.query("node_history_of_model", run_id=run.run_id, node=node)
+
+    def comparison(self, before: RunInfo, after: RunInfo, metric: Metric) -> RunComparison:
+        """Two rankings side by side; of a runall its ranking of nodes, or else its first.
+
+        Raises:
+            UsageError: one of them ranks no nodes.
+        """
+        from hmct_track.lake import compare_runs, find_ranking
+
+        wanted = [NodeType.NODE, NodeType.WEIGHT, NodeType.ACTIVATION]
+        problem: UsageError | None = None
+        for node_type in wanted:
+            try:
+                rows = [
+                    find_ranking(self.lake, run.run_id, node_type=node_type)
+                    for run in (before, after)
+                ]
+            except UsageError as error:
+                problem = problem or error
+            else:
+                types = [row["node_type"] for row in rows]
+                if types[0] != types[1]:
+                    raise UsageError(
+                        f"one run ranks {types[0]}s, the other {types[1]}s; compare two of a kind"
+                    )
+                return compare_runs(self.lake, rows[0]["run_id"], rows[1]["run_id"], metric)
+        raise problem or UsageError("the runs rank no nodes")
+
+    def sql(self, text: str, parameters: dict[str, Any] | None = None) -> Result:
+        """Run a shipped query by name with its parameters, or one SELECT of the user's.
+
+        Raises:
+            QueryError: it was refused, or it failed.
+        """
+        from hmct_track.lake import load_query
+
+        if parameters is None:
+            return self.lake.sql(text)
+        return self.lake.run_query(load_query(text), parameters)
+
+
+def _run(row: Row) -> RunInfo:
+    try:
+        parameters = json.loads(row["parameters"] or "{}")
+    except ValueError:
+        parameters = {}
+    return RunInfo(
+        run_id=row["run_id"],
+        parent=row["parent_run_id"],
+        kind=row["kind"],
+        state=row["state"],
+        started_at=row["started_at"],
+        seconds=row["seconds"],
+        model_id=row["model_id"],
+        model_path=row["model_path"],
+        model_name=row["model"],
+        data_path=row["data_path"],
+        data_num=row["data_num"],
+        metrics=tuple(row["metrics"] or ()),
+        parameters=parameters if isinstance(parameters, dict) else {},
+        error=row["error"],
+        updated_at=row["updated_at"],
+        worst_node=row["worst_node"],
+        worst_value=row["worst_value"],
+    )
+
+
+def _node(row: Row) -> Node:
+    lists = ("inputs", "outputs", "calibration_nodes", "consumers", "scales", "zero_points")
+    values: Row = {name: tuple(row[name] or ()) for name in (*lists, "thresholds")}
+    values |= {name: row[name] for name in ("type", "op_type", "qtype", "bits", "axis", "enabled")}
+    return Node(name=row["node"], index=row["node_index"], **values)
+
+
+def _ranked(row: Row, run_id: str, nodes: dict[str, Node]) -> Ranked:
+    node = nodes.get(row["subject"])
+    return Ranked(
+        rank=row["rank"],
+        name=row["subject"],
+        type=node.type if node else "node",
+        position=row["position"],
+        op_type=row["op_type"],
+        consumers=tuple(row["consumers"] or ()),
+        threshold=row["threshold"],
+        bits=row["bits"],
+        run_id=run_id,
+        values={metric: row[metric.column] for metric in Metric},
+    )

@@ -1,0 +1,180 @@
+"""The list of runs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.events import DescendantFocus
+from textual.widgets import Input, Static
+
+from .base import LakeScreen, feet
+from .reads import RunInfo
+from .table import Column, Table
+from .text import STATES, clean, moment, number, plain, seconds, severity, shortened
+
+_COLUMNS = (
+    Column("state", "", 2),
+    Column("kind", "analysis", 26),
+    Column("model", "model", 18),
+    Column("worst", "worst", 11, right=True),
+    Column("started", "started", 14),
+    Column("metric", "metric", 17),
+    Column("subject", "worst node", 34),
+    Column("seconds", "took", 9, right=True),
+    Column("samples", "samples", 7, right=True),
+    Column("run", "run id", 27),
+)
+
+
+class RunsScreen(LakeScreen):
+    """All runs of the lake, live."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("space,c", "mark", "Compare", key_display="c"),
+        Binding("y", "copy", "Copy id"),
+        Binding("escape", "clear", "Clear", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: list[RunInfo] | None = None
+        self._marked: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """A filter above the table."""
+        yield Static(markup=False, classes="heading")
+        yield Input(placeholder="/ filters: model, analysis, state, node, run id", compact=True)
+        yield Table("Reading the lake ...", id="runs")
+        yield from feet()
+
+    def on_mount(self) -> None:
+        """Read the lake."""
+        self.query_one(Table).focus()
+        self.lake_changed()
+
+    def lake_changed(self) -> None:
+        """Read the runs anew."""
+        self.ask("runs", self.reader.runs)
+
+    def show_runs(self, runs: list[RunInfo]) -> None:
+        """The list."""
+        self._runs = runs
+        self.debugger.runs = runs
+        self._fill()
+
+    def refused(self, what: str, reason: str) -> None:
+        """Say what is wrong with the lake, in the place of the list."""
+        if what == "runs" and self._runs is None:
+            self.query_one(Table).show(_COLUMNS, [], self._cells, empty="")
+            self.query_one(".heading", Static).update(
+                Text(f"No runs to show.\n\n{clean(reason)}\n\n")
+                + Text("This screen looks again every second.  n starts an analysis.", style="dim")
+            )
+        else:
+            super().refused(what, reason)
+
+    @on(Input.Changed)
+    def _filter_changed(self) -> None:
+        self._fill()
+
+    @on(Input.Submitted)
+    def _filter_done(self) -> None:
+        self.query_one(Table).focus()
+
+    @on(Table.Chosen)
+    def _chosen(self, message: Table.Chosen) -> None:
+        self._open(message.row)
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Keys that are letters belong to the filter while it has the focus."""
+        self.refresh_bindings()
+
+    def action_open(self) -> None:
+        """Open the run under the cursor."""
+        if row := self.query_one(Table).current:
+            self._open(row)
+
+    def action_filter(self) -> None:
+        """Go to the filter."""
+        self.query_one(Input).focus()
+
+    def action_clear(self) -> None:
+        """Empty the filter, and forget the mark."""
+        self.query_one(Input).value = ""
+        self._marked = None
+        self._fill()
+        self.query_one(Table).focus()
+
+    def action_copy(self) -> None:
+        """Copy the run id."""
+        if row := self.query_one(Table).current:
+            self.app.copy_to_clipboard(row.run_id)
+            self.app.notify(f"copied {row.run_id}", markup=False)
+
+    def action_mark(self) -> None:
+        """Mark a run, or compare it with the marked one."""
+        row = self.query_one(Table).current
+        if row is None:
+            return
+        if self._marked is None:
+            self._marked = row.run_id
+            self.app.notify("marked; c on another run compares the two", markup=False)
+        elif self._marked == row.run_id:
+            self._marked = None
+        else:
+            from .compare import CompareScreen
+
+            first = next((r for r in self._runs or [] if r.run_id == self._marked), None)
+            self._marked = None
+            if first:
+                self.app.push_screen(CompareScreen(first, row))
+        self._fill()
+
+    def _open(self, run: RunInfo) -> None:
+        from .ranking import RankingScreen
+
+        self.app.push_screen(RankingScreen(run))
+
+    def _fill(self) -> None:
+        if self._runs is None:
+            return
+        words = self.query_one(Input).value.lower().split()
+        rows = [run for run in self._runs if all(word in self._text(run) for word in words)]
+        marked = frozenset({self._marked}) if self._marked else frozenset()
+        empty = "No run fits the filter." if words else "No runs yet: n starts an analysis."
+        self.query_one(Table).show(
+            _COLUMNS, rows, self._cells, lambda run: run.run_id, marked, empty
+        )
+        shown = f"{len(rows)} of {len(self._runs)}" if words else str(len(self._runs))
+        self.query_one(".heading", Static).update(
+            plain(f"{shown} runs in {self.reader.path}", style="bold")
+        )
+
+    def _text(self, run: RunInfo) -> str:
+        parts: list[Any] = [run.label, run.model, run.state, run.run_id, run.model_path]
+        return " ".join(str(p) for p in [*parts, run.worst_node or ""]).lower()
+
+    def _cells(self, run: RunInfo) -> list[Text]:
+        color = {"RUNNING": "poor", "FINISHED": "good"}.get(run.state, "bad")
+        value = Text()
+        if run.worst_node:
+            style = self.color(severity(run.worst_value, run.metric))
+            value = plain("nan" if run.worst_value is None else number(run.worst_value), style)
+        return [
+            plain(STATES.get(run.state, "?"), self.color(color)),
+            plain(f"{'└ ' if run.parent else ''}{run.label}"),
+            plain(shortened(run.model, 18)),
+            value,
+            plain(moment(run.started_at)),
+            plain(run.metric.value if run.worst_node else ""),
+            plain(shortened(run.worst_node or "", 34)),
+            plain(seconds(run.seconds)),
+            plain(number(run.data_num)),
+            plain(run.run_id),
+        ]

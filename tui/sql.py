@@ -1,0 +1,254 @@
+"""SQL on the lake: shipped queries and free statements, read-only."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import platformdirs
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, OptionList, Static, TextArea
+from textual.widgets.option_list import Option
+
+from .base import LakeScreen, feet
+from .table import Column, Table
+from .text import number, plain
+
+if TYPE_CHECKING:
+    from hmct_track.lake import Query, Result
+
+_MOST_KEPT = 200
+_WIDEST = 40
+
+
+class SqlScreen(LakeScreen):
+    """A catalog, an editor, and the rows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f5,ctrl+r", "run", "Run", priority=True),
+        Binding("f7", "older", "Older"),
+        Binding("f8", "newer", "Newer"),
+        Binding("ctrl+e", "export", "CSV", priority=True),
+        Binding("escape", "app.pop_screen", "Back"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._query: Query | None = None
+        self._result: Result | None = None
+        self._history: list[str] = []
+        self._at = 0
+        self._began = 0.0
+        self._text = ""
+
+    def compose(self) -> ComposeResult:
+        """The catalog on the left, the rest on the right."""
+        with Horizontal():
+            yield OptionList(id="catalog", markup=False)
+            with Vertical():
+                yield TextArea("SELECT * FROM runs ORDER BY run_id DESC LIMIT 20", id="editor")
+                yield Vertical(id="parameters")
+                yield Static(markup=False, id="said")
+                yield Table("f5 or ctrl+r runs the statement.", id="result")
+        yield from feet()
+
+    def on_mount(self) -> None:
+        """Read catalog and history."""
+        self.query_one("#editor").focus()
+        self.ask("catalog", _catalog)
+        self.ask("history", _read_history)
+
+    def show_catalog(self, found: list[tuple[str, str]]) -> None:
+        """Shipped queries, then tables."""
+        options = [
+            Option(plain(name if kind == "query" else f"FROM {name}"), id=f"{kind} {name}")
+            for kind, name in found
+        ]
+        self.query_one("#catalog", OptionList).add_options(options)
+
+    def show_history(self, found: list[str]) -> None:
+        """Statements of before."""
+        self._history = found
+        self._at = len(found)
+
+    @on(OptionList.OptionSelected)
+    def _taken(self, message: OptionList.OptionSelected) -> None:
+        kind, _, name = str(message.option.id).partition(" ")
+        if kind == "query":
+            self.ask("query", partial(_load, name))
+            return
+        self._set(f"SELECT * FROM {name} LIMIT 100")  # noqa: S608 - a table of ours
+        self.action_run()
+
+    def show_query(self, query: Query) -> None:
+        """A shipped query: its SQL, and a field for each parameter."""
+        self._set(query.sql)
+        self._query = query
+        place = self.query_one("#parameters", Vertical)
+        runs = [run for run in self.debugger.runs if run.state == "FINISHED"]
+        hint = next((p.meaning.rpartition(" ")[2] for p in query.params if p.name == "run_id"), "")
+        fitting = [run for run in runs if run.kind == hint] or runs
+        latest = fitting[0].run_id if fitting else ""
+        defaults = {
+            "run_id": latest,
+            "run_a": fitting[1].run_id if len(fitting) > 1 else latest,
+            "run_b": latest,
+            "metric": "cosine-similarity",
+            "average_mode": "false",
+            "tolerance": "1e-6",
+        }
+        fields = []
+        for param in (*query.params, *query.optional):
+            field = Input(defaults.get(param.name, ""), placeholder=param.meaning, compact=True)
+            field.border_title = param.name
+            fields.append(field)
+        place.mount_all(fields)
+        self.query_one("#said", Static).update(
+            plain(f"{query.name}: {query.summary}  "
+                  f"({', '.join(p.name for p in query.params) or 'no parameters'}) f5 runs it")
+        )  # fmt: skip
+        (fields[0] if fields else self.query_one("#editor")).focus()
+
+    def _set(self, text: str) -> None:
+        self._query = None
+        self.query_one("#parameters", Vertical).remove_children()
+        self.query_one("#editor", TextArea).text = text
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self.action_run()
+
+    def action_run(self) -> None:
+        """Run what the editor holds."""
+        text = self.query_one("#editor", TextArea).text.strip()
+        if not text:
+            return
+        self._began, self._text = time.monotonic(), text
+        self.query_one("#said", Static).update(plain("running ..."))
+        query = self._query
+        if query and query.sql.strip() == text:
+            given = {
+                str(field.border_title): field.value
+                for field in self.query_one("#parameters").query(Input)
+                if field.value or field.border_title in {p.name for p in query.params}
+            }
+            self.ask("result", partial(self.reader.sql, query.name, given))
+        else:
+            self.ask("result", partial(self.reader.sql, text))
+
+    def show_result(self, result: Result) -> None:
+        """The rows."""
+        self._result = result
+        spent = time.monotonic() - self._began
+        self.query_one("#said", Static).update(plain(f"{len(result.rows):,} rows, {spent:.2f} s"))
+        columns = [_column(result, place) for place in range(len(result.columns))]
+        self.query_one("#result", Table).show(columns, result.rows, _cells, empty="No rows.")
+        self.query_one("#result").focus()
+        if not self._history or self._history[-1] != self._text:
+            self._history.append(self._text)
+            self.ask("written", partial(_write_history, self._history[-_MOST_KEPT:]))
+        self._at = len(self._history)
+
+    def show_written(self, _: None) -> None:
+        """The history is on disk."""
+
+    def refused(self, what: str, reason: str) -> None:
+        """What is wrong with the statement."""
+        if what == "written":
+            return
+        self.query_one("#said", Static).update(Text(plain(reason).plain, self.color("bad")))
+
+    def action_older(self) -> None:
+        """The statement before."""
+        self._go(-1)
+
+    def action_newer(self) -> None:
+        """The statement after."""
+        self._go(1)
+
+    def _go(self, by: int) -> None:
+        if self._history:
+            self._at = max(0, min(self._at + by, len(self._history) - 1))
+            self._set(self._history[self._at])
+
+    def action_export(self) -> None:
+        """Write the rows to a CSV file in the present folder."""
+        if self._result is None:
+            self.app.notify("run a statement first", severity="warning", markup=False)
+            return
+        path = Path.cwd() / f"hmct_sql_{time.strftime('%Y%m%d_%H%M%S')}.csv"
+        self.ask("exported", partial(_export, self._result, path))
+
+    def show_exported(self, path: Path) -> None:
+        """Say where it is."""
+        self.app.notify(f"wrote {path}", markup=False)
+
+
+def _catalog() -> list[tuple[str, str]]:
+    from hmct_track.lake import TABLES, query_names
+
+    views = ("metrics", "results", "metric_values")
+    tables = [*(("table", v) for v in views), *(("table", table.name) for table in TABLES)]
+    return [*(("query", name) for name in query_names()), *tables]
+
+
+def _load(name: str) -> Query:
+    from hmct_track.lake import load_query
+
+    return load_query(name)
+
+
+def _column(result: Result, place: int) -> Column:
+    title = result.columns[place]
+    values = [_shown(row[place]) for row in result.rows[:200]]
+    width = min(max([len(title), *(len(v) for v in values)]), _WIDEST)
+    is_number = any(isinstance(row[place], int | float) for row in result.rows[:200])
+    return Column(title, title, width, right=is_number)
+
+
+def _cells(row: tuple[Any, ...]) -> list[Text]:
+    return [plain(_shown(value)) for value in row]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | Mapping):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value) if isinstance(value, int) else number(value, 7)
+
+
+def _export(result: Result, path: Path) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(result.columns)
+        for row in result.rows:
+            writer.writerow(
+                [json.dumps(v, default=str) if isinstance(v, list | dict) else v for v in row]
+            )
+    return path
+
+
+def _history_file() -> Path:
+    return platformdirs.user_state_path("hmct-track") / "sql_history.json"
+
+
+def _read_history() -> list[str]:
+    try:
+        found = json.loads(_history_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [str(text) for text in found] if isinstance(found, list) else []
+
+
+def _write_history(statements: list[str]) -> None:
+    path = _history_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(statements), encoding="utf-8")

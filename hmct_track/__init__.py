@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hmct_track.api import calibrate
+    from hmct_track.api import calibrate, inspect_model
     from hmct_track.data import CalibrationDataSet
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
@@ -23,6 +23,7 @@ __all__ = [
     "calibrate",
     "compare",
     "get_sensitivity_of_nodes",
+    "inspect_model",
 ]
 
 _HOME = {
@@ -32,6 +33,7 @@ _HOME = {
     "calibrate": "api",
     "compare": "workflow.compare",
     "get_sensitivity_of_nodes": "debug",
+    "inspect_model": "api",
 }
 
 

@@ -1,4 +1,4 @@
-"""What the documented tool has no function for: making a calibrated model."""
+"""What the documented tool has no function for: making a calibrated model, and looking at one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hmct_track.data import CalibrationDataSet
     from hmct_track.workflow.calibration import CalibrationResult, Types
+    from hmct_track.workflow.inspection import Inspection
 
 
 def calibrate(
@@ -84,3 +85,21 @@ def calibrate(
         save_data,
     )
     return calibrate_model(request, recording_options(recording))
+
+
+def inspect_model(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    float_model: str | os.PathLike[str] | onnx.ModelProto | None = None,
+) -> Inspection:
+    """What the tool sees in a model: its nodes, how they are quantized, and what is odd.
+
+    Args:
+        model_or_file: a calibrated, QDQ or float model, as a path or a proto.
+        float_model: the model that was quantized, for a QDQ model whose weights are integers.
+
+    Raises:
+        ModelError: the model cannot be read, or holds what is not understood.
+    """
+    from hmct_track.workflow.inspection import inspect
+
+    return inspect(model_or_file, float_model)

@@ -161,6 +161,9 @@ class _Converter:
         ]
         name = node.name or f"{node.input[0]}_QuantizeLinear"
         self._made[targets[0]] = params
+        held = self._rounded(source, params)
+        if held is not None:
+            source = self._float(source, targets[0], held, params)
         return [make_calibration(name, source, targets[0], params), *copies], dequantizers
 
     def _lone(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -180,7 +183,14 @@ class _Converter:
         if params.is_per_channel:
             check_channels(node.name, params.axis, len(params.scales), integers.shape)
         held = _dequantized(integers, params)
+        name = node.name or f"{source}_DequantizeLinear"
         target = node.output[0]
+        return [make_calibration(name, self._float(source, target, held, params), target, params)]
+
+    def _float(
+        self, source: str, target: str, held: NDArray[np.float32], params: QuantParams
+    ) -> str:
+        """The constant with the float values of a weight of which the model holds rounded ones."""
         found = self._float_weights
         values = found.find(source, target, held, params) if found else None
         if values is None:
@@ -191,8 +201,17 @@ class _Converter:
             self._result.stored[target] = f"{target}:stored"
             self._graph.initializer.append(numpy_helper.from_array(held, f"{target}:stored"))
         self._graph.initializer.append(numpy_helper.from_array(values, f"{target}:float"))
-        name = node.name or f"{source}_DequantizeLinear"
-        return [make_calibration(name, f"{target}:float", target, params)]
+        return f"{target}:float"
+
+    def _rounded(self, source: str, params: QuantParams) -> NDArray[np.float32] | None:
+        """The values of a float constant that was quantized before, as AIMET writes weights."""
+        tensor = self._constants.get(source)
+        if tensor is None or tensor.data_type != TensorProto.FLOAT:
+            return None
+        values: NDArray[np.float32] = numpy_helper.to_array(tensor)
+        if params.is_per_channel:
+            check_channels(source, params.axis, len(params.scales), values.shape)
+        return values if np.array_equal(fake_quantize(values, params), values) else None
 
     def _params(self, node: onnx.NodeProto, known: QuantType | None = None) -> QuantParams:
         """The parameters of a Q or DQ node; of a DQ without zero point the type is known."""

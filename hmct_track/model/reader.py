@@ -127,8 +127,8 @@ class QuantModel:
                 )
         if not found:
             raise UsageError(
-                f"node {name!r} cannot be switched: the model holds its weight as integers only; "
-                "give the float model that was quantized (--float-model, float_model=)"
+                f"node {name!r} cannot be switched: the model holds its weight only as it was "
+                "rounded; give the float model that was quantized (--float-model, float_model=)"
             )
         return found
 
@@ -147,6 +147,8 @@ class QuantModel:
 def load_model(
     model_or_file: str | os.PathLike[str] | onnx.ModelProto,
     float_model: str | os.PathLike[str] | onnx.ModelProto | None = None,
+    *,
+    may_be_float: bool = False,
 ) -> QuantModel:
     """Read a calibrated model, or a QDQ model.
 
@@ -154,6 +156,7 @@ def load_model(
         model_or_file: the model.
         float_model: the model that was quantized, in which the float values of weights are looked
             up that ``model_or_file`` holds as integers.
+        may_be_float: whether a model without calibration nodes is accepted.
 
     Raises:
         ModelError: it cannot be read, has no calibration nodes, or holds what is not understood.
@@ -205,7 +208,7 @@ def load_model(
             "not a constant" if constant else "a constant",
             f" (as for {len(odd) - 1} other nodes)" if odd[1:] else "",
         )
-    if not calibrations:
+    if not calibrations and not may_be_float:
         raise ModelError(
             f"{skeleton.path or 'the model'} has no calibration nodes (HzCalibration, or "
             "QuantizeLinear and DequantizeLinear), so there is nothing to switch on or off; "
@@ -251,8 +254,8 @@ def _tell_of_losses(
     else:
         hint = "give the model that was quantized with --float-model (float_model=) to switch them"
     _warn_once(
-        f"{subject} holds {len(names)} weights as integers only, among them {names[0]}: they stay "
-        f"quantized in every configuration, the float reference included; {hint}"
+        f"{subject} holds {len(names)} weights only as they were rounded, among them {names[0]}: "
+        f"they stay quantized in every configuration, the float reference included; {hint}"
     )
 
 

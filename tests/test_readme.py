@@ -69,11 +69,11 @@ COMMANDS = [
 def test_the_readmes_commands_run_as_they_stand(folder: Path, command: str) -> None:
     done = shell(command, folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert done.stdout or done.stderr
 
 
 def test_there_are_commands_to_try() -> None:
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 10
 
 
 @pytest.mark.parametrize(

@@ -10,21 +10,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from scripts.max_calibration import calibrate
 
 from benchmarks import rebuild
 from benchmarks.networks import mobilenet_v2
 from hmct_track.analysis import sensitivity
 from hmct_track.engine import Engine
 from hmct_track.engine.machine import default_threads
-from hmct_track.model import Lowering, load_model
+from hmct_track.model import Lowering, QuantModel, load_model
 from hmct_track.types import NodeType, QuantConfig
-from tests.support.real import real_model
+from tests.support.real import calibrate, real_model
 
 NAMES = ("mobilenet-v2", "docorient", "ocr-rec", "ocr-det", "pp-lcnet")
 ROUNDS = 3
@@ -137,9 +137,8 @@ def _session(lowered: Any, lowering: Lowering, threads: int) -> ort.InferenceSes
     return session
 
 
-def ranking(case: Subject) -> dict[str, float]:
+def ranking(case: Subject, quantized: QuantModel) -> dict[str, float]:
     """Mean cosine similarity of each node, with a new engine."""
-    quantized = load_model(case.model)
     plan = sensitivity.plan(quantized, NodeType.NODE).planned
     engine = Engine(quantized)
     samples = {str(k): sample for k, sample in enumerate(case.samples)}
@@ -166,7 +165,8 @@ def main() -> None:
         bound = suffix_bound(subject(name, 1))
         for count in args.samples:
             case = subject(name, count)
-            seconds, got = best(lambda case=case: ranking(case))
+            quantized = load_model(case.model)
+            seconds, got = best(partial(ranking, case, quantized))
             nodes = rebuild.feeding(case.model)
             began = time.perf_counter()
             expected = rebuild.sensitivity(case.model, case.samples, nodes)

@@ -34,12 +34,13 @@ _OPEN = """
 import asyncio, sys
 from pathlib import Path
 from hmct_track.tui import make_app
+from hmct_track.tui.table import Table
 
 async def main():
     app = make_app(Path(sys.argv[1]))
     async with app.run_test(size=(120, 40)) as pilot:
-        while app.screen.query_one("DataTable").row_count < int(sys.argv[2]):
-            await pilot.pause(0.005)
+        while not app.runs or app.screen.query_one(Table).row_count < int(sys.argv[2]):
+            await asyncio.sleep(0.005)
 
 asyncio.run(main())
 """

@@ -20,6 +20,7 @@ from hmct_track.errors import TrackingError
 from hmct_track.types import RunState
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
     from mlflow.tracking import MlflowClient
 
 DEFAULT_EXPERIMENT = "hmct-track"
@@ -47,6 +48,19 @@ class NestedRun:
 
 
 @dataclass(frozen=True)
+class RunInput:
+    """What a run was given, shown by MLflow among its datasets."""
+
+    name: str
+    digest: str
+    """Content hash."""
+    source: str
+    context: str
+    """What it is to the run: model, or calibration data."""
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class TrackedRun:
     """Everything that MLflow is told about one run."""
 
@@ -63,6 +77,9 @@ class TrackedRun:
     texts: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
     nested: Sequence[TrackedRun | NestedRun] = ()
+    inputs: Sequence[RunInput] = ()
+    note: str = ""
+    """Markdown that the web UI shows on top of the run."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +220,8 @@ def deleted_runs(lake: Path, runs: Mapping[str, str]) -> list[str]:
 def ui_command(lake: Path, port: int) -> list[str]:
     """The command that serves MLflow's web UI on a store, to this machine only."""
     store = ["--backend-store-uri", tracking_uri(lake)]
+    # What is logged through the server must not fall into the folder that it was started in.
+    store += ["--artifacts-destination", str(lake / "artifacts")]
     place = ["--host", "127.0.0.1", "--port", str(port)]
     return [sys.executable, "-m", "mlflow", "ui", *store, *place]
 
@@ -238,6 +257,8 @@ def _log_with(
     if isinstance(run, TrackedRun):
         frame = run
     tags = {**frame.tags, **({"mlflow.parentRunId": parent} if parent else {})}
+    if run is frame and frame.note:
+        tags["mlflow.note.content"] = frame.note
     run_id: str = client.create_run(
         experiment, start_time=frame.started_ms, tags=tags, run_name=run.name
     ).info.run_id
@@ -245,6 +266,7 @@ def _log_with(
     try:
         _log_content(client, run_id, run, frame.ended_ms)
         if isinstance(run, TrackedRun):
+            client.log_inputs(run_id, datasets=[_dataset(given) for given in run.inputs])
             for path, text in run.texts.items():
                 client.log_text(run_id, text, path)
             with TemporaryDirectory() as folder:
@@ -276,6 +298,19 @@ def _log_content(
     metrics = [Metric(n, v, at_ms, s) for n, s, v in points if math.isfinite(v)]
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+
+
+def _dataset(given: RunInput) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=given.name,
+        digest=given.digest,
+        source_type="local",
+        source=json.dumps({"uri": given.source}),
+        profile=json.dumps(dict(given.profile)),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", given.context)])
 
 
 def _make_store(database: Path) -> None:

@@ -13,7 +13,9 @@ import duckdb
 import pytest
 
 from hmct_track import demo
+from hmct_track.lake import TABLES, query_names
 
+NAME = re.compile(r"`(\w+)`")
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 LAKE_PAGE = (ROOT / "docs" / "lake.md").read_text()
@@ -59,7 +61,7 @@ COMMANDS = [
     line.split(" # ")[0].strip()
     for block in blocks(README, "sh")
     for line in block.splitlines()
-    if line.startswith("hmct-debugger") and not line.startswith("hmct-debugger ui")
+    if line.startswith("hmct-debugger") and line.split()[1] not in ("ui", "tui")
 ]
 
 
@@ -74,7 +76,13 @@ def test_there_are_commands_to_try() -> None:
     assert len(COMMANDS) == 5
 
 
-@pytest.mark.parametrize("code", [*blocks(README, "python"), *blocks(LAKE_PAGE, "python")])
+@pytest.mark.parametrize(
+    "code",
+    [
+        *blocks(README, "python"),
+        *(block for block in blocks(LAKE_PAGE, "python") if ".pl()" not in block),
+    ],
+)
 def test_python_snippets_run_as_they_stand(folder: Path, code: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
@@ -84,10 +92,35 @@ def test_python_snippets_run_as_they_stand(folder: Path, code: str) -> None:
 
 def test_sql_snippets_run_as_they_stand(folder: Path) -> None:
     statements = [s for block in blocks(LAKE_PAGE, "sql") for s in block.split(";") if s.strip()]
-    assert len(statements) == 2
+    assert len(statements) == 4
     with duckdb.connect(folder / "hmct_lake" / "lake.duckdb", read_only=True) as lake:
         for statement in statements:
             assert lake.sql(statement).fetchall()
+
+
+def test_polars_snippet_runs_as_it_stands_where_polars_is_installed(folder: Path) -> None:
+    pytest.importorskip("polars")
+    (code,) = [block for block in blocks(LAKE_PAGE, "python") if ".pl()" in block]
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+
+
+def test_the_lake_page_has_every_table_and_column_as_the_schema_has_them() -> None:
+    for table in TABLES:
+        section = LAKE_PAGE.split(f"\n### {table.name}\n")[1].split("\n### ")[0]
+        found = [
+            tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:4])
+            for line in section.splitlines()
+            if line.startswith("| `")
+        ]
+        expected = [(f"`{c.name}`", c.type, c.meaning.replace("|", "\\|")) for c in table.columns]
+        assert found == expected, table.name
+    assert LAKE_PAGE.count("\n### ") == len(TABLES)
+
+
+def test_the_lake_page_names_only_queries_that_exist() -> None:
+    section = LAKE_PAGE.split("## Questions that ship")[1].split("\n## ")[0]
+    named = {n for row in section.splitlines() if row.startswith("| ") for n in NAME.findall(row)}
+    assert named <= set(query_names()) and len(named) > 12
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/lake.md", "docs/demo.md"])

@@ -81,6 +81,26 @@ def test_every_metric_is_a_curve_over_the_nodes_and_a_summary(
     assert sorted(p.value for p in history) == sorted(sqnrs.values())
 
 
+def test_model_and_data_are_inputs_and_the_description_has_the_ranking(
+    tracked: tuple[Path, dict[str, dict[str, float]]],
+) -> None:
+    lake, returned = tracked
+    run = only_run(lake)
+    (row,) = Lake.open(lake).query("runs")
+    found = {
+        given.tags[0].value: (given.dataset.name, given.dataset.digest)
+        for given in run.inputs.dataset_inputs
+    }
+    assert found == {
+        "model": ("calibrated_model", row["model_id"]),
+        "calibration data": ("calibration_data", row["data_id"]),
+    }
+    note = run.data.tags["mlflow.note.content"]
+    lines = [line for line in note.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert [line.split("|")[2].strip(" `") for line in lines] == list(returned)[: len(lines)]
+    assert len(lines) == 15 and "and 7 more" in note and row["run_id"] in note
+
+
 def test_table_and_figure_are_artifacts(
     tracked: tuple[Path, dict[str, dict[str, float]]], tmp_path: Path
 ) -> None:

@@ -71,7 +71,6 @@ class DebuggerApp(App[None]):
         self.left_running: list[str] = []
         self._then: dict[Job, Callable[[Job], None]] = {}
         self._told: set[Job] = set()
-        self._revision: tuple[int, ...] = ()
 
     def on_mount(self) -> None:
         """Show the runs, and begin to watch."""
@@ -94,10 +93,8 @@ class DebuggerApp(App[None]):
 
     def _look(self) -> None:
         revision = self.reader.revision()
-        if not get_current_worker().is_cancelled and revision != self._revision:
-            first, self._revision = not self._revision, revision
-            if not (first and self.runs):
-                self.post_message(LakeChanged())
+        if not get_current_worker().is_cancelled and revision != self.reader.seen:
+            self.post_message(LakeChanged())
 
     @on(LakeChanged)
     def _lake_changed(self) -> None:

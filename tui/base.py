@@ -140,6 +140,8 @@ def how_far(job: Job) -> str:
     state = job.progress
     if state is None:
         return "starting"
+    if state.done == state.total:
+        return f"{state.what} done, recording"
     percent = 100 * state.done // state.total if state.total else 0
     rate = f", {state.rate:.3g} {state.unit}/s" if state.rate else ""
     left = f", {seconds(state.left)} left" if state.left is not None else ""

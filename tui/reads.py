@@ -140,6 +140,8 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.seen: tuple[int, ...] | None = None
+        """The revision that the runs were last read at; none before they could be read."""
         self._lock = threading.Lock()
         self._opened: Lake | None = None
         self._nodes: dict[str, dict[str, Node]] = {}
@@ -174,7 +176,10 @@ class Reader:
         Raises:
             LakeError: the lake cannot be read.
         """
-        return [_run(row) for row in self.lake.query("run_list")]
+        revision = self.revision()
+        found = [_run(row) for row in self.lake.query("run_list")]
+        self.seen = revision
+        return found
 
     def ranking(self, run: RunInfo, metric: Metric) -> Ranking:
         """What a run and its steps ranked, by ``metric``.

@@ -45,6 +45,7 @@ class RunsScreen(LakeScreen):
         super().__init__()
         self._runs: list[RunInfo] | None = None
         self._marked: str | None = None
+        self._reading = False
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
@@ -59,25 +60,30 @@ class RunsScreen(LakeScreen):
         self.lake_changed()
 
     def lake_changed(self) -> None:
-        """Read the runs anew."""
-        self.ask("runs", self.reader.runs)
+        """Read the runs anew, unless that is going on; the watch will call again."""
+        if not self._reading:
+            self._reading = True
+            self.ask("runs", self.reader.runs)
 
     def show_runs(self, runs: list[RunInfo]) -> None:
         """The list."""
+        self._reading = False
         self._runs = runs
         self.debugger.runs = runs
         self._fill()
 
     def refused(self, what: str, reason: str) -> None:
         """Say what is wrong with the lake, in the place of the list."""
-        if what == "runs" and self._runs is None:
+        self._reading = False
+        if self._runs is None:
             self.query_one(Table).show(_COLUMNS, [], self._cells, empty="")
             self.query_one(".heading", Static).update(
                 Text(f"No runs to show.\n\n{clean(reason)}\n\n")
                 + Text("This screen looks again every second.  n starts an analysis.", style="dim")
             )
         else:
-            super().refused(what, reason)
+            heading = plain("The lake cannot be read now: ", self.color("bad"))
+            self.query_one(".heading", Static).update(heading.append_text(plain(reason)))
 
     @on(Input.Changed)
     def _filter_changed(self) -> None:

@@ -9,7 +9,7 @@ import platform
 import time
 import uuid
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from hmct_track.lake.schema import (
 from hmct_track.types import RunState, digest
 
 _MANIFEST = "hmct_run.json"
+_GRACE_SECONDS = 1.0
 _DAY = 24 * 3600
 _LOST_AFTER = 7 * _DAY
 _LARGE = 128 * 2**20
@@ -49,25 +50,35 @@ def compact(lake: Lake) -> dict[str, tuple[int, int]]:
     any moment; a row that is there twice for that time counts once, as always.
 
     Returns:
-        Table name to number of parts before and after, of the tables that had more than one.
+        Table name to number of parts that were merged, and of those that they became.
 
     Raises:
         LakeError: a part cannot be read or written; no row was lost.
     """
-    merged = {}
+    small = {}
     for table in TABLES:
-        before = _parts(lake, table)
-        small = [part for part in before if part.stat().st_size < _LARGE]
-        if len(small) > 1:
-            _merge(lake, table, small)
-            merged[table.name] = (len(before), len(_parts(lake, table)))
-    return merged
+        parts = [part for part in _parts(lake, table) if part.stat().st_size < _LARGE]
+        if len(parts) > 1:
+            small[table] = parts
+            lake.write_merged(table, parts, _merged_path(lake, table))
+    _remove(part for parts in small.values() for part in parts)
+    return {table.name: (len(parts), 1) for table, parts in small.items()}
 
 
-def _merge(lake: Lake, table: Table, parts: Sequence[Path]) -> None:
-    folder = lake.path / "tables" / table.name
-    lake.write_merged(table, parts, folder / f"merged-{uuid.uuid4().hex}.parquet")
-    for part in parts:
+def _merged_path(lake: Lake, table: Table) -> Path:
+    return lake.path / "tables" / table.name / f"merged-{uuid.uuid4().hex}.parquet"
+
+
+def _remove(parts: Iterable[Path]) -> None:
+    """Remove parts whose rows are in another by now.
+
+    A reader that began to list the folder before the other part was there must have come to the end
+    of the list; if it then opens one that is gone, it tries again.
+    """
+    gone = list(parts)
+    if gone:
+        time.sleep(_GRACE_SECONDS)
+    for part in gone:
         part.unlink(missing_ok=True)  # another process may merge as well
 
 
@@ -142,15 +153,11 @@ def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
     gone = _with_steps(lake, run_ids)
     kept = [row["run_id"] for row in lake.query("runs") if row["run_id"] not in gone]
     masks = {table: _of_runs(lake, table, kept) for table in TABLES}
+    before = {table: _parts(lake, table) for table in TABLES}
     for table, keep in masks.items():
-        parts = _parts(lake, table)
-        if not parts:
-            continue
-        data = _table(lake, table, keep)
-        folder = lake.path / "tables" / table.name
-        write_table(folder / f"merged-{uuid.uuid4().hex}.parquet", data)
-        for part in parts:
-            part.unlink(missing_ok=True)
+        if before[table]:
+            write_table(_merged_path(lake, table), _table(lake, table, keep))
+    _remove(part for parts in before.values() for part in parts)
 
 
 def export_run(lake: Lake, run_id: str, target: Path) -> None:

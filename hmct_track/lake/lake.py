@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -32,9 +33,11 @@ from hmct_track.types import digest
 
 DEFAULT_FOLDER = "hmct_lake"
 ENVIRONMENT = "HMCT_LAKE"
-_TRIES = 3
+_TRIES = 10
+_PAUSE = 0.05
 
 Row = dict[str, Any]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -186,19 +189,13 @@ class Lake:
         return int(found[0]) if found else 0
 
     def _execute(self, sql: str, params: Row | None) -> Result:
-        for left in reversed(range(_TRIES)):
-            try:
-                cursor = self._connection.cursor()
-                cursor.execute(sql, params)
-                columns = tuple(column[0] for column in cursor.description or ())
-                return Result(columns, cursor.fetchall())
-            except duckdb.IOException as error:
-                # Between listing and opening it, a part may have been merged into another.
-                if not left or "parquet" not in str(error):
-                    raise QueryError(str(error)) from error
-            except duckdb.Error as error:
-                raise QueryError(str(error)) from error
-        raise AssertionError("unreachable")
+        def ask() -> Result:
+            cursor = self._connection.cursor()
+            cursor.execute(sql, params)
+            columns = tuple(column[0] for column in cursor.description or ())
+            return Result(columns, cursor.fetchall())
+
+        return _retried(ask)
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -206,7 +203,7 @@ class Lake:
         with _translated():
             connection = duckdb.connect()
             for statement in self._view_statements():
-                connection.execute(statement)
+                _retried(partial(connection.execute, statement))
             connection.execute("SET temp_directory = ''")
             connection.execute(f"SET allowed_directories = [{_literal(self.path / 'tables')}]")
             connection.execute("SET enable_external_access = false")
@@ -214,15 +211,16 @@ class Lake:
         return connection
 
     def _view_statements(self) -> Iterator[str]:
+        # DuckDB opens all parts that a view reads when it makes the view. Those that read others
+        # are made while the tables are still empty, and each table's parts are opened once.
         for table in TABLES:
-            parts = self._parts(table)
-            yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, parts)}"
-            if table.rows_view:
-                yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, parts)}"
+            yield from _table_views(table, None)
         for name in VIEWS:
             yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
         for name in MACROS:
             yield load_query(name).macro
+        for table in TABLES:
+            yield from _table_views(table, self._parts(table))
 
     def _parts(self, table: Table) -> str | None:
         """What reads all parts of a table; None if an older version did not have it."""
@@ -248,7 +246,7 @@ class Lake:
         try:
             with _translated(), duckdb.connect(temporary) as connection:
                 for statement in statements:
-                    connection.execute(statement)
+                    _retried(partial(connection.execute, statement))
             os.replace(temporary, database)
             _replace(stamp, identity)
         except OSError as error:
@@ -273,12 +271,36 @@ def _version(path: Path) -> int:
     return version
 
 
+def _retried(call: Callable[[], _T]) -> _T:
+    """What a call of DuckDB gives.
+
+    Between listing and opening it, a part may have been merged into another; then it is done again.
+    """
+    for _ in range(_TRIES):
+        try:
+            with _translated():
+                return call()
+        except QueryError as error:
+            found = error.__cause__
+            if not isinstance(found, duckdb.IOException) or "No such file" not in str(error):
+                raise
+            time.sleep(_PAUSE)
+    with _translated():
+        return call()
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
+
+
+def _table_views(table: Table, source: str | None) -> Iterator[str]:
+    yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, source)}"
+    if table.rows_view:
+        yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, source)}"
 
 
 def _select(table: Table, source: str | None) -> str:

@@ -1,4 +1,4 @@
-"""A comparison of two rankings as text for people and as markdown for a pull request."""
+"""Rankings and comparisons as markdown, comparisons as text for people as well."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.tables import format_value
+from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
     from hmct_track.lake import RunComparison
@@ -60,6 +61,31 @@ def comparison_markdown(
         cells = [[row["setting"], _text(row["a"]), _text(row["b"])] for row in c.settings]
         lines += _markdown_table(["setting", "A", "B"], cells)
     return "\n".join(lines)
+
+
+def ranking_markdown(rows: Rows, node_type: NodeType, run_id: str) -> str:
+    """The most sensitive nodes, for the description of a run.
+
+    Args:
+        rows: rows of the query ``sensitivity``, in order.
+        node_type: what was ranked.
+        run_id: the run in the lake.
+    """
+    header = ["", node_type.value, "op", *(metric.value for metric in Metric)]
+    shown = rows[:_MOST]
+    cells = [
+        [
+            str(row["rank"]),
+            row["subject"],
+            row["op_type"],
+            *(format_value(row[metric.column]) for metric in Metric),
+        ]
+        for row in shown
+    ]
+    rest = [f"and {len(rows) - _MOST} more", ""] if len(rows) > _MOST else []
+    ask = f"`hmct-debugger sql -q sensitivity -p run_id={run_id} -p metric=sqnr`"
+    lines = ["**Most sensitive, each quantized alone:**", "", *_markdown_table(header, cells)]
+    return "\n".join([*lines, *rest, f"All of it: {ask}"])
 
 
 def _counts(comparison: RunComparison) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -164,5 +165,6 @@ def _points(rows: Sequence[Row]) -> list[tuple[int, float]]:
 
 
 def _metric_key(name: str) -> str:
-    """A name as MLflow allows it for a metric."""
-    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
+    """A name as MLflow allows it for a metric: such as a relative path in its shortest form."""
+    allowed = "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
+    return posixpath.normpath(f"/{allowed}").lstrip("/")

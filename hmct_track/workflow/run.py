@@ -31,7 +31,7 @@ from hmct_track.lake import (
     Lake,
 )
 from hmct_track.model import QuantModel
-from hmct_track.tracking import TrackedRun, experiment_name, track
+from hmct_track.tracking import RunInput, TrackedRun, experiment_name, track
 from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
 from hmct_track.workflow.progress import Steps, announce, progress
 from hmct_track.workflow.subject import Subject
@@ -243,15 +243,39 @@ class Run:
             state=RunState.RUNNING,
             started_ms=_milliseconds(row["started_at"]),
             ended_ms=0,
-            params={**self._parameters, **{key: row[key] for key in identity}},
+            params={
+                "model": self.subject.label,
+                **self._parameters,
+                **{key: row[key] for key in identity},
+            },
             tags={
                 "hmct_track.run_id": self.run_id,
                 "hmct_track.kind": row["kind"],
                 "hmct_track.lake": str(self.lake.path),
                 "hmct_track.version": row["package_version"],
             },
+            inputs=self._inputs(),
             **content,
         )
+
+    def _inputs(self) -> list[RunInput]:
+        """Model and samples by content, as MLflow lists them."""
+        row, model = self._row, self.subject.model
+        nodes = {
+            "quantizable_nodes": len(model.quantizable_nodes),
+            "calibration_nodes": len(model.calibration_nodes),
+        }
+        data = Path(row["data_path"]).name if row["data_path"] else "arrays"
+        return [
+            RunInput(self.subject.label, row["model_id"], row["model_path"] or "", "model", nodes),
+            RunInput(
+                data,
+                row["data_id"],
+                row["data_path"] or "",
+                "calibration data",
+                {"samples": row["data_num"]},
+            ),
+        ]
 
     def _end(self, state: RunState) -> None:
         self._row.update(state=state, ended_at=_now())

@@ -15,7 +15,7 @@ from hmct_track.analysis import sensitivity
 from hmct_track.data import CalibrationDataSet
 from hmct_track.errors import TrackingError
 from hmct_track.lake import Row
-from hmct_track.report import sensitivity_table
+from hmct_track.report import ranking_markdown, sensitivity_table
 from hmct_track.report.html import Table, notebook_html, ranking
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType
@@ -237,7 +237,8 @@ def _tracked(
     run: Run, rows: list[Row], figure: Callable[[], Figure], node_type: NodeType, table: str
 ) -> TrackedRun:
     """What MLflow is told of a ranking."""
-    curves, summary = {}, {"nodes": float(len(rows))}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    summary: dict[str, float] = {}
     for metric in Metric:
         points = sorted((row["position"], _number(row[metric.column])) for row in rows)
         curves[metric.value] = points
@@ -250,12 +251,15 @@ def _tracked(
     summary[f"cosine-similarity.below_{_NEARLY_EQUAL}"] = float(
         sum(not value >= _NEARLY_EQUAL for value in cosine)
     )
+    # Last, as the web UI's plots begin with the first.
+    summary["nodes"] = float(len(rows))
     return run.tracked_run(
         f"sensitivity of {node_type}, {run.subject.label}",
         summary=summary,
         curves=curves,
         texts={_log_name(node_type): table + "\n"},
         images=images({f"sensitivity_of_{node_type}": figure()}),
+        note=ranking_markdown(rows, node_type, run.run_id),
     )
 
 

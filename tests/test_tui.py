@@ -1,0 +1,601 @@
+"""The terminal UI on lakes made by real analyses: every screen, every key, and a real terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hmct_track.tui import make_app
+from hmct_track.tui.base import JobBar, Notice
+from hmct_track.tui.charts import Panel
+from hmct_track.tui.launch import Analysis, Job, names_argument
+from hmct_track.tui.table import Table
+from textual.pilot import Pilot
+from textual.widgets import Button, Input, OptionList, Select, TextArea
+
+from hmct_track import demo
+from hmct_track.cli import main
+from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
+from hmct_track.lake.schema import MEASUREMENTS
+from hmct_track.types import Metric
+from tests.test_lake import measurement_row, run_row
+
+MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
+ODD = "a/[b]:x [red] 'q'"
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+Scene = Callable[[Pilot[None]], Awaitable[None]]
+
+
+def analyse(*arguments: str, lake: Path) -> None:
+    assert main([*arguments, "--lake", str(lake), "--no-track", "--no-progress"]) == 0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of real analyses of the demo model."""
+    lake = tmp_path_factory.mktemp("tui") / "lake"
+    rank = ("get-sensitivity-of-nodes", MODEL, DATA, "-m", "sqnr")
+    analyse(*rank, "-d", "2", lake=lake)
+    analyse(*rank, "-d", "4", lake=lake)
+    worst = Lake.open(lake).query("runs")[0]["worst_node"]
+    (quantizer, *_) = calibration_nodes(lake, worst)
+    analyse("plot-distribution", MODEL, DATA, "-n", f"[{worst},{quantizer}]", lake=lake)
+    channels = "get-channelwise-data-distribution"
+    analyse(channels, MODEL, DATA, "-n", quantizer, lake=lake)
+    analyse("plot-acc-error", MODEL, DATA, "-q", f"[{worst}]", "-m", "sqnr", lake=lake)
+    return lake
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it; the history of SQL is kept out of the user's folder, no desktop is used."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, tmp_path / "lake")
+    return tmp_path / "lake"
+
+
+def calibration_nodes(lake: Path, node: str) -> list[str]:
+    (row,) = (
+        Lake.open(lake)
+        .sql(
+            f"SELECT calibration_nodes FROM nodes WHERE node = '{node}'"  # noqa: S608
+        )
+        .rows
+    )
+    return list(row[0])
+
+
+def play(lake: Path, scene: Scene, size: tuple[int, int] = (120, 40)) -> None:
+    """Run a scene in the application."""
+
+    async def run() -> None:
+        async with make_app(lake).run_test(size=size) as pilot:
+            await scene(pilot)
+
+    asyncio.run(run())
+
+
+async def until(pilot: Pilot[None], is_so: Callable[[], Any], seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, text_of(pilot)
+        await pilot.pause(0.05)
+
+
+def text_of(pilot: Pilot[None]) -> str:
+    """What is on the screen."""
+    strips = pilot.app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+async def shows(pilot: Pilot[None], text: str, seconds: float = 40) -> None:
+    await until(pilot, lambda: text in text_of(pilot), seconds)
+
+
+def table(pilot: Pilot[None]) -> Table:
+    return pilot.app.screen.query_one(Table)
+
+
+async def open_ranking(pilot: Pilot[None]) -> None:
+    """The newest ranking, which is the run of four samples."""
+    await until(pilot, lambda: table(pilot).row_count == 5)
+    await pilot.press("slash", *"sensitivity", "enter", "enter")
+    await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count)
+
+
+def test_runs_are_listed_filtered_marked_and_copied(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        assert "5 runs in" in text_of(pilot)
+        run = table(pilot).current
+        await pilot.press("y")
+        assert pilot.app.clipboard == run.run_id
+        await pilot.press("slash", *"sens")
+        await until(pilot, lambda: table(pilot).row_count == 2)
+        worst = Lake.open(lake).query("runs", kind="sensitivity")[0]
+        assert worst["worst_node"] in text_of(pilot)
+        assert f"{worst['worst_value']:.5f}" in text_of(pilot)
+        await pilot.press(*"xyz")
+        await shows(pilot, "No run fits the filter.")
+        await pilot.press("escape")
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        assert table(pilot).has_focus
+
+    play(lake, scene)
+
+
+def test_runs_of_other_processes_appear_by_themselves(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        Lake.open(lake).append(RUNS, [run_row("20990101T000000000-aaaaaaaa", kind="other")])
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        await shows(pilot, "▶  other")
+
+    play(lake, scene)
+
+
+def test_nodes_are_ranked_sorted_and_filtered(lake: Path) -> None:
+    run = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
+    ranked = {
+        m: [r["subject"] for r in Lake.open(lake).query("sensitivity", run_id=run, metric=m.value)]
+        for m in Metric
+    }
+
+    async def scene(pilot: Pilot[None]) -> None:
+        def names() -> list[str]:
+            return [row.name for row in table(pilot).rows]
+
+        await open_ranking(pilot)
+        assert names() == ranked[Metric.SQNR]
+        await pilot.press("r")
+        assert names() == ranked[Metric.SQNR][::-1]
+        await pilot.press("s")
+        assert names() == ranked[Metric.CHEBYSHEV]
+        await pilot.press("s")
+        assert names() == ranked[Metric.COSINE_SIMILARITY]
+        await pilot.click(Table, offset=(2, 0))
+        assert names() == sorted(names())
+        await pilot.press("slash", *"add", "enter")
+        assert {row.op_type for row in table(pilot).rows} == {"Add"}
+        await pilot.press("escape", "t", "t")
+        await shows(pilot, "This run has no weight nodes; w measures them.")
+        await pilot.press("t", "t", "y")
+        assert pilot.app.clipboard == table(pilot).current.name
+        await pilot.press("escape")
+        assert table(pilot).id == "runs"
+
+    play(lake, scene)
+
+
+def test_what_a_run_lacks_is_measured_with_a_key_and_appears(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        await pilot.press("t", "t", "w")
+        (job,) = app.jobs
+        await until(pilot, lambda: app.screen.query_one(JobBar).display)
+        await until(pilot, lambda: not job.is_running)
+        assert job.state == "FINISHED", job.messages
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        assert table(pilot).rows[0].run_id == job.run_id
+        assert table(pilot).rows[0].parameters["node_type"] == "weight"
+
+    play(lake, scene)
+
+
+def test_a_node_shows_what_is_known_of_it(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        worst, second = (row.name for row in table(pilot).rows[:2])
+        await pilot.press("enter")
+        await shows(pilot, "threshold")
+        screen: Any = pilot.app.screen
+        panels = {panel.id: panel for panel in screen.query(Panel)}
+        await until(pilot, lambda: "sqnr through" in str(panels["curve"].border_title))
+        await until(pilot, lambda: "in 2 runs" in str(panels["history"].border_title))
+        text = text_of(pilot)
+        quantizers = calibration_nodes(lake, worst)
+        for fact in (worst, *quantizers, "int8, 8 bits", "scales", "before:", "after:", "channels"):
+            assert fact in text
+        titles = [panels["histogram"].border_title]
+        for _ in quantizers:
+            await pilot.press("t")
+            titles.append(panels["histogram"].border_title)
+        assert len(set(titles)) == 1 + len(quantizers)
+        for key, name in zip("12345", panels, strict=True):
+            await pilot.press(key)
+            assert screen.focused.id == name
+        await pilot.press("right")
+        await shows(pilot, f"{second}  ")
+        await shows(pilot, "d computes histograms")
+        await pilot.press("left", "right", "escape")
+        assert table(pilot).current.name == second
+
+    play(lake, scene, (200, 60))
+
+
+def test_figures_are_made_once_and_their_path_is_given(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        worst = table(pilot).current.name
+        await pilot.press("enter")
+        await shows(pilot, "threshold")
+        await pilot.press("2", "p")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Notice))
+        (figure,) = (lake / "figures").glob("*/*.png")
+        assert figure.read_bytes().startswith(b"\x89PNG")
+        assert worst in figure.name
+        assert pilot.app.clipboard == str(figure)
+        made_at = figure.stat().st_mtime_ns
+        await pilot.press("escape", "p")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Notice))
+        assert figure.stat().st_mtime_ns == made_at
+
+    play(lake, scene)
+
+
+@pytest.mark.parametrize(("panel", "key"), [("histogram", "d"), ("channels", "b"), ("curve", "e")])
+def test_what_is_missing_of_a_node_is_computed_with_a_key(lake: Path, panel: str, key: str) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        started: list[Analysis] = []
+        app.start = lambda analysis, then=None: started.append(analysis)
+        await open_ranking(pilot)
+        await pilot.press("down", "enter")
+        await shows(pilot, "1 What it is")
+        await pilot.press(key)
+        (analysis,) = started
+        name = app.screen.name_shown
+        of = calibration_nodes(lake, name) if panel == "channels" else [name]
+        assert all(node in analysis.options[1] for node in of)
+        assert (analysis.model, analysis.data) == (MODEL, DATA)
+
+    play(lake, scene)
+
+
+def test_two_runs_are_compared(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("slash", *"sens", "enter", "c", "down", "c")
+        await until(pilot, lambda: table(pilot).id == "comparison" and table(pilot).row_count)
+        drops = [row["drop"] for row in table(pilot).rows]
+        assert drops == sorted(drops, reverse=True)
+        before = [row["value_a"] for row in table(pilot).rows]
+        await pilot.press("x")
+        await until(
+            pilot, lambda: sorted(before) != sorted(r["value_a"] for r in table(pilot).rows)
+        )
+        await pilot.press("s")
+        await shows(pilot, "chebyshev:")
+        await pilot.press("o")
+        names = [row["node"] for row in table(pilot).rows]
+        assert names == sorted(names)
+        await pilot.press("enter")
+        await shows(pilot, "data_num")
+
+    play(lake, scene)
+
+
+def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("n")
+        screen = app.screen
+        await shows(pilot, "hmct-debugger get-sensitivity-of-nodes")
+        screen.query_one("#samples", Input).value = "100000"
+        await shows(pilot, "samples: a number from 1 to ")
+        assert screen.query_one("#start", Button).disabled
+        screen.query_one("#samples", Input).value = "all"
+        screen.query_one("#nodes", Input).value = "Conv_nowhere"
+        await shows(pilot, "the model has no node 'Conv_nowhere'")
+        screen.query_one("#nodes", Input).value = ""
+        screen.query_one("#model", Input).value = "/nowhere.onnx"
+        await shows(pilot, "model: there is no file '/nowhere.onnx'")
+        screen.query_one("#model", Input).value = MODEL
+        screen.query_one("#metric", Select).value = "mse"
+        await shows(pilot, "-m mse -n node -d None")
+        screen.query_one("#analysis", Select).value = "plot-acc-error"
+        await shows(pilot, "-q '[weight,activation]'")
+        await pilot.press("ctrl+s", "j")
+        (job,) = app.jobs
+        await until(pilot, lambda: job.run_id and job.progress)
+        await pilot.press("x")
+        await until(pilot, lambda: not job.is_running)
+        assert job.state in ("KILLED", "FINISHED"), job.messages  # it may be faster than the key
+        states = {r["run_id"]: r["state"] for r in Lake.open(lake).query("runs")}
+        assert states[job.run_id] == job.state
+
+    play(lake, scene)
+
+
+def test_quitting_asks_about_what_runs(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        app.start(Analysis("runall", MODEL, DATA, ("-dn", "8")))
+        await pilot.press("q")
+        await shows(pilot, "Still running: runall")
+        await pilot.press("escape")
+        assert not app._exit
+        await pilot.press("q", "c")
+        await until(pilot, lambda: app._exit)
+        assert app.jobs[0].state == "KILLED"
+        assert app.left_running == []
+
+    play(lake, scene)
+
+
+def test_sql_is_run_exported_and_remembered(lake: Path, tmp_path: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("f2")
+        screen = pilot.app.screen
+        editor = screen.query_one(TextArea)
+        editor.text = "SELECT '[red]x' AS a, 7 AS b"
+        await pilot.press("f5")
+        await shows(pilot, "[red]x")
+        await pilot.press("ctrl+e")
+        await until(pilot, lambda: list(tmp_path.glob("hmct_sql_*.csv")))
+        (path,) = tmp_path.glob("hmct_sql_*.csv")
+        with path.open() as stream:
+            assert list(csv.reader(stream)) == [["a", "b"], ["[red]x", "7"]]
+        editor.text = "DROP VIEW runs"
+        await pilot.press("f5")
+        await shows(pilot, "only one SELECT can be run")
+        await pilot.press("f7")
+        assert editor.text == "SELECT '[red]x' AS a, 7 AS b"
+        catalog = screen.query_one("#catalog", OptionList)
+        places = [str(option.id) for option in catalog.options]
+        catalog.focus()
+        catalog.highlighted = places.index("query sensitivity")
+        await pilot.press("enter")
+        await shows(pilot, "Which nodes lose most")
+        await pilot.press("f5")
+        await shows(pilot, "22 rows")
+        result: Any = screen.query_one("#result", Table)
+        run = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
+        expected = Lake.open(lake).query("sensitivity", run_id=run, metric="cosine-similarity")
+        assert [row[1] for row in result.rows] == [row["subject"] for row in expected]
+
+    play(lake, scene)
+
+
+def test_help_themes_and_the_palette(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("question_mark")
+        await shows(pilot, "rank by the next metric")
+        await pilot.press("escape", "f3")
+        assert pilot.app.theme == "textual-light"
+        await pilot.press("f3")
+        assert pilot.app.theme == "textual-dark"
+        await pilot.press("ctrl+p", *"new anal")
+        await shows(pilot, "Choose model, data and options")
+
+    play(lake, scene)
+
+
+def broken(lake: Path, how: str) -> str:
+    """Break a lake, and give what the screen then says."""
+    if how == "missing":
+        shutil.rmtree(lake)
+        return "there is no lake in"
+    if how == "newer":
+        (lake / "lake.json").write_text('{"schema_version": 999}')
+        return "has schema version 999"
+    if how == "half-written":
+        part = next((lake / "tables" / "runs").glob("2*.parquet"), None)
+        part = part or max((lake / "tables" / "runs").glob("*.parquet"))
+        part.write_bytes(part.read_bytes()[:100])
+        return "No runs to show."
+    if how == "locked":
+        (lake / "lake.json").unlink()
+        (lake / "lake.json").mkdir()
+        return "cannot be read"
+    shutil.rmtree(lake)
+    Lake.create(lake)
+    return "No runs yet"
+
+
+@pytest.mark.parametrize("how", ["missing", "newer", "half-written", "locked", "empty"])
+def test_a_lake_that_cannot_be_read_gives_a_clear_screen(lake: Path, how: str) -> None:
+    said = broken(lake, how)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await shows(pilot, said)
+        if how == "missing":
+            Lake.create(lake).append(RUNS, [run_row("r")])
+            await until(pilot, lambda: table(pilot).row_count == 1)
+
+    play(lake, scene)
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A lake written by hand, the same each time, with a name full of markup and many nodes."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    lake = Lake.create(tmp_path / "lake")
+    began = datetime(2026, 1, 2, 3, 4, 5)
+    ended = {"state": "FINISHED", "ended_at": began + timedelta(seconds=2)}
+    about = {"model_path": "/models/lenet/calibrated_model.onnx", "parameters": "{}", **ended}
+    about |= {"started_at": began, "data_num": 1, "metrics": ["cosine-similarity"]}
+    lake.append(RUNS, [run_row("20260102T030405000-00000000", **about)])
+    lake.append(MODELS, [row(MODELS, model_id="m", name="g")])
+    lake.append(SAMPLES, [row(SAMPLES, data_id="d", position=0, sample_id="s")])
+    nodes, configs, measurements = [], [], []
+    for i in range(5000):
+        name = ODD if i == 0 else f"Conv_{i}"
+        nodes.append(row(NODES, model_id="m", node=name, node_index=i, op_type="Conv",
+                         inputs=["x"], outputs=[f"y{i}"], calibration_nodes=[]))  # fmt: skip
+        configs.append({"run_id": "20260102T030405000-00000000", "position": i,
+                        "config_id": f"c{i}", "subject": name, "role": "only"})  # fmt: skip
+        loss = 0.5 / (i + 1)
+        sums = {"sum_xx": 1.0, "sum_yy": 1.0, "sum_xy": 1 - loss, "sum_dd": 2 * loss}
+        rest = {"nonfinite_x": 0, "nonfinite_y": 0, "max_abs_d": loss, "sum_abs_d": loss}
+        measurements.append(measurement_row(f"c{i}", **sums, **rest))
+    lake.append(NODES, nodes)
+    lake.append(RUN_CONFIGS, configs)
+    lake.append(MEASUREMENTS, measurements)
+    yield tmp_path / "lake"
+    monkeypatch.undo()
+    time.tzset()
+
+
+def row(of: Any, **values: Any) -> dict[str, Any]:
+    return {column.name: values.get(column.name) for column in of.columns}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+@pytest.mark.parametrize("screen", ["ranking", "node", "help"])
+def test_screens_look_as_they_did(written: Path, screen: str, size: tuple[int, int]) -> None:
+    """HMCT_UPDATE_SNAPSHOTS=1 writes the pictures anew; look at them before committing."""
+    pictures: list[str] = []
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: table(pilot).row_count == 5000)
+        if screen == "node":
+            await pilot.press("enter")
+            await shows(pilot, "What it is")
+            title = pilot.app.screen.query_one("#history", Panel)
+            await until(pilot, lambda: "in 1 runs" in str(title.border_title))
+        elif screen == "help":
+            await pilot.press("question_mark")
+        await pilot.pause(0.3)
+        if screen != "help":
+            assert ODD in text_of(pilot)
+        pictures.append(re.sub(r"terminal-\d+", "terminal", pilot.app.export_screenshot()))
+
+    play(written, scene, size)
+    path = SNAPSHOTS / f"{screen}_{size[0]}x{size[1]}.svg"
+    if os.environ.get("HMCT_UPDATE_SNAPSHOTS"):
+        path.write_text(pictures[0])
+    assert pictures[0] == path.read_text()
+
+
+def test_thousands_of_rows_move_and_filter_without_lag(written: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: table(pilot).row_count == 5000)
+        began = time.monotonic()
+        await pilot.press("end", "home", "pagedown", "s", "r", "slash", *"4999")
+        await until(pilot, lambda: table(pilot).row_count == 1)
+        assert time.monotonic() - began < 5  # each key is some tens of milliseconds
+
+    play(written, scene)
+
+
+def test_without_colour_the_cursor_is_seen(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        style = table(pilot).get_component_rich_style("table--cursor")
+        assert pilot.app.no_color
+        assert style.reverse
+
+    play(lake, scene)
+
+
+@pytest.mark.parametrize("name", [ODD, "a,b", "]", "\\", "ü", "x'y\"z"])
+def test_any_node_name_survives_the_command_line(name: str) -> None:
+    from hmct_track.cli.parsing import join_arguments, parse_flat_list
+
+    (joined,) = join_arguments([names_argument([name, "b"])], ())
+    assert parse_flat_list(joined) == [name, "b"]
+
+
+def test_a_job_that_fails_says_why(lake: Path) -> None:
+    job = Job(Analysis("plot-distribution", MODEL, DATA, ("-n", "nowhere")), lake)
+    assert job.wait(40)
+    assert job.state == "FAILED"
+    assert "no node named 'nowhere'" in job.error
+    assert not job.log.exists()
+
+
+def test_tui_needs_a_terminal(cli: Any) -> None:
+    done = cli("tui")
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
+
+
+def test_figures_of_a_run_that_mlflow_has_are_its_own(tmp_path: Path, cli: Any) -> None:
+    arguments = ("get-sensitivity-of-nodes", MODEL, DATA, "-i", "Conv_0")
+    assert cli(*arguments).returncode == 0
+    (run,) = Lake.open(tmp_path / "hmct_lake").query("runs")
+    done = cli("figure", run["run_id"])
+    assert Path(done.stdout.strip()).name == "sensitivity_of_node.png"
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "hmct_lake" / "artifacts")
+    assert "no run 'nowhere'" in cli("figure", "nowhere").stderr
+
+
+TMUX = shutil.which("tmux")
+
+
+@pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
+def test_in_a_real_terminal(lake: Path, tmp_path: Path) -> None:
+    """Open, sort, filter, open a node, launch its figure, quit."""
+    socket = str(tmp_path / "tmux")
+
+    def tmux(*arguments: str) -> str:
+        command = [str(TMUX), "-S", socket, "-f", "/dev/null", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def sees(text: str) -> str:
+        end = time.monotonic() + 40
+        while text not in (screen := tmux("capture-pane", "-p", "-t", "t")):
+            assert time.monotonic() < end, screen
+            time.sleep(0.1)
+        return screen
+
+    # Python finds this environment by itself; the shell of the pane is told where the lake is.
+    settings = "env -u COLUMNS -u LINES LC_ALL=C.UTF-8"
+    command = f"{settings} {sys.executable} -m hmct_track tui {lake}; echo ended $?"
+    tmux("new-session", "-d", "-s", "t", "-x", "110", "-y", "30", f"{command}; sleep 60")
+    try:
+        sees("5 runs in")
+        tmux("send-keys", "-t", "t", "/")
+        tmux("send-keys", "-t", "t", "-l", "sensitivity")
+        sees("2 of 5 runs")
+        tmux("send-keys", "-t", "t", "Enter")
+        time.sleep(0.3)  # the table takes the focus
+        tmux("send-keys", "-t", "t", "Enter")
+        sees("sorted by sqnr")
+        tmux("send-keys", "-t", "t", "s")
+        sees("sorted by chebyshev")
+        tmux("send-keys", "-t", "t", "/")
+        tmux("send-keys", "-t", "t", "-l", "conv")
+        sees("type: all")
+        tmux("send-keys", "-t", "t", "Enter")
+        time.sleep(0.3)  # the table takes the focus
+        tmux("send-keys", "-t", "t", "Enter")
+        sees("1 What it is")
+        tmux("send-keys", "-t", "t", "p")
+        sees("sensitivity_of_node.png")
+        tmux("send-keys", "-t", "t", "Escape")
+        time.sleep(1)  # an escape and a key that follow at once are Alt and that key
+        assert "No viewer here" not in sees("1 What it is")
+        tmux("send-keys", "-t", "t", "q")
+        sees("ended 0")
+    finally:
+        tmux("kill-server")

@@ -276,6 +276,40 @@ def test_the_same_quantizers_written_both_ways_measure_alike() -> None:
     assert len(measured[0]) == len(configs) * 3 * 2
 
 
+@pytest.mark.parametrize("name", ["c", "m"], ids=["onnxruntime", "neural-compressor"])
+def test_a_clip_that_the_quantizer_dropped_is_put_back(name: str) -> None:
+    """GIVEN a range that begins at zero where the float model has Clip, by either tensor's name
+    THEN off, the Clip is there again with its bounds.
+    """
+    bounds = {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+    weights = {"w": np.eye(4, dtype=np.float32), "v": np.eye(4, dtype=np.float32) * 2}
+    node = helper.make_node
+    original = graphs.model(
+        [
+            node("MatMul", ["x", "w"], ["m"], name="MatMul_0"),
+            node("Clip", ["m", "low", "high"], ["c"], name="Clip_1"),
+            node("MatMul", ["c", "v"], ["y"], name="MatMul_2"),
+        ],
+        constants=weights | bounds,
+    )
+    pair, constants = qdq(name, "q", 0.03, 0, dtype=np.uint8)
+    subject = graphs.model(
+        [
+            node("MatMul", ["x", "w"], [name], name="MatMul_0"),
+            *pair,
+            node("MatMul", ["q", "v"], ["y"], name="MatMul_2"),
+        ],
+        constants=weights | constants,
+    )
+    x = {"x": np.array([[-3, 1, 7, 9]], np.float32)}
+    model = load_model(subject, original)
+    assert [n.name for n in model.general_nodes] == ["MatMul_0", "Clip_1", "MatMul_2"]
+    np.testing.assert_array_equal(graphs.run(model, x, QuantConfig())[0], [[0, 2, 12, 12]])
+    assumed = load_model(subject)
+    assert [n.op_type for n in assumed.general_nodes] == ["MatMul", "Relu", "MatMul"]
+    np.testing.assert_array_equal(graphs.run(assumed, x, QuantConfig())[0], [[0, 2, 14, 18]])
+
+
 def test_learnt_rounding_is_kept_as_the_file_has_it() -> None:
     """GIVEN integers that are not the nearest to the float weights (as AdaRound gives)
     THEN on, the weight is what the file holds; off, the float weight; int16, its rounding.

@@ -9,7 +9,7 @@ since the range clips once more, and the float reference is the network that was
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import onnx
 from onnx import helper
@@ -25,15 +25,16 @@ _SIGNED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormal
 def restore_activations(proto: onnx.ModelProto, float_model: onnx.ModelProto | None) -> list[str]:
     """Insert the activations that are missing before calibration nodes.
 
-    The float model tells which they are. Without it a Relu is assumed where a per-tensor range
-    begins at zero and the tensor comes right from an op that gives negative values.
+    The float model tells which they are. Where it does not have the tensor, a Relu is assumed if
+    a per-tensor range begins at zero and the tensor comes right from an op whose results may be
+    negative.
 
     Args:
         proto: a model with calibration nodes; changed in place.
         float_model: the model that was quantized.
 
     Returns:
-        The names of the inserted nodes.
+        The names of the assumed nodes.
     """
     graph = proto.graph
     makers = {output: node for node in graph.node for output in node.output}
@@ -42,24 +43,26 @@ def restore_activations(proto: onnx.ModelProto, float_model: onnx.ModelProto | N
         for name in node.input:
             readers[name].append(node)
     given_out = {value.name for value in graph.output}
-    originals = {o: n for n in float_model.graph.node for o in n.output} if float_model else None
+    originals = _Originals(float_model.graph if float_model else onnx.GraphProto())
     inserted: dict[int, onnx.NodeProto] = {}
+    assumed: list[str] = []
     for tensor, read_by in readers.items():
         maker = makers.get(tensor)
         quantizers = [node for node in read_by if node.op_type == "HzCalibration"]
         # What others read as well was not clipped in the quantized model either.
         if maker is None or len(quantizers) < len(read_by) or tensor in given_out:
             continue
-        if originals is None:
-            made = _assumed(tensor, maker, quantizers)
+        if tensor in originals.makers:
+            made = originals.missing(tensor, maker, makers)
         else:
-            made = _original(tensor, maker, originals)
-        if made is not None and made.input[0] not in makers:
+            made = _assumed(tensor, maker, quantizers)
+            assumed += [made.name] if made else []
+        if made is not None:
             inserted[id(maker)] = made
     _insert(graph, inserted)
     if float_model is not None:
         _copy_constants(graph, float_model.graph, inserted.values())
-    return [node.name for node in inserted.values()]
+    return assumed
 
 
 def _assumed(
@@ -75,15 +78,41 @@ def _assumed(
     return helper.make_node("Relu", [f"{tensor}:unclipped"], [tensor], name=f"{tensor}:Relu")
 
 
-def _original(
-    tensor: str, maker: onnx.NodeProto, originals: dict[str, onnx.NodeProto]
-) -> onnx.NodeProto | None:
-    """The activation that makes this tensor in the float model and is missing in the other."""
-    node = originals.get(tensor)
-    if node is None or node.op_type not in _DROPPED or node.op_type == maker.op_type:
+class _Originals:
+    """What made and what read the tensors of the float model."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.makers = {output: node for node in graph.node for output in node.output}
+        self._readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                self._readers[name].append(node)
+
+    def missing(
+        self, tensor: str, maker: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]
+    ) -> onnx.NodeProto | None:
+        """The activation that is missing between ``maker`` and the quantizers of ``tensor``.
+
+        Its output gave the tensor its name (onnxruntime) or its input did (Neural Compressor).
+        """
+        node = self.makers[tensor]
+        if node.op_type in _DROPPED and node.op_type != maker.op_type:
+            before = self.makers.get(node.input[0])
+            alike = before is not None and before.op_type == maker.op_type
+            return _between(node, tensor) if alike else None
+        readers = self._readers[tensor]
+        gone = len(readers) == 1 and readers[0].op_type in _DROPPED
+        if gone and node.op_type == maker.op_type and readers[0].output[0] not in makers:
+            return _between(readers[0], tensor)
         return None
-    before = originals.get(node.input[0])
-    return node if before is not None and before.op_type == maker.op_type else None
+
+
+def _between(node: onnx.NodeProto, tensor: str) -> onnx.NodeProto:
+    """A copy of an activation that gives ``tensor``, from what its maker gives from now on."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.input[0], copy.output[0] = f"{tensor}:unclipped", tensor
+    return copy
 
 
 def _insert(graph: onnx.GraphProto, inserted: dict[int, onnx.NodeProto]) -> None:

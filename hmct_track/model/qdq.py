@@ -36,8 +36,8 @@ class Conversion:
     """Those whose float values are lost."""
     stored: dict[str, str] = field(default_factory=dict)
     """Those that the file does not round to nearest: the initializer with what it holds."""
-    restored: list[str] = field(default_factory=list)
-    """Activations that were put back, by node name."""
+    assumed: list[str] = field(default_factory=list)
+    """Activations that were put back and may not have been there, by node name."""
 
 
 def is_quantize(node: onnx.NodeProto) -> bool:
@@ -72,7 +72,7 @@ def convert_qdq(proto: onnx.ModelProto, float_model: onnx.ModelProto | None) -> 
     if not any(is_quantize(node) or is_dequantize(node) for node in _every_node(proto.graph)):
         return Conversion()
     conversion = _Converter(proto, FloatWeights(float_model) if float_model else None).convert()
-    conversion.restored = restore_activations(proto, float_model)
+    conversion.assumed = restore_activations(proto, float_model)
     return conversion
 
 

@@ -238,10 +238,10 @@ def _tell_of_losses(
 ) -> None:
     """Say once which weights cannot be switched, and which activations are a guess."""
     subject = skeleton.path or "the model"
-    if conversion.restored and not searched:
+    if conversion.assumed:
         _warn_once(
             f"{subject} has quantizers that clip at zero and no Relu before them; one was put back "
-            f"before {len(conversion.restored)} of them, as quantization tools take it away. The "
+            f"before {len(conversion.assumed)} of them, as quantization tools take it away. The "
             "float model tells for certain: --float-model (float_model=)"
         )
     names = [node.name for node in calibrations if node.fixed]

@@ -71,9 +71,9 @@ def test_runall_reads_model_and_data_once(
     for name in ("load_model", "open_data", "Engine"):
         real = getattr(subject, name)
 
-        def counted(*given: object, name: str = name, real: object = real) -> object:
+        def counted(*given: object, name: str = name, real: object = real, **o: object) -> object:
             read.append(name)
-            return real(*given)  # type: ignore[operator]
+            return real(*given, **o)  # type: ignore[operator]
 
         monkeypatch.setattr(subject, name, counted)
     dbg.runall(

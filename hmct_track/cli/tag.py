@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 
 from hmct_track.cli.common import Subparsers, add_command, add_lake
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.errors import TrackingError
+from hmct_track.errors import TrackingError, UsageError
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -18,7 +19,11 @@ def add_parser(commands: Subparsers) -> None:
         "Give a run a name that other commands take, in the lake and in MLflow. A name is of one "
         "run at a time.",
     )
-    parser.add_argument("run_reference", metavar="RUN", help="a run id, the beginning of one, ...")
+    parser.add_argument(
+        "run_reference",
+        metavar="RUN",
+        help="a run id, the beginning of one, or latest: the newest ranking of nodes",
+    )
     parser.add_argument("tag", metavar="NAME", nargs="?", default="baseline", help="the name")
     add_lake(parser)
     parser.set_defaults(run=run)
@@ -26,11 +31,16 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Point the name at the run."""
-    from hmct_track.lake import Lake, find_run, find_runs, lake_path, set_tag
+    from hmct_track.lake import Lake, find_ranking, find_run, find_runs, lake_path, set_tag
     from hmct_track.tracking import move_tag
 
     lake = Lake.create(Lake.open(lake_path(args.lake)).path)
-    chosen = find_run(lake, args.run_reference)
+    reference = args.run_reference
+    if reference.startswith("latest"):
+        # As compare counts: what is tagged is mostly a baseline, and that is a ranking.
+        with suppress(UsageError):
+            reference = find_ranking(lake, reference)["run_id"]
+    chosen = find_run(lake, reference)
     before = [row for row in find_runs(lake) if args.tag in row["tags"]]
     set_tag(lake, args.tag, chosen["run_id"])
     print(f"{args.tag} is run {chosen['run_id']}", file=sys.stderr)

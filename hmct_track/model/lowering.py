@@ -110,7 +110,11 @@ class Lowering:
         return dict(self.specs) if known else self._infer(shapes)
 
     def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
-        lowered = onnx.load_from_string(self._lower(QuantConfig(), None, shapes={}).proto)
+        # All nodes, those as well that no output of the model depends on: they can be asked for.
+        part = _Part(self, QuantConfig(), {}, self.model.proto.graph.input)
+        for step in self.flow.steps(self.flow.makers):
+            part.add(step)
+        lowered = onnx.load_from_string(part.finish(self.model.proto.graph.output).proto)
         for value in lowered.graph.input:
             for dim, size in zip(
                 value.type.tensor_type.shape.dim, shapes.get(value.name, ()), strict=False

@@ -149,7 +149,7 @@ class Run:
             self._end(RunState.FINISHED)
             return
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
-        if self._written:
+        if killed and self._written:
             LOG.warning(
                 "%d measurements are kept; the same command goes on from there", self._written
             )

@@ -56,6 +56,7 @@ class Engine:
         self._memory = memory or default_memory()
         self._runtime = Runtime(model.weights, threads=self._threads, providers=providers)
         self._routes: dict[tuple[str, ...], Route] = {}
+        self._known_specs: dict[Any, dict[str, TensorSpec]] = {}
 
     @property
     def runtime(self) -> str:
@@ -98,7 +99,10 @@ class Engine:
         if not samples or not configs:
             return
         first = next(iter(samples.values()))
-        specs = self._specs(first, outputs)
+        key = tuple((name, array.shape) for name, array in first.items()), tuple(outputs)
+        if key not in self._known_specs:
+            self._known_specs = {key: self._specs(first, outputs)}
+        specs = self._known_specs[key]
         most = self._memory / 4
         group: list[str] = []
         size = 0

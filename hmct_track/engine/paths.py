@@ -25,10 +25,10 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class Variants:
-    """Sessions of parts that differ from float: made at their first use, dropped after the last.
+    """Sessions of parts, each made at its first use and dropped after its last.
 
-    Of those that are to be used again no more are kept than fit into ``most_bytes`` of constants;
-    beyond that the oldest is dropped, and made anew.
+    Configurations that differ in many parts, such as those of a partial quantization, keep the
+    sessions alive that others of them will use again: memory grows with how many there are.
     """
 
     def __init__(self, make: Callable[[int, Key], Session], uses: Counter[Place]) -> None:

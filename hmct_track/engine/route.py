@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hmct_track.engine.partition import make_partition
 from hmct_track.engine.paths import Branch, Key, Tensors, Variants, count_uses, keys_of
 from hmct_track.engine.runtime import Runtime, Session
-from hmct_track.engine.statistics import pair_statistics
+from hmct_track.engine.statistics import Sums, pair_statistics, tensor_sums
 from hmct_track.engine.workers import Workers
 from hmct_track.errors import EngineError
 from hmct_track.model import Lowering
@@ -58,6 +58,7 @@ class Route:
         self._memory = memory
         self._enabled = {node.name: node.enabled for node in lowering.model.calibration_nodes}
         self._states: dict[str, Tensors] = {}
+        self._sums: dict[tuple[str, str], Sums] = {}
         self._same: dict[tuple[str, str], PairStatistics] = {}
         self.noise: float | None = None
         """What the null test found; None before it ran."""
@@ -197,7 +198,8 @@ class Route:
         part = self._partition.parts[number]
         config = QuantConfig(overrides=dict(key))
         return self._runtime.session(
-            self._lowering.lower_part(config, part.steps, part.inputs, part.outputs), threads=1
+            self._lowering.lower_part(config, part.steps, part.inputs, part.outputs),
+            alone=False,
         )
 
 
@@ -250,7 +252,7 @@ class _Walk:
             feed = {name: changed.get(name, state[name]) for name in part.inputs}
             for name, value in zip(session.outputs, session.run(feed), strict=True):
                 if name in part.compared:
-                    self._emit(branch, sample, name, _compare(name, state[name], value))
+                    self._emit(branch, sample, name, self._compare(sample, name, value))
                 changed[name] = value
             for name in [n for n in changed if last_use.get(n, -1) <= number]:
                 del changed[name]
@@ -265,19 +267,22 @@ class _Walk:
                     self._route._same[place] = pair_statistics(x, x)
                 self._emit(branch, sample, name, self._route._same[place])
 
+    def _compare(self, sample: str, name: str, y: NDArray[Any]) -> PairStatistics:
+        x = self._route._states[sample][name]
+        if x.shape != y.shape:
+            raise EngineError(
+                f"output {name!r} has shape {list(x.shape)} in the float model but {list(y.shape)} "
+                "in a quantized one (the number of results depends on the data); analyse an "
+                "earlier node with output_node"
+            )
+        place = sample, name
+        if place not in self._route._sums:
+            self._route._sums[place] = tensor_sums(x)
+        return pair_statistics(x, y, self._route._sums[place])
+
     def _emit(self, branch: Branch, sample: str, name: str, found: PairStatistics) -> None:
         for config in branch.configs:
             self._workers.emit(Measurement(self._ids[config], sample, name, found))
-
-
-def _compare(name: str, x: NDArray[Any], y: NDArray[Any]) -> PairStatistics:
-    if x.shape != y.shape:
-        raise EngineError(
-            f"output {name!r} has shape {list(x.shape)} in the float model but {list(y.shape)} in "
-            "a quantized one (the number of results depends on the data); analyse an earlier node "
-            "with output_node"
-        )
-    return pair_statistics(x, y)
 
 
 def difference(x: NDArray[Any], y: NDArray[Any]) -> float:

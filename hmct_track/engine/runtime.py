@@ -90,20 +90,24 @@ class Runtime:
         self.run_options.terminate = True
         self.run_options = ort.RunOptions()
 
-    def session(self, lowered: LoweredModel, *, threads: int | None = None) -> Session:
+    def session(self, lowered: LoweredModel, *, alone: bool = True) -> Session:
         """A session of a lowered model.
 
         Args:
             lowered: the model.
-            threads: cores that one run may use, if not all.
+            alone: whether a run may use all cores, or is one of many at a time.
 
         Raises:
             EngineError: the runtime refuses the model.
         """
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        if threads or self._threads:
-            options.intra_op_num_threads = threads or self._threads
+        if not alone:
+            options.intra_op_num_threads = 1
+            # Such a session runs a few times: memory of its own costs more than it saves.
+            options.enable_cpu_mem_arena = False
+        elif self._threads:
+            options.intra_op_num_threads = self._threads
         # Fused Q/DQ pairs would run as integer kernels, which saturate on CPUs without VNNI.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         values = {name: self._weights[weight] for name, weight in lowered.weights.items()}

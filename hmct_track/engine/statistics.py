@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,37 @@ from hmct_track.types import PairStatistics
 _CHUNK = 1 << 13  # stays in the cache, and below where BLAS starts threads of its own
 
 
-def pair_statistics(x: NDArray[Any], y: NDArray[Any]) -> PairStatistics:
+@dataclass(frozen=True)
+class Sums:
+    """What a pair's statistics need of one tensor alone."""
+
+    squares: float
+    magnitudes: float
+    nonfinite: int
+
+
+def tensor_sums(x: NDArray[Any]) -> Sums:
+    """Sums over a tensor of any shape and real dtype."""
+    x = x.reshape(-1)
+    squares = magnitudes = 0.0
+    bad = 0
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, x.size, _CHUNK):
+            a = x[start : start + _CHUNK].astype(np.float64)
+            own = float(a @ a)
+            squares += own
+            magnitudes += float(np.abs(a).sum())
+            bad += _nonfinite(a, own)
+    return Sums(squares, magnitudes, bad)
+
+
+def pair_statistics(x: NDArray[Any], y: NDArray[Any], sums: Sums | None = None) -> PairStatistics:
     """Statistics of float output ``x`` against quantized output ``y``.
 
     Args:
         x: any shape and real dtype.
         y: the shape of ``x``.
+        sums: those of ``x``, where they are known from another pair.
 
     Returns:
         Sums accumulated in float64, chunk by chunk, so that big outputs are not copied whole.
@@ -27,19 +54,28 @@ def pair_statistics(x: NDArray[Any], y: NDArray[Any]) -> PairStatistics:
     """
     if x.shape != y.shape:
         raise ValueError(f"shapes {x.shape} and {y.shape} differ")
+    known = sums or tensor_sums(x)
     x, y = x.reshape(-1), y.reshape(-1)
-    sums = np.zeros(6)
-    largest = 0.0
-    bad_x = bad_y = 0
+    yy = xy = dd = abs_d = largest = 0.0
+    bad = 0
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, x.size, _CHUNK):
             a = x[start : start + _CHUNK].astype(np.float64)
             b = y[start : start + _CHUNK].astype(np.float64)
-            d = a - b
-            magnitude = np.abs(d)
-            sums += (a @ a, b @ b, a @ b, d @ d, magnitude.sum(), np.abs(a).sum())
-            largest = float(np.maximum(largest, magnitude.max()))
-            bad_x += a.size - int(np.isfinite(a).sum())
-            bad_y += b.size - int(np.isfinite(b).sum())
-    xx, yy, xy, dd, abs_d, abs_x = sums.tolist()
-    return PairStatistics(x.size, xx, yy, xy, dd, abs_d, abs_x, largest, bad_x, bad_y)
+            own = float(b @ b)
+            yy += own
+            bad += _nonfinite(b, own)
+            xy += float(a @ b)
+            a -= b
+            dd += float(a @ a)
+            np.abs(a, out=a)
+            abs_d += float(a.sum())
+            largest = float(np.maximum(largest, a.max()))
+    return PairStatistics(
+        x.size, known.squares, yy, xy, dd, abs_d, known.magnitudes, largest, known.nonfinite, bad
+    )
+
+
+def _nonfinite(values: NDArray[np.float64], squares: float) -> int:
+    """How many are NaN or infinite; none, where the sum of their squares is neither."""
+    return 0 if isfinite(squares) else values.size - int(np.isfinite(values).sum())

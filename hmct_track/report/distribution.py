@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
 from hmct_track.report.style import RED, settle, shortened, style
 
@@ -54,10 +54,14 @@ def _draw_histogram(axes: Axes, row: Mapping[str, Any], bins: Sequence[Mapping[s
         bins=edges,
         ax=axes,
         color=_COLORS[row["series"]],
-        edgecolor=None,
+        element="step",  # one shape; a bar per bin takes several times as long to draw
+        linewidth=0,
+        alpha=0.75,
     )
     # Rare values are what stretches a threshold; on a linear scale they cannot be seen.
     axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     # Room above for the legend.
     axes.set_ylim(0.7, 10 * max([10, *(b["count"] for b in bins)]) ** 1.15)
     if row["abs_max"] == row["abs_max"]:

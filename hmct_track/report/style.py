@@ -27,7 +27,8 @@ _LOCK = threading.RLock()
 @contextmanager
 def style() -> Iterator[None]:
     """Seaborn's white grid for the figures made inside, one thread at a time."""
-    with _LOCK, mpl.rc_context(sns.axes_style("whitegrid")):
+    # Titles have a fixed place: searching one for each costs a fifth of the drawing.
+    with _LOCK, mpl.rc_context({**sns.axes_style("whitegrid"), "axes.titley": 1.0}):
         yield
 
 

@@ -6,11 +6,15 @@ Run ``python -m benchmarks.engine [MODEL ...]``; see benchmarks/README.md.
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -152,11 +156,35 @@ def ranking(case: Subject, quantized: QuantModel) -> dict[str, float]:
     return {p.subject: float(np.mean(found[p.config.config_id])) for p in plan}
 
 
+def compare_with_aimet(python: Path, counts: Sequence[int]) -> None:
+    """Print what a node costs in AIMET, which runs with that interpreter, and here."""
+    print("| samples | AIMET, ms per node | ours, ms per node | ratio |")
+    print("|---|---|---|---|")
+    quantized = load_model(subject("mobilenet-v2", 1).model)
+    script = Path(__file__).with_name("aimet.py")
+    with TemporaryDirectory() as folder:
+        model, data = Path(folder) / "model.onnx", Path(folder) / "data.npz"
+        onnx.save(mobilenet_v2(), model)
+        for count in counts:
+            case = subject("mobilenet-v2", count)
+            np.savez(data, x=np.stack([sample["x"] for sample in case.samples]))
+            command = [str(python), str(script), str(model), str(data)]
+            ran = subprocess.run(command, check=True, stdout=subprocess.PIPE)  # noqa: S603 - given
+            told = json.loads(ran.stdout.splitlines()[-1])
+            theirs = told["seconds"] / told["groups"]
+            seconds, got = best(partial(ranking, case, quantized))
+            own = seconds / len(got)
+            print(f"| {count} | {theirs * 1e3:.1f} | {own * 1e3:.1f} | {theirs / own:.1f} |")
+
+
 def main() -> None:
     """Print a row per model and number of samples."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=NAMES, metavar="MODEL", help=str(NAMES))
     parser.add_argument("--samples", type=int, nargs="*", default=[1, 4, 8])
+    parser.add_argument(
+        "--aimet", type=Path, metavar="PYTHON", help="compare with the aimet-onnx installed there"
+    )
     args = parser.parse_args()
     print(f"{default_threads()} cores, onnxruntime {ort.__version__}")
     print("| model | nodes | samples | rebuilding | ours | ratio | bound | ours / bound | cosine |")
@@ -178,6 +206,8 @@ def main() -> None:
                 f"| {seconds / (bound * count):.2f} | {far:.0e} |",
                 flush=True,
             )
+    if args.aimet:
+        compare_with_aimet(args.aimet, args.samples)
 
 
 if __name__ == "__main__":

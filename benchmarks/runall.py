@@ -1,7 +1,7 @@
 """Time of ``runall`` against that of its six commands one by one, each as a user would run it.
 
-Run ``python -m benchmarks.runall [MODEL ...]``; see benchmarks/README.md. Every command is a process
-of its own and writes a lake of its own, so none finds what another measured.
+Run ``python -m benchmarks.runall [MODEL ...]``; see benchmarks/README.md. Every command is a
+process of its own and writes a lake of its own, so none finds what another measured.
 """
 
 from __future__ import annotations

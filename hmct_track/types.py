@@ -9,6 +9,7 @@ import enum
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -238,11 +239,15 @@ class QuantConfig:
 
         The default is what most nodes do (off, in a draw), and no override repeats it.
         """
-        states = {name: self.state(name) for name in sorted(nodes)}
-        calibrated = sum(s is Quantization.AS_CALIBRATED for s in states.values())
-        off = sum(s is Quantization.OFF for s in states.values())
-        default = Quantization.AS_CALIBRATED if calibrated > off else Quantization.OFF
-        return QuantConfig(default, {n: s for n, s in states.items() if s is not default})
+        every = set(nodes)
+        named = {name: state for name, state in self.overrides.items() if name in every}
+        counts = Counter(state for state in named.values() if isinstance(state, Quantization))
+        counts[self.default] += len(every) - len(named)
+        more = counts[Quantization.AS_CALIBRATED] > counts[Quantization.OFF]
+        default = Quantization.AS_CALIBRATED if more else Quantization.OFF
+        if default is not self.default:
+            named = dict.fromkeys(every, self.default) | named
+        return QuantConfig(default, {n: s for n, s in sorted(named.items()) if s is not default})
 
     def to_json(self) -> str:
         """Compact JSON, the same for equal configurations."""

@@ -240,13 +240,13 @@ class QuantConfig:
         The default is what most nodes do (off, in a draw), and no override repeats it.
         """
         every = set(nodes)
-        named = {name: state for name, state in self.overrides.items() if name in every}
+        named: dict[str, State] = {n: s for n, s in self.overrides.items() if n in every}
         counts = Counter(state for state in named.values() if isinstance(state, Quantization))
         counts[self.default] += len(every) - len(named)
         more = counts[Quantization.AS_CALIBRATED] > counts[Quantization.OFF]
         default = Quantization.AS_CALIBRATED if more else Quantization.OFF
         if default is not self.default:
-            named = dict.fromkeys(every, self.default) | named
+            named = {**dict.fromkeys(every, self.default), **named}
         return QuantConfig(default, {n: s for n, s in sorted(named.items()) if s is not default})
 
     def to_json(self) -> str:

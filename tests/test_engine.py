@@ -123,8 +123,8 @@ def several_outputs() -> onnx.ModelProto:
 GRAPHS = [chain, control_flow, integers, several_outputs]
 
 
-def everywhere(costs: object, places: Sequence[int], end: int) -> list[int]:
-    return [0, *(int(p) for p in places), end]
+def everywhere(costs: object, places: Sequence[int], end: int, held_cost: float) -> list[int]:
+    return [0, end] if held_cost else [0, *(int(p) for p in places), end]
 
 
 def by_key(engine: Engine, configs: list[QuantConfig], samples: dict, outputs: list[str]) -> dict:  # type: ignore[type-arg]
@@ -235,6 +235,27 @@ def test_what_is_known_is_left_out() -> None:
     found = Engine(quantized).evaluate(configs, samples, ["y"], known)
     every = {(c.config_id, s) for c in configs for s in samples}
     assert sorted((m.config_id, m.sample_id) for m in found) == sorted(every - known)
+
+
+def test_few_cuts_where_not_all_can_be_held() -> None:
+    nodes, last = [], "x"
+    for k in range(40):
+        nodes.append(calibration(last, f"q{k}", f"c{k}"))
+        nodes.append(helper.make_node("MatMul", [f"q{k}", "w"], [f"m{k}"], name=f"m{k}"))
+        nodes.append(helper.make_node("Relu", [f"m{k}"], ["y" if k == 39 else f"a{k}"]))
+        last = f"a{k}"
+    lowering = Lowering(load_model(model(nodes, constants={"w": weight(0, 4, 4)})))
+    specs = lowering.specs_for({"x": (4096, 4)})
+    one = 4096 * 4 * 4
+
+    def cut(most: float) -> partition.Partition:
+        return partition.make_partition(lowering, ["y"], specs, samples=4, most_bytes=most)
+
+    free, tight, none = cut(1e9), cut(6 * one), cut(0)
+    assert len(free.parts) > 10
+    assert 4 <= len(tight.parts) <= 7, "as many as can be held, or nearly"
+    assert tight.held_bytes <= 6 * one + one  # and the output
+    assert len(none.parts) == 1
 
 
 def test_little_memory_gives_the_same_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,14 +93,15 @@ def make_partition(
         samples,
     )
     places = np.flatnonzero(np.cumsum(blocked)[1 : len(steps)] == 0) + 1
+    held_cost = 0.0
     while True:
-        cuts = _best_cuts(costs, places, len(steps))
+        cuts = _best_cuts(costs, places, len(steps), held_cost)
         crossing = {n for n, (a, b) in lives.items() if _crosses(cuts, a, b)}
         held = sum(sizes[name] or 0 for name in crossing)
         if held <= most_bytes or len(cuts) == 2:
             break
-        widest = np.quantile(costs.live[cuts[1:-1]], 0.75)
-        places = places[costs.live[places] < widest]
+        # The dearer held bytes are, the fewer the cuts, and the narrower.
+        held_cost = max(4 * held_cost, costs.seconds[-1] / held)
     parts, last_use = _parts(lowering, steps, cuts, set(outputs))
     held += sum(size_of(specs.get(name)) or 0 for name in set(outputs) - crossing)
     return Partition(parts, last_use, held)
@@ -118,10 +119,11 @@ class _Costs:
     samples: int
 
 
-def _best_cuts(costs: _Costs, places: NDArray[np.intp], end: int) -> list[int]:
+def _best_cuts(costs: _Costs, places: NDArray[np.intp], end: int, held_cost: float) -> list[int]:
     """Where to cut, first and last place included, for the least seconds of a ranking.
 
     Every quantizer's configuration runs the parts from its own on, and builds its own.
+    ``held_cost`` is what keeping a byte that is live at a cut is made to cost, in seconds.
     """
     ends = np.concatenate([[0], places, [end]]).astype(np.intp)
     best = np.zeros(len(ends))
@@ -133,7 +135,7 @@ def _best_cuts(costs: _Costs, places: NDArray[np.intp], end: int) -> list[int]:
         build = build + (costs.bytes[stop] - costs.bytes[start]) * _BUILD_BYTE
         here = costs.calibrations[stop] - costs.calibrations[start]
         runs = costs.calibrations[stop] * costs.samples + 1
-        total = best[:k] + run * runs + build * here
+        total = best[:k] + run * runs + build * here + costs.live[start] * held_cost
         before[k] = np.argmin(total)
         best[k] = total[before[k]]
     cuts = [end]

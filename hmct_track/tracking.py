@@ -8,15 +8,16 @@ import math
 import os
 import re
 import sys
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.errors import TrackingError
+from hmct_track.store import make_store
 from hmct_track.types import RunState
 
 if TYPE_CHECKING:
@@ -314,25 +315,13 @@ def _dataset(given: RunInput) -> DatasetInput:
 
 
 def _make_store(database: Path) -> None:
-    """Make MLflow's database, if there is none.
-
-    MLflow does it in many steps, which fail when two processes take them at once and leave a broken
-    file when one is killed. So it is made aside, under a lock, and renamed.
-    """
-    if database.exists():
-        return
-    from filelock import FileLock
+    """Make MLflow's database, if there is none."""
     from mlflow.tracking import MlflowClient
 
-    with FileLock(database.with_suffix(".lock")):
-        if database.exists():
-            return
-        aside = database.with_name(f".{database.stem}-{uuid.uuid4().hex}.tmp")
-        try:
-            MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments()
-            os.replace(aside, database)
-        finally:
-            aside.unlink(missing_ok=True)
+    def migrate(path: Path) -> None:
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+
+    make_store(database, migrate, version("mlflow"))
 
 
 def _experiment_id(client: MlflowClient, name: str, lake: Path) -> str:

@@ -16,6 +16,7 @@ from hmct_track.tracking import add_image, kept_image
 from hmct_track.types import Metric
 from hmct_track.workflow.accumulation import figure_stem as accumulation_stem
 from hmct_track.workflow.distribution import figure_stem as node_stem
+from hmct_track.workflow.samples import FIGURE_STEM as SAMPLES_STEM
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,6 +122,20 @@ def _accumulation(lake: Lake, run: Row, node: str | None) -> Drawn:
     return accumulation_stem(metric, average), draw
 
 
+def _samples(lake: Lake, run: Row, node: str | None) -> Drawn:
+    metric = _metric(run)
+
+    def draw() -> Figure:
+        from hmct_track.report.samples import samples_figure
+
+        rows = lake.query("sensitive_samples", run_id=run["run_id"], metric=metric.value)
+        if not rows:
+            raise UsageError(f"run {run['run_id']!r} has ranked no sample")
+        return samples_figure(rows, metric, f"Samples of {_label(run)}: all nodes quantized")
+
+    return SAMPLES_STEM, draw
+
+
 def _undrawn(lake: Lake, run: Row, node: str | None) -> Drawn:
     raise UsageError(
         f"a run of kind {run['kind']!r} has no figure; there are figures of {', '.join(_DRAWN)}"
@@ -132,6 +147,7 @@ _DRAWN: dict[str, Callable[[Lake, Row, str | None], Drawn]] = {
     "distribution": _distribution,
     "channelwise-distribution": _channels,
     "error-accumulation": _accumulation,
+    "sensitive-samples": _samples,
 }
 
 

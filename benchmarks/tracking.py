@@ -1,7 +1,7 @@
 """What MLflow adds to a command: the same command with and without ``--no-track``, side by side.
 
-``python -m benchmarks.tracking [MODEL DATA]``, by default on the demo. Each command is a process of its
-own. The rounds take turns, so that a load of the machine meets both alike.
+``python -m benchmarks.tracking [MODEL DATA]``, by default on the demo. Each command is a process of
+its own. The rounds take turns, so that a load of the machine meets both alike.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO, cast
 
 from hmct_track import demo
 
@@ -24,16 +25,16 @@ def timed(files: list[str], lake: Path, cache: Path, *options: str) -> tuple[flo
     """Seconds until the table is on stdout, and until the process has ended."""
     arguments = [*files, "-d", "4", "--no-reuse", "--no-progress", "--lake", str(lake), *options]
     start = time.perf_counter()
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - this program
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "XDG_CACHE_HOME": str(cache)},
     ) as process:
-        assert process.stdout
-        process.stdout.readline()
+        output = cast(IO[bytes], process.stdout)
+        output.readline()
         answered = time.perf_counter() - start
-        process.stdout.read()
+        output.read()
     if process.returncode:
         raise SystemExit(f"the command failed: {process.returncode}")
     return answered, time.perf_counter() - start

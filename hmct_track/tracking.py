@@ -94,13 +94,27 @@ class Tracked:
 
 
 def tracking_uri(lake: Path) -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite store in the lake."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{lake / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI, or the SQLite store in the lake.
+
+    Raises:
+        TrackingError: there is neither.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    store = own_store(lake)
+    if store is None:
+        raise TrackingError(
+            f"the lake at {lake} cannot hold MLflow's database: set MLFLOW_TRACKING_URI to a "
+            "server, or pass --no-track"
+        )
+    return f"sqlite:///{store}"
 
 
 def own_store(lake: Path) -> Path | None:
-    """The SQLite file in the lake; None if MLFLOW_TRACKING_URI says another place."""
-    return None if os.environ.get("MLFLOW_TRACKING_URI") else lake / "mlflow.db"
+    """The SQLite file in the lake; None on object storage, or where MLFLOW_TRACKING_URI is set."""
+    if os.environ.get("MLFLOW_TRACKING_URI") or not isinstance(lake, Path):
+        return None
+    return lake / "mlflow.db"
 
 
 def experiment_name(name: str | None) -> str:
@@ -188,10 +202,10 @@ def deleted_runs(lake: Path, runs: Mapping[str, str]) -> list[str]:
     Raises:
         TrackingError: MLflow cannot be asked.
     """
-    uri = tracking_uri(lake)
     store = own_store(lake)
     if not runs or (store and not store.exists()):
         return []
+    uri = tracking_uri(lake)
     try:
         with _environment():
             from mlflow.exceptions import MlflowException

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platformdirs import user_cache_path
+
 from hmct_track.errors import LakeError, TrackingError, UnknownNodeError, UsageError
-from hmct_track.lake import Lake, Row
+from hmct_track.lake import Lake, Row, is_remote
 from hmct_track.tracking import add_image, kept_image
 from hmct_track.types import Metric
 from hmct_track.workflow.accumulation import figure_stem as accumulation_stem
@@ -28,7 +30,8 @@ def figure_file(lake: Lake, run_id: str, node: str | None = None) -> Path:
     """The PNG of a run, or of one of its nodes where it has a figure of each.
 
     What MLflow's store in the lake has is taken from there. Otherwise it is drawn, kept in the
-    lake's folder ``figures``, and logged to the run if MLflow knows it.
+    lake's folder ``figures`` (of a lake on object storage in the user's cache), and logged to the
+    run if MLflow knows it.
 
     Raises:
         LakeError: the lake has no such run, or cannot be written.
@@ -44,7 +47,8 @@ def figure_file(lake: Lake, run_id: str, node: str | None = None) -> Path:
     logged = run["mlflow_run_id"] and kept_image(run["mlflow_run_id"], name, lake.path)
     if logged:
         return Path(logged)
-    path = lake.path / "figures" / run_id / name
+    folder = user_cache_path("hmct-track") if is_remote(lake.path) else lake.path
+    path = folder / "figures" / run_id / name
     if not path.exists():
         from hmct_track.report.style import png
 

@@ -75,6 +75,8 @@ class TrackedRun:
     summary: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     """Metric name to (step, value); values that are not finite are left out of a curve."""
+    system: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    """Metric name to (milliseconds since 1970, value)."""
     texts: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
     nested: Sequence[TrackedRun | NestedRun] = ()
@@ -311,6 +313,9 @@ def _log_content(
     points = [(name, 0, value) for name, value in run.summary.items()]
     points += [(name, step, value) for name, c in run.curves.items() for step, value in c]
     metrics = [Metric(n, v, at_ms, s) for n, s, v in points if math.isfinite(v)]
+    if isinstance(run, TrackedRun):
+        for name, samples in run.system.items():
+            metrics += [Metric(name, v, ms, s) for s, (ms, v) in enumerate(samples)]
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
 

@@ -266,3 +266,26 @@ def test_a_password_in_the_uri_is_not_told(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(TrackingError, match=r"http://me@127\.0\.0\.1:9 did not") as caught:
         track(draft(), tmp_path)
     assert "secret" not in str(caught.value)
+
+
+def test_a_long_run_has_system_metrics_and_a_short_one_none(
+    tmp_path: Path, demo_files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = demo_files
+    for interval, lake in (("0.02", tmp_path / "long"), ("3600", tmp_path / "short")):
+        monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", interval)
+        dbg.get_sensitivity_of_nodes(model, calibrated_data=data, data_num=16, lake=lake)
+    long, short = only_run(tmp_path / "long"), only_run(tmp_path / "short")
+    assert not any(name.startswith("system/") for name in short.data.metrics)
+    names = {name for name in long.data.metrics if name.startswith("system/")}
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= names
+    for name in names:
+        points = client(tmp_path / "long").get_metric_history(long.info.run_id, name)
+        assert [p.step for p in points] == list(range(len(points)))
+        times = [p.timestamp for p in points]
+        assert times == sorted(times)
+        assert long.info.start_time <= times[0] <= times[-1] <= long.info.end_time
+        assert all(p.value >= 0 for p in points)
+    resident = long.data.metrics["system/process_memory_usage_megabytes"]
+    assert 20 < resident < long.data.metrics["system/system_memory_usage_megabytes"] * 10
+    assert long.data.metrics["system/system_memory_usage_percentage"] <= 100

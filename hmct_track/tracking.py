@@ -8,15 +8,16 @@ import math
 import os
 import re
 import sys
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.errors import TrackingError
+from hmct_track.store import make_store
 from hmct_track.types import RunState
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class TrackedRun:
     summary: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     """Metric name to (step, value); values that are not finite are left out of a curve."""
+    system: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    """Metric name to (milliseconds since 1970, value)."""
     texts: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
     nested: Sequence[TrackedRun | NestedRun] = ()
@@ -93,13 +96,27 @@ class Tracked:
 
 
 def tracking_uri(lake: Path) -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite store in the lake."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{lake / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI, or the SQLite store in the lake.
+
+    Raises:
+        TrackingError: there is neither.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    store = own_store(lake)
+    if store is None:
+        raise TrackingError(
+            f"the lake at {lake} cannot hold MLflow's database: set MLFLOW_TRACKING_URI to a "
+            "server, or pass --no-track"
+        )
+    return f"sqlite:///{store}"
 
 
 def own_store(lake: Path) -> Path | None:
-    """The SQLite file in the lake; None if MLFLOW_TRACKING_URI says another place."""
-    return None if os.environ.get("MLFLOW_TRACKING_URI") else lake / "mlflow.db"
+    """The SQLite file in the lake; None on object storage, or where MLFLOW_TRACKING_URI is set."""
+    if os.environ.get("MLFLOW_TRACKING_URI") or not isinstance(lake, Path):
+        return None
+    return lake / "mlflow.db"
 
 
 def experiment_name(name: str | None) -> str:
@@ -187,10 +204,10 @@ def deleted_runs(lake: Path, runs: Mapping[str, str]) -> list[str]:
     Raises:
         TrackingError: MLflow cannot be asked.
     """
-    uri = tracking_uri(lake)
     store = own_store(lake)
     if not runs or (store and not store.exists()):
         return []
+    uri = tracking_uri(lake)
     try:
         with _environment():
             from mlflow.exceptions import MlflowException
@@ -296,6 +313,9 @@ def _log_content(
     points = [(name, 0, value) for name, value in run.summary.items()]
     points += [(name, step, value) for name, c in run.curves.items() for step, value in c]
     metrics = [Metric(n, v, at_ms, s) for n, s, v in points if math.isfinite(v)]
+    if isinstance(run, TrackedRun):
+        for name, samples in run.system.items():
+            metrics += [Metric(name, v, ms, s) for s, (ms, v) in enumerate(samples)]
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
 
@@ -314,25 +334,13 @@ def _dataset(given: RunInput) -> DatasetInput:
 
 
 def _make_store(database: Path) -> None:
-    """Make MLflow's database, if there is none.
-
-    MLflow does it in many steps, which fail when two processes take them at once and leave a broken
-    file when one is killed. So it is made aside, under a lock, and renamed.
-    """
-    if database.exists():
-        return
-    from filelock import FileLock
+    """Make MLflow's database, if there is none."""
     from mlflow.tracking import MlflowClient
 
-    with FileLock(database.with_suffix(".lock")):
-        if database.exists():
-            return
-        aside = database.with_name(f".{database.stem}-{uuid.uuid4().hex}.tmp")
-        try:
-            MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments()
-            os.replace(aside, database)
-        finally:
-            aside.unlink(missing_ok=True)
+    def migrate(path: Path) -> None:
+        MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+
+    make_store(database, migrate, version("mlflow"))
 
 
 def _experiment_id(client: MlflowClient, name: str, lake: Path) -> str:

@@ -11,10 +11,10 @@
 -- :column what VARCHAR general, weight or activation
 -- :column matched_by VARCHAR name or structure
 WITH a AS (
-    SELECT s.* FROM node_signatures AS s JOIN runs USING (model_id) WHERE run_id = $run_a
+    FROM node_signatures($run_a)
 ),
 b AS (
-    SELECT s.* FROM node_signatures AS s JOIN runs USING (model_id) WHERE run_id = $run_b
+    FROM node_signatures($run_b)
 ),
 named AS (
     SELECT node, what FROM a JOIN b USING (node, what, op_type)

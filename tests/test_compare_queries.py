@@ -142,7 +142,7 @@ def test_structure_looks_through_calibration_nodes(lake: Lake) -> None:
         row = calibration_row(model, f"q{model}", input="t", consumers=[second])
         lake.append(CALIBRATION_NODES, [row])
         add_ranking(lake, "a" if model == "m" else "b", {first: 0.9}, model)
-    rows = lake.query("node_signatures")
+    rows = [row for run_id in "ab" for row in lake.query("node_signatures", run_id=run_id)]
     signatures = {row["node"]: row["signature"] for row in rows}
     assert signatures["u"] == signatures["x"] == "Conv(input)>Relu"
     assert signatures["v"] == "Relu(Conv)>"

@@ -20,6 +20,7 @@ from hmct_track.report.accumulation import accumulation_figure
 from hmct_track.report.distribution import channel_figure, distribution_figure
 from hmct_track.report.partial import partial_figure
 from hmct_track.report.ranking import ranking_figure
+from hmct_track.report.samples import samples_figure
 from hmct_track.report.style import png
 from hmct_track.types import Metric
 
@@ -340,3 +341,37 @@ def test_histograms_leave_room_for_their_legend(series: list[str]) -> None:
         assert axes.collections
         highest = axes.transData.transform((0, 1000))[1]
         assert axes.get_legend().get_window_extent().y0 > highest
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("count", [1, 100, 1000])
+def test_samples_of_any_number_are_readable_and_the_worst_named(count: int, metric: Metric) -> None:
+    drawn = [
+        {
+            "rank": k + 1,
+            "sample": count - 1 - k,
+            "source": f"/{LONG}/{count - 1 - k}.npy",
+            "value": v,
+        }
+        for k, v in enumerate(ramp(count))
+    ]
+    figure = samples_figure(drawn, metric, "title")
+    save(figure)
+    assert_readable(figure)
+    above, below = figure.axes
+    assert len(above.collections[0].get_offsets()) == count
+    names = [label.get_text() for label in below.get_yticklabels()]
+    assert names == [f"{count - 1 - k}.npy  {k + 1}" for k in range(min(count, 30))]
+    assert [t.get_text() for t in annotations(figure, 0)] == list("12345")[:count]
+    assert ("the 30 worst of" if count > 30 else "all samples") in below.get_xlabel()
+    assert all(float(place).is_integer() for place in above.get_xticks())
+
+
+def test_samples_without_a_value_or_a_file_are_drawn() -> None:
+    drawn = [
+        {"rank": k + 1, "sample": k, "source": "", "value": v} for k, v in enumerate([None, 1])
+    ]
+    figure = samples_figure(drawn, Metric.SQNR, "title")
+    save(figure)
+    assert_readable(figure)
+    assert figure.axes[1].get_yticklabels()[0].get_text() == "sample 0  1"

@@ -13,6 +13,7 @@ from hmct_track.lake import (
     CALIBRATION_NODES,
     CHANNEL_SUMMARIES,
     MEASUREMENTS,
+    MODELS,
     RUN_CONFIGS,
     RUNS,
     SAMPLES,
@@ -109,6 +110,11 @@ def test_op_types_by_the_newest_ranking_of_each_model(history: Lake) -> None:
     ]
 
 
+def model_row(model_id: str, name: str) -> dict[str, Any]:
+    blank: dict[str, Any] = {c.name: None for c in MODELS.columns}
+    return {**blank, "inputs": [], "outputs": [], "model_id": model_id, "name": name}
+
+
 def channels(run_id: str, node: str, peaks: list[float]) -> list[dict[str, Any]]:
     blank = {c.name: 0 for c in CHANNEL_SUMMARIES.columns} | {"outlier_sample": []}
     place = {"run_id": run_id, "node": node}
@@ -174,3 +180,96 @@ def test_costs_of_runs_tell_what_was_known(lake: Lake) -> None:
         ("first", 8.0, 2, 2, 4.0),
         ("second", 1.0, 1, 0, None),
     ]
+
+
+def test_the_list_of_runs_has_steps_below_their_run_and_the_newest_first(lake: Lake) -> None:
+    chain(lake, "m", ["p"], ["Conv"])
+    lake.append(MODELS, [model_row("m", "net")])
+    start = {"started_at": datetime(2026, 1, 1), "ended_at": datetime(2026, 1, 1, 0, 1, 30)}
+    lake.append(RUNS, [run_row("1", kind="runall", worst_node="p", worst_value=0.5, **start)])
+    lake.append(RUNS, [run_row("3", parent_run_id="1"), run_row("2", parent_run_id="1")])
+    lake.append(RUNS, [run_row("4", model_id="other", error="out of luck", state="FAILED")])
+    rows = lake.query("run_list")
+    assert [(r["run_id"], r["parent_run_id"]) for r in rows] == [
+        ("4", None),
+        ("1", None),
+        ("2", "1"),
+        ("3", "1"),
+    ]
+    assert (rows[0]["model"], rows[0]["error"], rows[0]["seconds"]) == (None, "out of luck", None)
+    first = {name: rows[1][name] for name in ("model", "seconds", "worst_node", "worst_value")}
+    assert first == {"model": "net", "seconds": 90.0, "worst_node": "p", "worst_value": 0.5}
+
+
+def test_nodes_of_the_model_of_a_run_with_their_quantizers(lake: Lake) -> None:
+    chain(lake, "m", ["q", "p"], ["Conv", "Add"])
+    chain(lake, "n", ["other"], ["Conv"])
+    quantizer = {"node_index": 3, "input": "x", "consumers": ["q"], "thresholds": [-1.0, 2.0]}
+    lake.append(CALIBRATION_NODES, [calibration_row("m", "k", **quantizer)])
+    lake.append(CALIBRATION_NODES, [calibration_row("m", "w", kind="weight", enabled=False)])
+    lake.append(RUNS, [run_row("r")])
+    rows = lake.query("model_nodes", run_id="r")
+    assert [(r["node"], r["type"], r["node_index"], r["op_type"]) for r in rows] == [
+        ("k", "activation", 3, "HzCalibration"),
+        ("q", "node", 0, "Conv"),
+        ("p", "node", 1, "Add"),
+        ("w", "weight", 0, "HzCalibration"),
+    ]
+    k, q, _, w = rows
+    assert (k["inputs"], k["outputs"], k["consumers"]) == (["x"], ["k_out"], ["q"])
+    assert (k["thresholds"], k["qtype"], k["enabled"], w["enabled"]) == (
+        [-1.0, 2.0],
+        "int8",
+        True,
+        False,
+    )
+    assert (q["scales"], q["qtype"], q["enabled"], q["consumers"]) == (None, None, None, None)
+    assert lake.query("model_nodes", run_id="none") == []
+
+
+def test_evidence_of_a_node_is_that_of_runs_of_the_same_content(lake: Lake) -> None:
+    curve = {"position": 0, "config_id": "c", "subject": "p", "role": "curve"}
+    for run_id, changes in {
+        "1": {"data_num": 4},
+        "2": {"metrics": ["sqnr", "mse"], "state": "FINISHED"},
+        "3": {"metrics": ["mse"], "state": "KILLED"},
+        "4": {"model_id": "other", "state": "FINISHED"},
+    }.items():
+        lake.append(RUNS, [run_row(run_id, **changes)])
+        if run_id != "1":
+            lake.append(RUN_CONFIGS, [{**curve, "run_id": run_id}])
+    blank = {c.name: 0 for c in TENSOR_SUMMARIES.columns} | {"kind": "activation"}
+    lake.append(
+        TENSOR_SUMMARIES,
+        [
+            {**blank, "run_id": run_id, "node": node, "series": series}
+            for run_id, node in (("1", "p"), ("1", "q"), ("4", "p"))
+            for series in ("before", "after")
+        ],
+    )
+    lake.append(CHANNEL_SUMMARIES, channels("1", "p", [1, 2]))
+    rows = lake.query("node_evidence", run_id="1", node="p")
+    # The killed curve is not whole, and what is half observed shows as far as it goes.
+    assert [(r["run_id"], r["evidence"], r["metric"], r["data_num"]) for r in rows] == [
+        ("2", "curve", "sqnr", None),
+        ("1", "channels", None, 4),
+        ("1", "distribution", None, 4),
+    ]
+    assert lake.query("node_evidence", run_id="1", node="r") == []
+
+
+def test_history_of_a_node_in_runs_of_one_model_or_one_file(lake: Lake) -> None:
+    add_ranking(lake, "1", {"p": 0.5, "q": 0.9}, model_path="/m.onnx", data_num=1)
+    add_ranking(lake, "2", {"p": 0.6}, "n", model_path="/m.onnx")
+    add_ranking(lake, "3", {"p": 0.7}, "other", model_path="/other.onnx")
+    add_ranking(lake, "4", {"p": 0.5}, model_path="/moved.onnx")
+    rows = lake.query("node_history_of_model", run_id="1", node="p")
+    found = [(r["run_id"], r["same_model"], r["cosine_similarity"], r["mse"]) for r in rows]
+    # The fixture's mse is sum_dd, 1 - cosine, over one element.
+    assert found == [
+        ("1", True, 0.5, 0.5),
+        ("2", False, 0.6, pytest.approx(0.4)),
+        ("4", True, 0.5, 0.5),
+    ]
+    assert (rows[0]["data_num"], rows[0]["outputs"]) == (1, ["y"])
+    assert lake.query("node_history_of_model", run_id="1", node="none") == []

@@ -32,6 +32,8 @@ def test_samples_rank_as_those_of_the_rebuilt_model(name: str, tmp_path: Path) -
         lake=tmp_path / "lake",
         track=False,
     )
+    saved_as = {path.suffix: path.read_bytes() for path in result.files[:3]}
+    assert saved_as[".png"].startswith(b"\x89PNG") and b"<svg" in saved_as[".svg"]
     order = sorted(range(len(expected)), key=expected.__getitem__)
     assert [row["sample"] for row in result.rows] == order
     assert [row["value"] for row in result.rows] == pytest.approx(sorted(expected), rel=0.01)
@@ -51,6 +53,9 @@ def test_the_worst_samples_are_data_for_other_functions(tmp_path: Path) -> None:
         demo.model_path(), calibrated_data=result.data, data_num=3, lake=tmp_path, track=False
     )
     assert len(ranking) == 22
+    (figure,) = result.figures.values()
+    worst_file = Path(result.rows[0]["source"]).name
+    assert figure.axes[1].get_yticklabels()[0].get_text() == f"{worst_file}  1"
     worst = min(row["value"] for row in result.rows)
     assert result.rows[0]["value"] == worst < result.rows[-1]["value"]
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
 import hmct_track.debug as dbg
 from hmct_track import tracking
 from hmct_track.errors import HmctTrackError, TrackingError
 from hmct_track.lake import Lake
+from hmct_track.store import make_store
 from hmct_track.tracking import TrackedRun, track
 from hmct_track.types import Metric, RunState
 
@@ -214,8 +218,74 @@ def test_two_processes_make_the_store_at_once(tmp_path: Path) -> None:
     assert len(client(tmp_path).search_runs([found.experiment_id])) == 3
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"no database", b"SQLite format 3\0" + bytes(8000)])
+def test_a_store_is_made_once_and_copied_unless_the_copy_is_damaged(
+    damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made: list[Path] = []
+
+    def migrate(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                made.append(path)
+            connection.execute("CREATE TABLE IF NOT EXISTS runs (a)")
+
+    make_store(tmp_path / "one.db", migrate, "1.0")
+    if damage is not None:
+        (platformdirs.user_cache_path("hmct-track") / "mlflow-1.0.db").write_bytes(damage)
+    for name in ("two.db", "three.db"):
+        make_store(tmp_path / name, migrate, "1.0")
+    assert len(made) == (1 if damage is None else 2)
+    make_store(tmp_path / "four.db", migrate, "1.1")
+    assert len(made) == (2 if damage is None else 3), "each version of MLflow has its own"
+    for name in ("one", "two", "three", "four"):
+        with closing(sqlite3.connect(tmp_path / f"{name}.db")) as connection:
+            assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_store_that_cannot_be_kept_is_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    make_store(tmp_path / "mlflow.db", Path.touch, "1.0")
+    assert (tmp_path / "mlflow.db").exists()
+
+
+def test_a_copied_store_has_no_runs_and_takes_new_ones(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        track(draft(name=name), tmp_path / name)
+        assert only_run(tmp_path / name, "e").info.run_name == name
+
+
 def test_a_password_in_the_uri_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"http://me@127\.0\.0\.1:9 did not") as caught:
         track(draft(), tmp_path)
     assert "secret" not in str(caught.value)
+
+
+def test_a_long_run_has_system_metrics_and_a_short_one_none(
+    tmp_path: Path, demo_files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = demo_files
+    for interval, lake in (("0.02", tmp_path / "long"), ("3600", tmp_path / "short")):
+        monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", interval)
+        dbg.get_sensitivity_of_nodes(model, calibrated_data=data, data_num=16, lake=lake)
+    long, short = only_run(tmp_path / "long"), only_run(tmp_path / "short")
+    assert not any(name.startswith("system/") for name in short.data.metrics)
+    names = {name for name in long.data.metrics if name.startswith("system/")}
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= names
+    for name in names:
+        points = client(tmp_path / "long").get_metric_history(long.info.run_id, name)
+        assert [p.step for p in points] == list(range(len(points)))
+        times = [p.timestamp for p in points]
+        assert times == sorted(times)
+        assert long.info.start_time <= times[0] <= times[-1] <= long.info.end_time
+        assert all(p.value >= 0 for p in points)
+    resident = long.data.metrics["system/process_memory_usage_megabytes"]
+    assert 20 < resident < long.data.metrics["system/system_memory_usage_megabytes"] * 10
+    assert long.data.metrics["system/system_memory_usage_percentage"] <= 100

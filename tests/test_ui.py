@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import pytest
@@ -20,6 +21,9 @@ import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.lake import Lake, find_runs
 from tests.conftest import Cli
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -45,6 +49,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     onnx.save(model, place / "clipped.onnx")
     for path in (demo.model_path(), place / "clipped.onnx"):
         rank(place / "lake", path)
+    dbg.plot_acc_error(
+        None,
+        demo.calibration_data_path(),
+        demo.model_path(),
+        quantize_node=["weight", "activation"],
+        lake=place / "lake",
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -85,11 +96,50 @@ def test_runs_go_to_a_server(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of a team")
     rank(tmp_path, demo.model_path())
     (row,) = find_runs(Lake.open(tmp_path))
-    run = MlflowClient(tracking_uri=address).get_run(row["mlflow_run_id"])
+    client = MlflowClient(tracking_uri=address)
+    run = client.get_run(row["mlflow_run_id"])
     assert run.data.tags["hmct_track.run_id"] == row["run_id"]
     assert run.info.status == "FINISHED" and run.data.metrics["nodes"] == 22
     assert row["mlflow_uri"] == address
     assert not (tmp_path / "mlflow.db").exists()
+    inputs = {given.tags[0].value: given.dataset.digest for given in run.inputs.dataset_inputs}
+    assert inputs == {"model": row["model_id"], "calibration data": row["data_id"]}
+    names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert names == {"sensitivity_of_node.log", "sensitivity_of_node.png"}
+    table = Path(client.download_artifacts(run.info.run_id, "sensitivity_of_node.log"))
+    assert row["worst_node"] in table.read_text()
+
+
+def test_nested_runs_go_to_a_server(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    _, address = served
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    result = dbg.sensitivity_analysis(
+        demo.model_path(),
+        demo.calibration_data_path(),
+        sensitive_nodes=["Conv_21", "Conv_2"],
+        lake=tmp_path,
+        experiment="nested",
+    )
+    client = MlflowClient(tracking_uri=address)
+    experiment = client.get_experiment_by_name("nested")
+    (row,) = find_runs(Lake.open(tmp_path))
+    found = {
+        run.info.run_name: run
+        for run in client.search_runs([experiment.experiment_id])
+        if run.data.tags.get("mlflow.parentRunId") == row["mlflow_run_id"]
+    }
+    assert sorted(found) == ["000 none", "001 Conv_21", "002 Conv_2"]
+    for step in result.rows:
+        nested = found[f"{step['step']:03d} {step['node']}"]
+        assert nested.data.metrics["cosine-similarity"] == step["partial"]
+        assert nested.data.tags["hmct_track.run_id"] == result.run_id
+        assert nested.info.status == "FINISHED"
+    note = client.get_run(row["mlflow_run_id"]).data.tags["mlflow.note.content"]
+    assert "Conv_21" in note and result.run_id in note
 
 
 def test_the_ui_says_where_a_servers_runs_are(
@@ -108,6 +158,24 @@ def test_the_ui_needs_a_lake_with_runs(tmp_path: Path, cli: Cli) -> None:
     assert done.returncode == 2 and "no MLflow runs yet" in done.stderr
 
 
+def select(page: Page, *names: str) -> None:
+    """Check the boxes of runs in the list, and of no others."""
+    for name in names:
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
+        row.locator("input.ag-checkbox-input").check(force=True)
+    page.get_by_role("button", name="Compare").first.click()
+    page.get_by_text(f"Comparing {len(names)} Runs").wait_for()
+
+
+def overlaid(page: Page, metric: str) -> list[str]:
+    """The legend of the curves that a metric of the compared runs leads to."""
+    page.get_by_role("link", name=metric, exact=True).first.click()
+    legend = page.get_by_text(f"({metric})")
+    legend.first.wait_for()
+    page.locator(".scatterlayer .trace path.js-line").first.wait_for()
+    return sorted(text.removesuffix(f" ({metric})") for text in legend.all_inner_texts())
+
+
 @pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine: the web UI is not walked")
 def test_a_person_finds_runs_compares_them_and_sees_curves_and_figures(
     served: tuple[Path, str], tmp_path: Path
@@ -115,6 +183,7 @@ def test_a_person_finds_runs_compares_them_and_sees_curves_and_figures(
     from playwright.sync_api import sync_playwright
 
     _, address = served
+    pictures = Path(os.environ.get("HMCT_SCREENSHOTS") or tmp_path)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -126,6 +195,8 @@ def test_a_person_finds_runs_compares_them_and_sees_curves_and_figures(
             "sensitivity of node, calibrated_model",
             "sensitivity of node, clipped",
         ]
+
+        # One run: its description, its curves and its figure.
         runs.first.click()
         page.get_by_text("Most sensitive, each quantized alone").wait_for()
         assert (
@@ -137,11 +208,33 @@ def test_a_person_finds_runs_compares_them_and_sees_curves_and_figures(
         page.get_by_text("sensitivity_of_node.png").first.click()
         figure = page.locator("img[src^='blob:'], img[src^='data:image/png']").last
         figure.wait_for()
+
+        # Two rankings: parallel coordinates, scatter, and their curves over the nodes.
         page.goto(f"{address}/#/experiments/1/runs")
         runs.first.wait_for()
-        page.get_by_role("checkbox", name="Select all runs").check(force=True)
-        page.get_by_role("button", name="Compare").first.click()
+        select(page, "sensitivity of node, clipped", "sensitivity of node, calibrated_model")
         page.get_by_text("Parallel Coordinates Plot").wait_for()
         page.get_by_text("cosine-similarity.worst").first.wait_for()
-        page.screenshot(path=os.environ.get("HMCT_SCREENSHOT") or tmp_path / "compare.png")
+        page.screenshot(path=pictures / "mlflow-compare.png")
+        page.get_by_role("tab", name="Scatter Plot").click()
+        page.locator(".js-plotly-plot canvas").first.wait_for()  # it draws with WebGL
+        page.get_by_role("tabpanel", name="Scatter Plot").get_by_text("data_id").first.wait_for()
+        assert overlaid(page, "cosine-similarity") == [
+            "sensitivity of node, calibrated_model",
+            "sensitivity of node, clipped",
+        ]
+        page.screenshot(path=pictures / "mlflow-curves.png")
+
+        # Nested runs are folded away; unfolded, their error curves lie over one another.
+        page.goto(f"{address}/#/experiments/1/runs")
+        runs.first.wait_for()
+        nested = page.get_by_role("link", name="only_weight_calibrated", exact=True)
+        assert nested.count() == 0
+        parent = page.get_by_role("row").filter(has_text="error accumulation").first
+        parent.get_by_role("button").first.click()
+        nested.wait_for()
+        curves = ["only_activation_calibrated", "only_weight_calibrated"]
+        select(page, *curves)
+        assert overlaid(page, "cosine-similarity") == curves
+        page.screenshot(path=pictures / "mlflow-nested.png")
         browser.close()

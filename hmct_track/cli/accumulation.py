@@ -75,8 +75,4 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.save_dir,
     )
     options = options_of(args)
-    result = accumulate_error(request, options)
-    for curve in dict.fromkeys(row["curve"] for row in result.rows):
-        last = [row for row in result.rows if row["curve"] == curve][-1]
-        print_answer(f"{curve}: {args.metric} {last['value']:.5f} at {last['node']}")
-    return finish(result, options)
+    return finish(accumulate_error(request, options, print_answer), options)

@@ -98,7 +98,6 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Calibrate; stdout has the calibration nodes."""
-    from hmct_track.report.tables import calibration_table
     from hmct_track.workflow.calibration import CalibrationRequest, calibrate_model
 
     request = CalibrationRequest(
@@ -118,9 +117,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.save_data,
     )
     options = options_of(args)
-    result = calibrate_model(request, options)
-    print_answer(calibration_table(result.rows))
-    return finish(result, options)
+    return finish(calibrate_model(request, options, print_answer), options)
 
 
 def _pair(text: str) -> tuple[str, list[str]]:

@@ -66,14 +66,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.model_or_file, args.calibrated_data, args.nodes_list, args.save_dir, args.data_num
     )
     options = options_of(args)
-    result = show_distribution(request, options)
-    for row in result.rows:
-        threshold = "" if row["threshold"] is None else f", threshold {row['threshold']:.5g}"
-        print_answer(
-            f"{row['node']} {row['series']}: {row['min']:.5g} to {row['max']:.5g}, "
-            f"mean {row['mean']:.5g}, std {row['std']:.5g}{threshold}"
-        )
-    return finish(result, options)
+    return finish(show_distribution(request, options, print_answer), options)
 
 
 def run_channels(args: argparse.Namespace) -> ExitCode:
@@ -89,12 +82,4 @@ def run_channels(args: argparse.Namespace) -> ExitCode:
         args.axis,
     )
     options = options_of(args)
-    result = show_channels(request, options)
-    for node in dict.fromkeys(row["node"] for row in result.rows):
-        rows = [row for row in result.rows if row["node"] == node]
-        widest = max(rows, key=lambda row: row["max"] - row["min"])
-        print_answer(
-            f"{node}: {len(rows)} channels, widest {widest['channel']} "
-            f"({widest['min']:.5g} to {widest['max']:.5g})"
-        )
-    return finish(result, options)
+    return finish(show_channels(request, options, print_answer), options)

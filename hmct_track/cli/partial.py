@@ -19,7 +19,6 @@ from hmct_track.cli.common import (
 )
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.parsing import parse_optional_list
-from hmct_track.types import Metric
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -64,7 +63,6 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Print and plot the steps."""
-    from hmct_track.report import partial_table
     from hmct_track.workflow.partial import PartialRequest, analyse_partial_quantization
 
     request = PartialRequest(
@@ -78,6 +76,4 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.qtype,
     )
     options = options_of(args)
-    result = analyse_partial_quantization(request, options)
-    print_answer(partial_table(result.rows, Metric(args.metric)))
-    return finish(result, options)
+    return finish(analyse_partial_quantization(request, options, print_answer), options)

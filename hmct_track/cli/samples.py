@@ -18,7 +18,6 @@ from hmct_track.cli.common import (
     print_answer,
 )
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.types import Metric
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -45,7 +44,6 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Print the samples, the worst first."""
-    from hmct_track.report import samples_table
     from hmct_track.workflow.samples import SamplesRequest, select_samples
 
     request = SamplesRequest(
@@ -57,6 +55,4 @@ def run(args: argparse.Namespace) -> ExitCode:
         args.save_dir,
     )
     options = options_of(args)
-    result = select_samples(request, options)
-    print_answer(samples_table(result.rows, Metric(args.metric)))
-    return finish(result, options)
+    return finish(select_samples(request, options, print_answer), options)

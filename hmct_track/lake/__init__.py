@@ -10,7 +10,8 @@ from hmct_track.lake.history import (
     find_runs,
     set_tag,
 )
-from hmct_track.lake.lake import DEFAULT_FOLDER, ENVIRONMENT, Lake, Result, Row, lake_path
+from hmct_track.lake.lake import Lake, Result, Row
+from hmct_track.lake.places import DEFAULT_FOLDER, ENVIRONMENT, is_remote, lake_path
 from hmct_track.lake.queries import Query, load_query, query_names
 from hmct_track.lake.schema import (
     CALIBRATION_NODES,
@@ -61,6 +62,7 @@ __all__ = [
     "find_ranking",
     "find_run",
     "find_runs",
+    "is_remote",
     "lake_path",
     "load_query",
     "query_names",

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from hmct_track.errors import LakeError, UsageError
 from hmct_track.lake.lake import Lake, Row
-from hmct_track.lake.parts import arrow_schema, write_table
+from hmct_track.lake.parts import arrow_schema, read_part, write_table
+from hmct_track.lake.places import is_remote, written
 from hmct_track.lake.schema import (
     CHANNEL_SUMMARIES,
     CONFIGS,
@@ -85,7 +86,7 @@ def _remove(parts: Iterable[Path]) -> None:
 def _parts(lake: Lake, table: Table) -> list[Path]:
     """The parts of a table that have rows; ``0.parquet`` has none and stays."""
     folder = lake.path / "tables" / table.name
-    found = [Path(entry) for entry in os.scandir(folder)] if folder.is_dir() else []
+    found = folder.iterdir() if folder.is_dir() else ()
     return sorted(p for p in found if p.suffix == ".parquet" and p.name != "0.parquet")
 
 
@@ -117,7 +118,7 @@ def check(lake: Lake) -> list[str]:
     for table in TABLES:
         for part in _parts(lake, table):
             try:
-                data = pq.read_table(part)
+                data = read_part(part)
                 _fitted(data, table)
             except (OSError, pa.ArrowException) as error:
                 found.append(f"{part} cannot be read: {' '.join(str(error).split())}")
@@ -135,6 +136,8 @@ def check(lake: Lake) -> list[str]:
 
 def leftovers(lake: Lake) -> list[Path]:
     """Temporary files of writers that were killed more than a day ago."""
+    if is_remote(lake.path):
+        return []  # what is uploaded shows only when it is whole
     before = time.time() - _DAY
     found = [*lake.path.glob(".*.tmp"), *(lake.path / "tables").glob("*/.*.tmp")]
     return sorted(path for path in found if path.stat().st_mtime < before)
@@ -167,9 +170,8 @@ def export_run(lake: Lake, run_id: str, target: Path) -> None:
         LakeError: a part cannot be read, or the file not be written.
     """
     chosen = sorted(_with_steps(lake, [run_id]))
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}.tmp")
     try:
-        with zipfile.ZipFile(temporary, "w") as archive:
+        with written(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             archive.writestr(_MANIFEST, json.dumps({"schema_version": SCHEMA_VERSION}))
             for table in TABLES:
                 data = _table(lake, table, _of_runs(lake, table, chosen))
@@ -177,11 +179,8 @@ def export_run(lake: Lake, run_id: str, target: Path) -> None:
                     buffer = io.BytesIO()
                     pq.write_table(data, buffer, compression="zstd")
                     archive.writestr(f"{table.name}.parquet", buffer.getvalue())
-        os.replace(temporary, target)
     except OSError as error:
         raise LakeError(f"cannot write {str(target)!r}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def import_run(lake: Lake, source: Path) -> list[str]:
@@ -274,7 +273,7 @@ def _only(table: Table, column: str, values: Collection[str]) -> pa.Table:
 
 def _table(lake: Lake, table: Table, keys: pa.Table) -> pa.Table:
     """The rows of a table, as they were written, that have one of these keys."""
-    tables = [_fitted(pq.read_table(part), table) for part in _parts(lake, table)]
+    tables = [_fitted(read_part(part), table) for part in _parts(lake, table)]
     rows = pa.concat_tables(tables) if tables else arrow_schema(table).empty_table()
     # Lists cannot be carried through a join, so that the places of rows are.
     places = rows.select(keys.column_names)

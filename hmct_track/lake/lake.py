@@ -27,12 +27,11 @@ import duckdb
 
 from hmct_track.errors import LakeError, QueryError
 from hmct_track.lake.parts import write_part
+from hmct_track.lake.places import ENVIRONMENT, filesystem, is_remote, written
 from hmct_track.lake.queries import MACROS, VIEWS, Query, load_query
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
 from hmct_track.types import digest
 
-DEFAULT_FOLDER = "hmct_lake"
-ENVIRONMENT = "HMCT_LAKE"
 _TRIES = 10
 _PAUSE = 0.05
 
@@ -46,11 +45,6 @@ class Result:
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
-
-
-def lake_path(path: str | os.PathLike[str] | None = None) -> Path:
-    """Where the lake is: ``path``, else what HMCT_LAKE says, else ``./hmct_lake``."""
-    return Path(path or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER).absolute()
 
 
 class Lake:
@@ -73,7 +67,8 @@ class Lake:
         try:
             for table in TABLES:
                 folder = path / "tables" / table.name
-                folder.mkdir(parents=True, exist_ok=True)
+                if not is_remote(path):  # object storage has no folders
+                    folder.mkdir(parents=True, exist_ok=True)
                 # A part without rows keeps the view valid while the table is empty.
                 if not (folder / "0.parquet").exists():
                     write_part(folder, table, [], "0")
@@ -83,7 +78,8 @@ class Lake:
         except OSError as error:
             raise LakeError(f"cannot make a lake in {str(path)!r}: {error}") from error
         lake = cls.open(path)
-        lake._refresh_database()
+        if not is_remote(path):
+            lake._refresh_database()
         return lake
 
     @classmethod
@@ -168,24 +164,18 @@ class Lake:
             LakeError: a part cannot be read, or the merged one not be written.
         """
         files = ", ".join(_literal(part) for part in parts)
-        temporary = target.with_name(f".{target.stem}-{uuid.uuid4().hex}.tmp")
         source = _select(table, f"read_parquet([{files}], union_by_name = true)")
         # Sorted by key, so that a query about one run or model reads little of it.
         merged = f"SELECT * FROM ({source}) ORDER BY {', '.join(table.key)}"  # noqa: S608
         options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
         try:
-            with _translated(), duckdb.connect() as connection:
+            with written(target) as temporary, _translated(), self._connect() as connection:
                 connection.execute(f"COPY ({merged}) TO {_literal(temporary)} ({options})")
-                with temporary.open("rb") as stream:
-                    os.fsync(stream.fileno())
                 found = connection.execute(
                     f"SELECT count(*) FROM read_parquet({_literal(temporary)})"  # noqa: S608
                 ).fetchone()
-            os.replace(temporary, target)
         except OSError as error:
             raise LakeError(f"cannot write {target}: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return int(found[0]) if found else 0
 
     def _execute(self, sql: str, params: Row | None) -> Result:
@@ -201,13 +191,20 @@ class Lake:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """DuckDB in memory with the lake's views, shut off from every other file."""
         with _translated():
-            connection = duckdb.connect()
+            connection = self._connect()
             for statement in self._view_statements():
                 _retried(partial(connection.execute, statement))
             connection.execute("SET temp_directory = ''")
             connection.execute(f"SET allowed_directories = [{_literal(self.path / 'tables')}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
+        return connection
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB in memory, which can read where the lake is."""
+        connection = duckdb.connect()
+        if is_remote(self.path):
+            connection.register_filesystem(filesystem(self.path))
         return connection
 
     def _view_statements(self) -> Iterator[str]:
@@ -264,7 +261,9 @@ def _version(path: Path) -> int:
             f"there is no lake in {str(path)!r}; run an analysis first, or say where it is "
             f"with --lake or {ENVIRONMENT}"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # the errors of object storage have no family
+        if not (is_remote(path) or isinstance(error, OSError | ValueError | KeyError | TypeError)):
+            raise
         raise LakeError(f"{path / 'lake.json'} cannot be read: {error}") from error
     if not isinstance(version, int):
         raise LakeError(f"{path / 'lake.json'} has schema version {version!r}, which is no number")
@@ -333,6 +332,5 @@ def _glob_escaped(path: Path) -> str:
 
 def _replace(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old or the new one."""
-    temporary = path.with_name(f"{path.name}-{uuid.uuid4().hex}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with written(path) as temporary:
+        temporary.write_text(text)

@@ -4,7 +4,6 @@ whole part or none.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hmct_track.lake.places import written
 from hmct_track.lake.schema import Table
 
 _TYPES: dict[str, pa.DataType] = {
@@ -49,15 +49,14 @@ def write_part(
 
 def write_table(path: Path, data: pa.Table) -> None:
     """Write a table as one part: it is there whole or not at all."""
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            pq.write_table(data, stream, compression="zstd")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(path) as temporary:
+        pq.write_table(data, temporary, compression="zstd")
+
+
+def read_part(path: Path) -> pa.Table:
+    """The rows of one part."""
+    with path.open("rb") as stream:
+        return pq.read_table(stream)
 
 
 def arrow_schema(table: Table) -> pa.Schema:

@@ -30,12 +30,12 @@ VIEWS = (
     "metric_values",
     "subject_values",
     "ranked",
-    "node_signatures",
 )
 """Queries without parameters that are views of the lake as well, each after those it reads."""
 
 MACROS = (
     "sensitivity",
+    "node_signatures",
     "node_matches",
     "compare_nodes",
     "compare_calibration",

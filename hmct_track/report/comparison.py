@@ -1,4 +1,4 @@
-"""Rankings and comparisons as markdown, comparisons as text for people as well."""
+"""Tables, rankings and comparisons as markdown, comparisons as text for people as well."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
     from hmct_track.lake import RunComparison
+    from hmct_track.report.html import Table
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -86,6 +87,22 @@ def ranking_markdown(rows: Rows, node_type: NodeType, run_id: str) -> str:
     ask = f"`hmct-debugger sql -q sensitivity -p run_id={run_id} -p metric=sqnr`"
     lines = ["**Most sensitive, each quantized alone:**", "", *_markdown_table(header, cells)]
     return "\n".join([*lines, *rest, f"All of it: {ask}"])
+
+
+def table_markdown(title: str, table: Table, query: str, run_id: str) -> str:
+    """The first rows of an analysis' table, for the description of a run.
+
+    Args:
+        title: what the rows are.
+        table: all of them.
+        query: the query that gives them from the lake.
+        run_id: the run in the lake.
+    """
+    lines = [f"**{title}:**", "", *_markdown_table(table.header, table.rows[:_MOST])]
+    if len(table.rows) > _MOST:
+        lines += [f"and {len(table.rows) - _MOST} more", ""]
+    ask = f"`hmct-debugger sql -q {query} -p run_id={run_id}`"
+    return "\n".join([*lines, f"All of it: {ask}"])
 
 
 def _counts(comparison: RunComparison) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -18,13 +19,28 @@ _MOST_BARS = 30
 _LABELLED = 5
 
 
-def ranking_figure(rows: Sequence[Mapping[str, Any]], metric: Metric, title: str) -> Figure:
+@dataclass(frozen=True)
+class Wording:
+    """What the axes call the things that are ranked."""
+
+    order: str = "quantized node, in topological order"
+    worst: str = "most sensitive"
+    things: str = "nodes"
+
+
+_NODES = Wording()
+
+
+def ranking_figure(
+    rows: Sequence[Mapping[str, Any]], metric: Metric, title: str, wording: Wording = _NODES
+) -> Figure:
     """The most sensitive nodes as bars, and all nodes in topological order above them.
 
     Args:
         rows: rows of the query ``sensitivity``, most sensitive first.
         metric: the metric that ranked them.
         title: heading; node names and the title are drawn as they are.
+        wording: what is ranked, where it is not nodes.
     """
     bars = rows[:_MOST_BARS]
     height = 3.2 + 0.5 + 0.26 * len(bars)
@@ -32,12 +48,14 @@ def ranking_figure(rows: Sequence[Mapping[str, Any]], metric: Metric, title: str
         figure = Figure(figsize=(10, height), layout="constrained")
         above, below = figure.subplots(2, 1, height_ratios=(3.2, 0.5 + 0.26 * len(bars)))
         figure.suptitle(title, parse_math=False, fontsize=13)
-        _draw_order(above, rows, metric)
-        _draw_bars(below, bars, metric, len(rows))
+        _draw_order(above, rows, metric, wording)
+        _draw_bars(below, bars, metric, len(rows), wording)
     return settle(figure)
 
 
-def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -> None:
+def _draw_order(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, wording: Wording
+) -> None:
     ordered = sorted(rows, key=lambda row: row["position"])
     x = [row["position"] for row in ordered]
     y = _errors(ordered, metric)
@@ -60,8 +78,8 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
         margin = max((finite.max() / finite.min()) ** 0.12, 2)
         axes.set_ylim(finite.min() / margin, finite.max() * margin)
         axes.set_yscale("log")
-    axes.set(xlabel="quantized node, in topological order", ylabel=_label(metric))
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    axes.set(xlabel=wording.order, ylabel=_label(metric))
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
     beside = max(0.5, 0.02 * (x[-1] - x[0]))
     axes.set_xlim(x[0] - beside, x[-1] + beside)  # nodes without a value keep their place
     by_position = dict(zip(x, y, strict=True))
@@ -85,7 +103,13 @@ def _draw_order(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric) -
             )
 
 
-def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, total: int) -> None:
+def _draw_bars(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    metric: Metric,
+    total: int,
+    wording: Wording,
+) -> None:
     y = _errors(rows, metric)
     places = np.arange(len(rows))
     colors = [RED if i < _LABELLED else BLUE for i in places]
@@ -113,7 +137,10 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: Metric, to
             fontsize=8,
             color="0.3",
         )
-    shown = f"the {len(rows)} most sensitive of {total} nodes" if len(rows) < total else "all nodes"
+    things = wording.things
+    shown = f"all {things}"
+    if len(rows) < total:
+        shown = f"the {len(rows)} {wording.worst} of {total} {things}"
     axes.set(xlabel=f"{_label(metric)}   (beside each point: {metric.value}; {shown})", ylabel="")
 
 

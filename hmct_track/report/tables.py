@@ -87,6 +87,54 @@ def samples_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     return _plain_table(["sample", metric.value, "source"], lines)
 
 
+def curves_text(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """A line per curve: where it ends.
+
+    Args:
+        rows: rows of the query ``error_accumulation``.
+        metric: the metric of the values.
+    """
+    last = {row["curve"]: row for row in rows}
+    lines = []
+    for curve, row in last.items():
+        value = "nan" if row["value"] is None else f"{row['value']:.5f}"
+        lines.append(f"{curve}: {metric} {value} at {row['node']}")
+    return "\n".join(lines)
+
+
+def distribution_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line per series: its range, mean, standard deviation and threshold.
+
+    Args:
+        rows: rows of the query ``distribution``.
+    """
+    lines = []
+    for row in rows:
+        threshold = "" if row["threshold"] is None else f", threshold {row['threshold']:.5g}"
+        lines.append(
+            f"{row['node']} {row['series']}: {row['min']:.5g} to {row['max']:.5g}, "
+            f"mean {row['mean']:.5g}, std {row['std']:.5g}{threshold}"
+        )
+    return "\n".join(lines)
+
+
+def channels_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line per node: its widest channel.
+
+    Args:
+        rows: rows of the query ``channel_distribution``.
+    """
+    lines = []
+    for node in dict.fromkeys(row["node"] for row in rows):
+        boxes = [row for row in rows if row["node"] == node]
+        widest = max(boxes, key=lambda row: row["max"] - row["min"])
+        lines.append(
+            f"{node}: {len(boxes)} channels, widest {widest['channel']} "
+            f"({widest['min']:.5g} to {widest['max']:.5g})"
+        )
+    return "\n".join(lines)
+
+
 def _plain_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) + _GAP for column in zip(header, *lines, strict=True)]
     return "\n".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from hmct_track.engine import Engine
 from hmct_track.errors import ModelError
 from hmct_track.lake import Row
 from hmct_track.model import QuantModel
+from hmct_track.report import curves_text, table_markdown
 from hmct_track.report.html import curves
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric
@@ -44,7 +45,9 @@ class AccumulationRequest:
     save_dir: str | os.PathLike[str] | None = None
 
 
-def accumulate_error(request: AccumulationRequest, options: Options) -> AnalysisResult:
+def accumulate_error(
+    request: AccumulationRequest, options: Options, emit: Callable[[str], None] | None = None
+) -> AnalysisResult:
     """Measure every node's output under each selection, record the run and draw the curves.
 
     Raises:
@@ -84,6 +87,8 @@ def accumulate_error(request: AccumulationRequest, options: Options) -> Analysis
             metric=metric.value,
             average_mode=request.average_mode,
         )
+        if emit:
+            emit(curves_text(rows, metric))
         figures = {figure_stem(metric, request.average_mode): _figure(run, rows, metric, request)}
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures))
@@ -157,6 +162,12 @@ def _tracked(
         summary={_metric_key(name): value for name, value in last.items() if value is not None},
         images=images(figures),
         nested=nested,
+        note=table_markdown(
+            "Accumulated error",
+            curves(rows, metric),
+            f"error_accumulation -p metric={metric} -p average_mode=false",
+            run.run_id,
+        ),
     )
 
 

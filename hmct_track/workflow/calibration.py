@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from hmct_track.model import (
     plan_placements,
     save_proto,
 )
+from hmct_track.report import table_markdown
 from hmct_track.report.html import calibrations
 from hmct_track.report.tables import calibration_table
 from hmct_track.tracking import TrackedRun
@@ -66,7 +67,9 @@ class CalibrationResult(AnalysisResult):
     model: onnx.ModelProto = field(kw_only=True, repr=False)
 
 
-def calibrate_model(request: CalibrationRequest, options: Options) -> CalibrationResult:
+def calibrate_model(
+    request: CalibrationRequest, options: Options, emit: Callable[[str], None] | None = None
+) -> CalibrationResult:
     """Calibrate a float model, write it, and record the run with its thresholds.
 
     Raises:
@@ -122,6 +125,8 @@ def calibrate_model(request: CalibrationRequest, options: Options) -> Calibratio
     run = Run("calibration", subject, options, metrics=[], parameters=_parameters(request))
     with run:
         rows = run.lake.query("calibration", run_id=run.run_id)
+        if emit:
+            emit(calibration_table(rows))
         run.describe(partial(_tracked, run, rows))
     return CalibrationResult(
         run.run_id,
@@ -193,4 +198,5 @@ def _tracked(run: Run, rows: list[Row]) -> TrackedRun:
         summary={f"nodes.{name}": float(count) for name, count in kinds.items()},
         curves={"activation_threshold": curve},
         texts={"calibration.log": calibration_table(rows) + "\n"},
+        note=table_markdown("Calibration nodes", calibrations(rows), "calibration", run.run_id),
     )

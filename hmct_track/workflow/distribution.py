@@ -19,7 +19,8 @@ from hmct_track.engine import Engine, Spill, bounds_of, channel_summaries, histo
 from hmct_track.errors import UsageError
 from hmct_track.lake import CHANNEL_SUMMARIES, HISTOGRAMS, TENSOR_SUMMARIES, Row
 from hmct_track.model import QuantModel
-from hmct_track.report.html import channels, distributions
+from hmct_track.report import channels_text, distribution_text, table_markdown
+from hmct_track.report.html import Table, channels, distributions
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import CalibrationKind, QuantConfig, Quantization
 from hmct_track.workflow.progress import progress
@@ -46,7 +47,9 @@ class DistributionRequest:
     axis: int | None = None
 
 
-def show_distribution(request: DistributionRequest, options: Options) -> AnalysisResult:
+def show_distribution(
+    request: DistributionRequest, options: Options, emit: Callable[[str], None] | None = None
+) -> AnalysisResult:
     """Summarize what nodes hold, take in or give out, record the run and draw histograms.
 
     Raises:
@@ -61,16 +64,20 @@ def show_distribution(request: DistributionRequest, options: Options) -> Analysi
         for position, item in _with_progress(run, observed, "observing"):
             _record_series(run, position, item, _series(engine, run.subject, item))
         rows = run.lake.query("distribution", run_id=run.run_id)
+        if emit:
+            emit(distribution_text(rows))
         bins = run.lake.query("histogram", run_id=run.run_id)
         figures, files = _drawn(run, folder, observed, lambda item: _histograms(item, rows, bins))
-        run.describe(partial(_tracked, run, "distribution", figures))
+        run.describe(partial(_tracked, run, "distribution", figures, distributions(rows)))
     title = "Data distribution"
     return AnalysisResult(
         run.run_id, rows, figures, title, distributions(rows), files, run.tracking_error
     )
 
 
-def show_channels(request: DistributionRequest, options: Options) -> AnalysisResult:
+def show_channels(
+    request: DistributionRequest, options: Options, emit: Callable[[str], None] | None = None
+) -> AnalysisResult:
     """Summarize what calibration nodes take in channel by channel, record and draw box plots.
 
     Raises:
@@ -100,8 +107,10 @@ def show_channels(request: DistributionRequest, options: Options) -> AnalysisRes
             ]
             run.lake.append(CHANNEL_SUMMARIES, rows)
         rows = run.lake.query("channel_distribution", run_id=run.run_id)
+        if emit:
+            emit(channels_text(rows))
         figures, files = _drawn(run, folder, observed, lambda item: _boxes(item, rows))
-        run.describe(partial(_tracked, run, "channelwise distribution", figures))
+        run.describe(partial(_tracked, run, "channelwise distribution", figures, channels(rows)))
     title = "Channel-wise distribution"
     return AnalysisResult(
         run.run_id, rows, figures, title, channels(rows), files, run.tracking_error
@@ -238,9 +247,11 @@ def figure_stem(position: int, node: str) -> str:
     return f"{position:02d}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', node).strip('_.')[-80:]}"
 
 
-def _tracked(run: Run, what: str, figures: Mapping[str, Figure]) -> TrackedRun:
+def _tracked(run: Run, what: str, figures: Mapping[str, Figure], table: Table) -> TrackedRun:
+    query = "distribution" if what == "distribution" else "channel_distribution"
     return run.tracked_run(
         f"{what}, {run.subject.label}",
         summary={"nodes": float(len(figures))},
         images=images(figures),
+        note=table_markdown(what.capitalize(), table, query, run.run_id),
     )

@@ -16,6 +16,7 @@ from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import Engine
 from hmct_track.errors import TrackingError
 from hmct_track.model import QuantModel
+from hmct_track.report import ranking_markdown
 from hmct_track.report.html import notebook_html
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, NodeType, Quantization
@@ -145,7 +146,7 @@ def run_everything(
             index = folder / "index.html"
             index.write_text(page, encoding="utf-8")
             files.append(index)
-        run.describe(partial(_tracked, run, page))
+        run.describe(partial(_tracked, run, page, rankings[0]))
     return EverythingResult(
         run.run_id,
         f"Quantization of {subject.label}",
@@ -286,5 +287,9 @@ def _page(
     return render_page(f"Quantization of {run.subject.label}", facts, sections)
 
 
-def _tracked(run: Run, page: str) -> TrackedRun:
-    return run.tracked_run(f"all of {run.subject.label}", texts={"index.html": page})
+def _tracked(run: Run, page: str, first: SensitivityResult) -> TrackedRun:
+    return run.tracked_run(
+        f"all of {run.subject.label}",
+        texts={"index.html": page},
+        note=ranking_markdown(first.rows, first.node_type, first.run_id),
+    )

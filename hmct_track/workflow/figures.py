@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platformdirs import user_cache_path
+
 from hmct_track.errors import LakeError, TrackingError, UnknownNodeError, UsageError
-from hmct_track.lake import Lake, Row
+from hmct_track.lake import Lake, Row, is_remote
 from hmct_track.tracking import add_image, kept_image
 from hmct_track.types import Metric
 from hmct_track.workflow.accumulation import figure_stem as accumulation_stem
 from hmct_track.workflow.distribution import figure_stem as node_stem
+from hmct_track.workflow.samples import FIGURE_STEM as SAMPLES_STEM
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +30,8 @@ def figure_file(lake: Lake, run_id: str, node: str | None = None) -> Path:
     """The PNG of a run, or of one of its nodes where it has a figure of each.
 
     What MLflow's store in the lake has is taken from there. Otherwise it is drawn, kept in the
-    lake's folder ``figures``, and logged to the run if MLflow knows it.
+    lake's folder ``figures`` (of a lake on object storage in the user's cache), and logged to the
+    run if MLflow knows it.
 
     Raises:
         LakeError: the lake has no such run, or cannot be written.
@@ -43,7 +47,8 @@ def figure_file(lake: Lake, run_id: str, node: str | None = None) -> Path:
     logged = run["mlflow_run_id"] and kept_image(run["mlflow_run_id"], name, lake.path)
     if logged:
         return Path(logged)
-    path = lake.path / "figures" / run_id / name
+    folder = user_cache_path("hmct-track") if is_remote(lake.path) else lake.path
+    path = folder / "figures" / run_id / name
     if not path.exists():
         from hmct_track.report.style import png
 
@@ -121,6 +126,20 @@ def _accumulation(lake: Lake, run: Row, node: str | None) -> Drawn:
     return accumulation_stem(metric, average), draw
 
 
+def _samples(lake: Lake, run: Row, node: str | None) -> Drawn:
+    metric = _metric(run)
+
+    def draw() -> Figure:
+        from hmct_track.report.samples import samples_figure
+
+        rows = lake.query("sensitive_samples", run_id=run["run_id"], metric=metric.value)
+        if not rows:
+            raise UsageError(f"run {run['run_id']!r} has ranked no sample")
+        return samples_figure(rows, metric, f"Samples of {_label(run)}: all nodes quantized")
+
+    return SAMPLES_STEM, draw
+
+
 def _undrawn(lake: Lake, run: Row, node: str | None) -> Drawn:
     raise UsageError(
         f"a run of kind {run['kind']!r} has no figure; there are figures of {', '.join(_DRAWN)}"
@@ -132,6 +151,7 @@ _DRAWN: dict[str, Callable[[Lake, Row, str | None], Drawn]] = {
     "distribution": _distribution,
     "channelwise-distribution": _channels,
     "error-accumulation": _accumulation,
+    "sensitive-samples": _samples,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from hmct_track.analysis import partial as analysis
 from hmct_track.analysis import sensitivity
 from hmct_track.data import CalibrationDataSet
 from hmct_track.lake import Row
+from hmct_track.report import partial_table, table_markdown
 from hmct_track.report.html import partial_steps
 from hmct_track.tracking import NestedRun, TrackedRun
 from hmct_track.types import Metric, NodeType
@@ -39,7 +40,9 @@ class PartialRequest:
     qtype: str = "float32"
 
 
-def analyse_partial_quantization(request: PartialRequest, options: Options) -> AnalysisResult:
+def analyse_partial_quantization(
+    request: PartialRequest, options: Options, emit: Callable[[str], None] | None = None
+) -> AnalysisResult:
     """Pick sensitive nodes, measure the model without them one after the other, record and draw.
 
     Raises:
@@ -86,6 +89,8 @@ def analyse_partial_quantization(request: PartialRequest, options: Options) -> A
             planned = list(analysis.plan(model, nodes, state))
         run.measure(engine, planned)
         rows = run.lake.query("partial_quantization", run_id=run.run_id, metric=metric.value)
+        if emit:
+            emit(partial_table(rows, metric))
         figures = {"partial_quantization": _figure(run, rows, metric, request.qtype)}
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures, request.qtype))
@@ -155,4 +160,10 @@ def _tracked(
         curves={f"partial.{metric.value}": curve},
         images=images(figures),
         nested=nested,
+        note=table_markdown(
+            "Sensitive nodes left out one after the other",
+            partial_steps(rows, metric),
+            f"partial_quantization -p metric={metric}",
+            run.run_id,
+        ),
     )

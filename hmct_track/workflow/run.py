@@ -35,6 +35,7 @@ from hmct_track.tracking import RunInput, TrackedRun, experiment_name, track
 from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, RunState
 from hmct_track.workflow.progress import Steps, announce, progress
 from hmct_track.workflow.subject import Subject
+from hmct_track.workflow.system import SystemMonitor
 
 if TYPE_CHECKING:
     import onnx
@@ -103,6 +104,8 @@ class Run:
             is_path = isinstance(options.float_model, str | os.PathLike)
             self._parameters["float_model"] = str(options.float_model) if is_path else "a proto"
         self._draft: Callable[[], TrackedRun] | None = None
+        watched = options.tracked and options.parent is None
+        self._monitor = SystemMonitor() if watched else None
         model = subject.model
         self._row: dict[str, Any] = {
             "run_id": self.run_id,
@@ -136,6 +139,8 @@ class Run:
     def __enter__(self) -> Self:
         _write_subject(self.lake, self.subject)
         self._write_row()
+        if self._monitor:
+            self._monitor.start()
         announce(self.run_id, self._row["kind"])
         return self
 
@@ -145,6 +150,8 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._monitor:
+            self._monitor.stop()
         if error is None:
             self._end(RunState.FINISHED)
             return
@@ -289,6 +296,8 @@ class Run:
             draft = self.tracked_run(f"{self._row['kind']} (no result)")
         ended = _milliseconds(self._row["ended_at"])
         steps = [tracked for _, tracked in self._steps]
+        if self._monitor:
+            draft = replace(draft, system=self._monitor.samples)
         draft = replace(draft, state=state, ended_ms=ended, nested=[*draft.nested, *steps])
         if self.options.parent:
             self.options.parent._steps.append((self, draft))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 from hmct_track.data import CalibrationDataSet, save_samples
 from hmct_track.errors import UsageError
 from hmct_track.lake import Row
-from hmct_track.report import samples_table
+from hmct_track.report import samples_table, table_markdown
 from hmct_track.report.html import worst_samples
 from hmct_track.tracking import TrackedRun
 from hmct_track.types import Metric, Planned, QuantConfig, Quantization
 from hmct_track.workflow.parameters import parse_metric
-from hmct_track.workflow.result import AnalysisResult, check_save_dir, save
+from hmct_track.workflow.result import AnalysisResult, check_save_dir, images, save
 from hmct_track.workflow.run import Options, Run
 from hmct_track.workflow.subject import make_subject, open_model, output_tensors
 
 if TYPE_CHECKING:
     import onnx
+    from matplotlib.figure import Figure
+
+FIGURE_STEM = "sensitive_samples"
+"""The file name of the figure."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,15 @@ class SamplesResult(AnalysisResult):
     """The ``sample_num`` worst samples, for other analyses."""
 
 
-def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
+def select_samples(
+    request: SamplesRequest, options: Options, emit: Callable[[str], None] | None = None
+) -> SamplesResult:
     """Rank samples by what full quantization does to the outputs, record the run, keep the worst.
+
+    Args:
+        request: of which model and data.
+        options: where to record it.
+        emit: called with the table as soon as it is known, before MLflow is.
 
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
@@ -82,14 +93,17 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
             {spec.name: [subject.samples[k][spec.name] for k in chosen] for spec in model.inputs}
         )
         table = samples_table(rows, metric)
-        files = save(folder, texts={"sensitive_samples.log": table + "\n"})
+        if emit:
+            emit(table)
+        figures = {FIGURE_STEM: _figure(run, rows, metric)}
+        files = save(folder, figures=figures, texts={"sensitive_samples.log": table + "\n"})
         if folder:
             files += save_samples(folder / "calibration_data", subject.samples, chosen)
-        run.describe(partial(_tracked, run, rows, metric, table))
+        run.describe(partial(_tracked, run, rows, metric, table, figures))
     return SamplesResult(
         run.run_id,
         rows,
-        {},
+        figures,
         "Sensitive samples",
         worst_samples(rows, metric),
         files,
@@ -101,11 +115,26 @@ def select_samples(request: SamplesRequest, options: Options) -> SamplesResult:
     )
 
 
-def _tracked(run: Run, rows: list[Row], metric: Metric, table: str) -> TrackedRun:
+def _figure(run: Run, rows: list[Row], metric: Metric) -> Figure:
+    from hmct_track.report.samples import samples_figure
+
+    return samples_figure(rows, metric, f"Samples of {run.subject.label}: all nodes quantized")
+
+
+def _tracked(
+    run: Run, rows: list[Row], metric: Metric, table: str, figures: Mapping[str, Figure]
+) -> TrackedRun:
     points = [(row["sample"], row["value"]) for row in rows if row["value"] is not None]
     return run.tracked_run(
         f"sensitive samples, {run.subject.label}",
         summary={f"{metric.value}.worst": points[0][1]} if points else {},
         curves={metric.value: sorted(points)},
         texts={"sensitive_samples.log": table + "\n"},
+        images=images(figures),
+        note=table_markdown(
+            "Samples, the worst first",
+            worst_samples(rows, metric),
+            f"sensitive_samples -p metric={metric}",
+            run.run_id,
+        ),
     )

@@ -1,0 +1,78 @@
+"""The SQLite file of MLflow's store in a lake: made as a whole, and only once for all lakes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+LOG = logging.getLogger(__name__)
+
+
+def make_store(database: Path, migrate: Callable[[Path], None], version: str) -> None:
+    """Make a database, if there is none.
+
+    MLflow does it in many steps, which fail when two processes take them at once and leave a broken
+    file when one is killed. So it is made aside, under a lock, and renamed. The steps take seconds;
+    a store without runs is kept in the user's cache, from which the next lakes have theirs.
+
+    Args:
+        database: the file.
+        migrate: makes a store of a file that is not there; leaves one that is whole as it is.
+        version: of MLflow; each has a store of its own.
+    """
+    if database.exists():
+        return
+    import platformdirs
+    from filelock import FileLock
+
+    kept = platformdirs.user_cache_path("hmct-track") / f"mlflow-{version}.db"
+    with FileLock(database.with_suffix(".lock")):
+        if database.exists():
+            return
+        with _aside(database) as aside:
+            copied = _copy(kept, aside)
+            migrate(aside)
+            if not copied:
+                _keep(aside, kept)
+
+
+def _copy(store: Path, target: Path) -> bool:
+    """Copy a store, unless it is missing or damaged."""
+    try:
+        shutil.copyfile(store, target)
+        with closing(sqlite3.connect(target)) as connection:
+            sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        whole = sound and target.stat().st_size > 0  # an empty file is a sound database
+    except (OSError, sqlite3.DatabaseError) as error:
+        LOG.debug("%s is not used: %s", store, error)
+        whole = False
+    if not whole:
+        target.unlink(missing_ok=True)
+    return whole
+
+
+def _keep(store: Path, place: Path) -> None:
+    """Keep a copy of a store, if that can be: without it the next lake is only slower."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _aside(place) as aside:
+            shutil.copyfile(store, aside)
+    except OSError as error:
+        LOG.debug("%s is not kept: %s", place, error)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A file to write, which takes its place when it is whole."""
+    aside = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

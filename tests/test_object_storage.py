@@ -1,0 +1,195 @@
+"""A lake on object storage, against a server of moto's that speaks S3."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hmct_track.debug as dbg
+from hmct_track import demo
+from hmct_track.errors import LakeError, TrackingError
+from hmct_track.lake import CONFIGS, Lake, find_runs, lake_path
+from hmct_track.lake.care import check, compact, drop_runs, export_run, import_run
+from hmct_track.tracking import tracking_uri
+from tests.conftest import Cli
+
+BUCKET = "hmct-lakes"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server with one bucket."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
+    with (
+        log,
+        subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                request = urllib.request.Request(f"{address}/{BUCKET}", method="PUT")  # noqa: S310
+                urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.2)
+        yield address
+        process.terminate()
+
+
+@pytest.fixture
+def place(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A place on it for one test."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return f"s3://{BUCKET}/{request.node.name}"
+
+
+def rank(lake: str | Path, **options: object) -> dict[str, dict[str, float]]:
+    return dbg.get_sensitivity_of_nodes(
+        demo.model_path(),
+        calibrated_data=demo.calibration_data_path(),
+        data_num=2,
+        lake=lake,
+        track=False,
+        **options,
+    )
+
+
+def test_a_ranking_is_the_same_as_in_a_folder_and_is_reused(place: str, tmp_path: Path) -> None:
+    found = rank(place)
+    assert found == rank(tmp_path)
+    assert rank(place) == found
+    lake = Lake.open(lake_path(place))
+    first, second = lake.query("run_costs")
+    measured = {row["run_id"]: row["measured"] for row in (first, second)}
+    assert sorted(measured.values()) == [0, 2 * len(found)], "the second run measured nothing"
+    (worst,) = lake.query("worst_nodes", metric="cosine-similarity", most=1)
+    assert worst["node"] == next(iter(found))
+    assert check(lake) == []
+
+
+def test_it_is_compacted_dropped_from_exported_and_imported(place: str, tmp_path: Path) -> None:
+    found = rank(place)
+    rank(place, interested_nodes=["Conv_2"])
+    lake = Lake.open(lake_path(place))
+    before = lake.sql("FROM measurements ORDER BY ALL").rows
+    assert compact(lake)["runs"][1] == 1
+    assert lake.sql("FROM measurements ORDER BY ALL").rows == before
+    newest, oldest = find_runs(lake)
+    export_run(lake, oldest["run_id"], tmp_path / "one.zip")
+    drop_runs(lake, [oldest["run_id"]])
+    assert [row["run_id"] for row in find_runs(lake)] == [newest["run_id"]]
+    assert len(lake.sql("FROM measurements").rows) == 2
+    other = Lake.create(lake_path(f"{place}-other"))
+    assert import_run(other, tmp_path / "one.zip") == [oldest["run_id"]]
+    (ranked,) = {row["run_id"] for row in other.query("ranked")}
+    assert ranked == oldest["run_id"]
+    assert len(other.sql("FROM measurements").rows) == 2 * len(found)
+    assert check(lake) == check(other) == []
+
+
+def test_sixteen_write_while_one_merges_and_one_reads(place: str) -> None:
+    Lake.create(lake_path(place))
+    counts: list[int] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def guarded(work: object, *arguments: object) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(*arguments)  # type: ignore[operator]
+            except BaseException as error:  # noqa: BLE001 - a thread's error would be lost
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def write(writer: int) -> None:
+        lake = Lake.open(lake_path(place))
+        for k in range(4):
+            lake.append(CONFIGS, [{"config_id": f"{writer}-{k}", "config": "{}"}])
+
+    def merge() -> None:
+        while not done.is_set():
+            compact(Lake.open(lake_path(place)))
+
+    def read() -> None:
+        lake = Lake.open(lake_path(place))
+        while not done.is_set():
+            counts.append(lake.sql("SELECT count(*) FROM configs").rows[0][0])
+
+    others = [guarded(merge), guarded(read)]
+    for thread in [guarded(write, k) for k in range(16)]:
+        thread.join()
+    done.set()
+    for thread in others:
+        thread.join()
+    assert errors == []
+    assert counts == sorted(counts), "a row was missing for a moment"
+    assert Lake.open(lake_path(place)).sql("SELECT count(*) FROM configs").rows == [(64,)]
+
+
+def test_commands_take_it(place: str, cli: Cli, demo_files: tuple[str, str]) -> None:
+    ranking = ["get-sensitivity-of-nodes", *demo_files, "-i", "Conv_2", "--no-progress"]
+    done = cli(*ranking, "--lake", place)
+    assert done.returncode == 3, done.stderr
+    assert "set MLFLOW_TRACKING_URI to a server, or pass --no-track" in done.stderr
+    assert "Conv_2" in done.stdout
+    done = cli("sql", "SELECT state FROM runs", "--lake", place)
+    assert (done.returncode, "FINISHED" in done.stdout) == (0, True), done.stderr
+    done = cli("sql", "FROM read_parquet('s3://hmct-lakes/x.parquet')", "--lake", place)
+    assert done.returncode == 2 and "disabled by configuration" in done.stderr
+
+
+def test_mlflow_is_a_server_then(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrackingError, match="cannot hold MLflow's database"):
+        tracking_uri(lake_path(place))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert tracking_uri(lake_path(place)) == "http://127.0.0.1:9"
+
+
+def test_what_is_wrong_is_told_in_a_line(
+    place: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(lake: str) -> str:
+        done = cli("runs", "--lake", lake)
+        assert done.returncode == 2 and done.stdout == "", done.stderr
+        (line,) = done.stderr.splitlines()
+        return str(line)
+
+    assert "there is no lake in" in told(place)
+    assert "there is no lake in" in told("s3://no-such-bucket/lake")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert "lake.json cannot be read" in told(place)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", os.devnull)
+    assert "redentials" in told(place)
+
+
+def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(LakeError, match=r"pip install 'hmct-track\[s3\]'"):
+        lake_path("s3://bucket/lake")

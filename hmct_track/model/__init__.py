@@ -6,7 +6,7 @@ The only package that touches ONNX protobuf.
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_model import FloatModel, load_float_model, save_proto
 from hmct_track.model.lowering import LoweredModel, Lowering
-from hmct_track.model.names import expand
+from hmct_track.model.names import expand, expand_one
 from hmct_track.model.placement import (
     QUANTIZABLE_OPS,
     WEIGHTED_OPS,
@@ -25,6 +25,7 @@ __all__ = [
     "Placement",
     "QuantModel",
     "expand",
+    "expand_one",
     "fake_quantize",
     "insert_calibration",
     "load_float_model",

@@ -25,7 +25,7 @@ from hmct_track.model.graph import (
     subgraphs,
     unique_names,
 )
-from hmct_track.model.names import expand
+from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
 from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
 from hmct_track.types import (
@@ -131,6 +131,24 @@ class QuantModel:
                 "rounded; give the float model that was quantized (--float-model, float_model=)"
             )
         return found
+
+    def output_node(self, name: str) -> GeneralNode:
+        """The one general node that a name, pattern or module path stands for.
+
+        As in lists, those that can be quantized come first.
+
+        Raises:
+            UnknownNodeError: no general node has such a name.
+            UsageError: several have, or a calibration node is meant.
+        """
+        if name in self.calibration_by_name:
+            read_by = ", ".join(map(repr, self.calibration_by_name[name].consumers)) or "none"
+            raise UsageError(
+                f"{name!r} is a calibration node, and the output of a general node was expected; "
+                f"those that read it: {read_by}"
+            )
+        quantizable = [node.name for node in self.quantizable_nodes]
+        return self.general_by_name[expand_one(name, quantizable, list(self.general_by_name))]
 
     def general_node(self, name: str) -> GeneralNode:
         """The general node of this name.

@@ -191,7 +191,7 @@ def _examine(network: Network, wheel: Path, folder: Path) -> tuple[list[str], li
         progress=False)  # fmt: skip
     ranking = time.perf_counter() - started
     worst = min(ranked, key=lambda node: ranked[node]["sqnr"])
-    every = _every_command(case, worst, both)
+    every = _every_command(case, worst, both, folder / "figures")
     compared = _compare(case, samples[0], ranked)
     opset = next(o.version for o in source.opset_import if o.domain in ("", "ai.onnx"))
     row = [network.name, network.task, str(opset), str(len(source.graph.node)), str(len(ranked)),
@@ -202,8 +202,9 @@ def _examine(network: Network, wheel: Path, folder: Path) -> tuple[list[str], li
     return row, case.failed
 
 
-def _every_command(case: _Measured, worst: str, both: tuple[str, str]) -> float:
+def _every_command(case: _Measured, worst: str, both: tuple[str, str], figures: Path) -> float:
     """Run what there is, and return the seconds of ``runall``."""
+    seconds = case.analyse("runall", "-dn", "1", "-s", str(figures))
     calibration = load_model(case.model).calibrations_of(worst)[0]
     case.command("inspect", str(case.model))
     case.command("inspect", both[0], "--json")
@@ -216,8 +217,6 @@ def _every_command(case: _Measured, worst: str, both: tuple[str, str]) -> float:
     case.analyse("get-channelwise-data-distribution", "-n", f"[{calibration}]")
     case.analyse("sensitivity-analysis", "-sn", f"[{worst}]")
     case.analyse("select-sensitive-samples", "-m", "sqnr")
-    with TemporaryDirectory() as figures:
-        seconds = case.analyse("runall", "-dn", "1", "-s", figures)
     # The same network calibrated in another way, node by node beside the first.
     case.command("tag", "latest")
     other = str(case.model.with_name("mse.onnx"))

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from hmct_track.engine.calibration import Settings, find_parameters
-from hmct_track.model import insert_calibration, load_float_model, plan_placements
+from hmct_track.model import insert_calibration, load_float_model, plan_placements, whole_proto
 from hmct_track.types import QuantType
 
 QUANTIZED_OPS = ("Conv", "Gemm", "Add", "GlobalAveragePool")
@@ -18,7 +18,9 @@ def calibrate(model: onnx.ModelProto, samples: list[dict[str, np.ndarray]]) -> o
     int8 = QuantType("int8")
     placements = plan_placements(source.proto, QUANTIZED_OPS, (int8, int8), {})
     found = find_parameters(source, placements, samples, Settings(per_channel=False))
-    calibrated = insert_calibration(source.proto, list(zip(placements, found, strict=True)))
+    calibrated = whole_proto(
+        insert_calibration(source.skeleton, list(zip(placements, found, strict=True)))
+    )
     nodes = [n for n in calibrated.graph.node if n.op_type == "HzCalibration"]
     for number, node in enumerate(nodes, start=301):
         node.name = f"{number}_HzCalibration"

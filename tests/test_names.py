@@ -87,3 +87,28 @@ def test_every_list_takes_patterns(tmp_path: Path) -> None:
         network(), calibrated_data={"x": np.ones((1, 1, 4), np.float32)}, lake=tmp_path,
         interested_nodes="re:/enc/.*", track=False)  # fmt: skip
     assert set(got) == set(enc)
+
+
+@pytest.mark.parametrize("name", ["/enc/a/MatMul", "re:/enc/a/.*", "/enc/a*", "enc.a"])
+def test_an_output_node_is_one_node(name: str, tmp_path: Path) -> None:
+    """GIVEN a name, a pattern or a module path of one node
+    THEN its output is compared, as for the plain name.
+    """
+    got = dbg.get_sensitivity_of_nodes(
+        network(), "mse", {"x": np.full((1, 1, 4), 0.123, np.float32)}, name, lake=tmp_path,
+        interested_nodes="/enc/*", track=False)  # fmt: skip
+    assert got["/enc/a/MatMul"]["mse"] > 0
+    assert got["/enc/b/MatMul"]["mse"] == 0, "it lies behind the output"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/dec", r"'/dec' stands for 2 nodes.*choose one of /dec/a/MatMul, /dec/b/MatMul$"),
+        ("0_HzCalibration", r"is a calibration node.*those that read it: '/enc/a/MatMul'"),
+        ("/dec/c/MatMul", "no node named '/dec/c/MatMul'; closest names: /dec/"),
+    ],
+)
+def test_an_output_node_that_is_not_one_general_node(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_model(network()).output_node(name)

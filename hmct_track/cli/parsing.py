@@ -23,7 +23,8 @@ def parse_list(text: str) -> Names:
     if not text.startswith("["):
         return [_unquoted(text)]
     try:
-        value = ast.literal_eval(text)
+        # Backslashes are those of regular expressions, not of Python's string literals.
+        value = ast.literal_eval(text.replace("\\", "\\\\"))
     except (SyntaxError, ValueError):
         value = None
     # A literal with numbers in it is a list of bare names: 1.10 must not become 1.1.

@@ -4,9 +4,10 @@ The only package that touches ONNX protobuf.
 """
 
 from hmct_track.model.fakequant import fake_quantize
-from hmct_track.model.float_model import FloatModel, load_float_model, save_proto
+from hmct_track.model.float_model import FloatModel, load_float_model
 from hmct_track.model.lowering import LoweredModel, Lowering
-from hmct_track.model.names import expand
+from hmct_track.model.names import expand, expand_one
+from hmct_track.model.onnx_io import Skeleton, save_model, whole_proto
 from hmct_track.model.placement import (
     QUANTIZABLE_OPS,
     WEIGHTED_OPS,
@@ -14,7 +15,7 @@ from hmct_track.model.placement import (
     insert_calibration,
     plan_placements,
 )
-from hmct_track.model.reader import QuantModel, load_model
+from hmct_track.model.reader import QuantModel, load_model, model_of
 
 __all__ = [
     "QUANTIZABLE_OPS",
@@ -24,11 +25,15 @@ __all__ = [
     "Lowering",
     "Placement",
     "QuantModel",
+    "Skeleton",
     "expand",
+    "expand_one",
     "fake_quantize",
     "insert_calibration",
     "load_float_model",
     "load_model",
+    "model_of",
     "plan_placements",
-    "save_proto",
+    "save_model",
+    "whole_proto",
 ]

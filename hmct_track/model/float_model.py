@@ -1,9 +1,8 @@
-"""Float models: read for calibration, run with any of their tensors given out, and written."""
+"""Float models: read for calibration, and run with any of their tensors given out."""
 
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,49 +14,53 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from hmct_track.errors import ModelError, UsageError
+from hmct_track.errors import ModelError
 from hmct_track.model.float_weights import written_constants
 from hmct_track.model.folding import prepare
 from hmct_track.model.graph import is_calibration
 from hmct_track.model.lowering import LoweredModel
-from hmct_track.model.onnx_io import make_skeleton, read_proto
+from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
 from hmct_track.model.qdq import is_dequantize, is_quantize
 from hmct_track.model.reader import tensor_spec
 from hmct_track.types import TensorSpec
-
-_LARGEST_PROTO = 2**31 - 2**20
 
 
 @dataclass(frozen=True, eq=False)
 class FloatModel:
     """A float model, prepared for calibration."""
 
-    proto: onnx.ModelProto
-    path: Path | None
+    skeleton: Skeleton
     inputs: tuple[TensorSpec, ...]
 
-    @cached_property
-    def _skeleton(self) -> Any:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self.proto)
-        return make_skeleton(copy, self.path)
+    @property
+    def path(self) -> Path | None:
+        """Where it was loaded from; None for a proto."""
+        return self.skeleton.path
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The graph, with placeholders for large constants. Not to be changed."""
+        return self.skeleton.proto
 
     @property
     def weights(self) -> dict[str, NDArray[np.generic]]:
         """The large constants by tensor name."""
-        found: dict[str, NDArray[np.generic]] = self._skeleton.weights
-        return found
+        return self.skeleton.weights
 
     @cached_property
     def constants(self) -> dict[str, NDArray[Any]]:
         """All constants that are written in the model, by tensor name."""
-        tensors = written_constants(self.proto.graph)
-        return {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
+        return {
+            name: self.weights[tensor.name]
+            if tensor.data_location == onnx.TensorProto.EXTERNAL
+            else numpy_helper.to_array(tensor)
+            for name, tensor in written_constants(self.proto.graph).items()
+        }
 
     def giving(self, tensors: Sequence[str]) -> LoweredModel:
         """The model with these tensors as its outputs, to be run."""
         model = onnx.ModelProto()
-        model.CopyFrom(self._skeleton.proto)
+        model.CopyFrom(self.proto)
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
         names = {name: name for name in self.weights}
@@ -77,27 +80,6 @@ def load_float_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) ->
                 f"{path or 'the model'} is quantized already ({node.op_type} {node.name!r}); give "
                 "the float model"
             )
-    proto = prepare(proto)
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in constants]
-    return FloatModel(proto, path, tuple(tensor_spec(value) for value in inputs))
-
-
-def save_proto(proto: onnx.ModelProto, path: Path) -> None:
-    """Write a model, with its weights beside it if it is too large for one file.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    aside = path.with_name(f".{path.name}-{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if proto.ByteSize() > _LARGEST_PROTO:
-            onnx.save(proto, path, save_as_external_data=True, location=f"{path.name}.data")
-            return
-        aside.write_bytes(proto.SerializeToString())
-        os.replace(aside, path)
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    skeleton = make_skeleton(prepare(proto), path)
+    inputs = tuple(tensor_spec(value) for value in skeleton.proto.graph.input)
+    return FloatModel(skeleton, inputs)

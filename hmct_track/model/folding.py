@@ -7,16 +7,28 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 from onnx import helper, inliner, numpy_helper, shape_inference
 
+from hmct_track.errors import ModelError
 from hmct_track.model.float_weights import written_constants
 from hmct_track.model.graph import subgraphs, unique_names
 
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A float model with its functions inlined, BatchNormalization folded and all nodes named."""
-    prepared = inliner.inline_local_functions(proto) if proto.functions else proto
+    """A float model with its functions inlined, BatchNormalization folded and all nodes named.
+
+    Raises:
+        ModelError: it has functions and is too large for the inliner.
+    """
+    try:
+        prepared = inliner.inline_local_functions(proto) if proto.functions else proto
+    except EncodeError as error:
+        raise ModelError(
+            f"the model has functions ({proto.functions[0].name!r}) and over 2 GB, which the "
+            "inliner does not take; export it without functions"
+        ) from error
     for node, name in zip(
         prepared.graph.node, unique_names(list(prepared.graph.node)), strict=True
     ):

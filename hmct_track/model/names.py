@@ -11,6 +11,9 @@ from hmct_track.errors import UnknownNodeError, UsageError
 REGEX = "re:"
 """What a regular expression begins with."""
 
+_MOST_TOLD = 20
+"""An error lists no more names than this."""
+
 
 def matching(name: str, names: Sequence[str]) -> list[str]:
     """The names that ``name`` stands for, in their order; none if there is no such.
@@ -51,6 +54,24 @@ def expand(name: str, *groups: Sequence[str]) -> list[str]:
         if found:
             return found
     raise UnknownNodeError(name, dict.fromkeys(n for group in groups for n in group))
+
+
+def expand_one(name: str, *groups: Sequence[str]) -> str:
+    """The one name that ``name`` stands for, as `expand` finds it.
+
+    Raises:
+        UnknownNodeError: nothing has such a name.
+        UsageError: several have, or it is a broken regular expression.
+    """
+    found = expand(name, *groups)
+    if len(found) > 1:
+        rest = len(found) - _MOST_TOLD
+        more = f" and {rest} more" if rest > 0 else ""
+        raise UsageError(
+            f"{name!r} stands for {len(found)} nodes where one was expected; choose one of "
+            f"{', '.join(found[:_MOST_TOLD])}{more}"
+        )
+    return found[0]
 
 
 def _dotted(path: str) -> str:

@@ -7,6 +7,7 @@ of the proto makes that cheap, lets all sessions share one copy, and steps round
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,16 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from hmct_track.errors import ModelError
+from hmct_track.errors import ModelError, UsageError
 from hmct_track.types import digest
 
 LARGE = 1024
 """Constants of more bytes than this leave the skeleton."""
+
+_LARGEST_PROTO = 2**31 - 2**20
+
+_PAGE = 4096
+"""Where weights in a file of their own begin, so that runtimes can map them into memory."""
 
 _NATIVE = {
     TensorProto.FLOAT,
@@ -73,7 +79,7 @@ def read_proto(
 
 
 def make_skeleton(proto: onnx.ModelProto, path: Path | None) -> Skeleton:
-    """Take the large constants out of ``proto``, which is changed in place.
+    """Take the large constants out of ``proto``, which is emptied of them in place.
 
     Raises:
         ModelError: a constant is broken.
@@ -84,7 +90,69 @@ def make_skeleton(proto: onnx.ModelProto, path: Path | None) -> Skeleton:
             _write_one_way(tensor)
     # Before IR 4 initializers had to be inputs as well, which keeps runtimes from folding them.
     proto.ir_version = max(proto.ir_version, 7)
+    # A message keeps the memory of fields that were cleared; a new one has none of the weights.
+    return fill_skeleton(onnx.ModelProto.FromString(proto.SerializeToString()), weights, path)
+
+
+def fill_skeleton(
+    proto: onnx.ModelProto, weights: dict[str, NDArray[np.generic]], path: Path | None
+) -> Skeleton:
+    """A skeleton of a graph that has placeholders for these constants."""
     return Skeleton(proto, weights, _model_id(proto, weights), path)
+
+
+def whole_proto(skeleton: Skeleton) -> onnx.ModelProto:
+    """The model with its constants in it. Over 2 GB it cannot be serialized."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(skeleton.proto)
+    for tensor in _placeholders(proto):
+        tensor.CopyFrom(numpy_helper.from_array(skeleton.weights[tensor.name], tensor.name))
+    return proto
+
+
+def save_model(skeleton: Skeleton, path: Path) -> None:
+    """Write a model, with its weights beside it if it is too large for one file.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    token = uuid.uuid4().hex
+    aside, data = (path.with_name(f".{path.name}-{token}.{end}") for end in ("tmp", "data.tmp"))
+    held = sum(array.nbytes for array in skeleton.weights.values())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if held + skeleton.proto.ByteSize() > _LARGEST_PROTO:
+            proto = _write_weights(skeleton, data, f"{path.name}.data")
+            aside.write_bytes(proto.SerializeToString())
+            os.replace(data, path.with_name(f"{path.name}.data"))
+        else:
+            aside.write_bytes(whole_proto(skeleton).SerializeToString())
+        os.replace(aside, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+        data.unlink(missing_ok=True)
+
+
+def _write_weights(skeleton: Skeleton, file: Path, location: str) -> onnx.ModelProto:
+    """Write the constants one after the other; the graph that says where each of them is."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(skeleton.proto)
+    with file.open("wb") as stream:
+        for tensor in _placeholders(proto):
+            stream.write(b"\0" * (-stream.tell() % _PAGE))
+            array = np.ascontiguousarray(skeleton.weights[tensor.name])
+            place = {"location": location, "offset": stream.tell(), "length": array.nbytes}
+            del tensor.external_data[:]
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=str(value))
+            stream.write(array.data.cast("B"))
+    return proto
+
+
+def _placeholders(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    return (t for t in proto.graph.initializer if t.data_location == TensorProto.EXTERNAL)
 
 
 def _read(path: Path) -> onnx.ModelProto:

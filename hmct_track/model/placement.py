@@ -13,6 +13,7 @@ from hmct_track.model.calibration_node import make_calibration
 from hmct_track.model.folding import tensor_types
 from hmct_track.model.graph import constant_tensors, subgraphs
 from hmct_track.model.names import REGEX, matching
+from hmct_track.model.onnx_io import Skeleton, fill_skeleton
 from hmct_track.types import CalibrationKind, QuantParams, QuantType
 
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -94,11 +95,11 @@ def plan_placements(
 
 
 def insert_calibration(
-    proto: onnx.ModelProto, placed: Sequence[tuple[Placement, QuantParams]]
-) -> onnx.ModelProto:
-    """A copy of a float model with calibration nodes, each before its first reader."""
+    source: Skeleton, placed: Sequence[tuple[Placement, QuantParams]]
+) -> Skeleton:
+    """A float model with calibration nodes, each before its first reader; it shares weights."""
     calibrated = onnx.ModelProto()
-    calibrated.CopyFrom(proto)
+    calibrated.CopyFrom(source.proto)
     graph = calibrated.graph
     by_name = {node.name: node for node in graph.node}
     before: dict[str, list[onnx.NodeProto]] = {}
@@ -120,7 +121,7 @@ def insert_calibration(
     graph.node.extend(copies)
     if not any(opset.domain == "horizon" for opset in calibrated.opset_import):
         calibrated.opset_import.append(helper.make_opsetid("horizon", 1))
-    return calibrated
+    return fill_skeleton(calibrated, source.weights, source.path)
 
 
 def _types(

@@ -25,7 +25,7 @@ from hmct_track.model.graph import (
     subgraphs,
     unique_names,
 )
-from hmct_track.model.names import expand
+from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
 from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
 from hmct_track.types import (
@@ -132,6 +132,24 @@ class QuantModel:
             )
         return found
 
+    def output_node(self, name: str) -> GeneralNode:
+        """The one general node that a name, pattern or module path stands for.
+
+        As in lists, those that can be quantized come first.
+
+        Raises:
+            UnknownNodeError: no general node has such a name.
+            UsageError: several have, or a calibration node is meant.
+        """
+        if name in self.calibration_by_name:
+            read_by = ", ".join(map(repr, self.calibration_by_name[name].consumers)) or "none"
+            raise UsageError(
+                f"{name!r} is a calibration node, and the output of a general node was expected; "
+                f"those that read it: {read_by}"
+            )
+        quantizable = [node.name for node in self.quantizable_nodes]
+        return self.general_by_name[expand_one(name, quantizable, list(self.general_by_name))]
+
     def general_node(self, name: str) -> GeneralNode:
         """The general node of this name.
 
@@ -164,7 +182,33 @@ def load_model(
     proto, path = read_proto(model_or_file)
     integer_ops = has_integer_ops(proto.graph)
     conversion = convert_qdq(proto, None if float_model is None else read_proto(float_model)[0])
-    skeleton = make_skeleton(proto, path)
+    model = model_of(make_skeleton(proto, path), conversion)
+    if not model.calibration_nodes and not may_be_float:
+        raise ModelError(
+            f"{path or 'the model'} has no calibration nodes (HzCalibration, or "
+            "QuantizeLinear and DequantizeLinear), so there is nothing to switch on or off; "
+            + (
+                "its quantized operators compute in integers, so export it in QDQ format"
+                if integer_ops
+                else "make them with: hmct-debugger calibrate MODEL CALIBRATION_DATA "
+                "-o calibrated_model.onnx"
+            )
+        )
+    _tell_of_losses(model, conversion, float_model is not None)
+    return model
+
+
+def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantModel:
+    """The model whose graph this is.
+
+    Args:
+        skeleton: a graph with HzCalibration nodes.
+        conversion: what became of it, if it was a QDQ model.
+
+    Raises:
+        ModelError: it holds what is not understood.
+    """
+    conversion = conversion or Conversion()
     graph = skeleton.proto.graph
     names = unique_names(graph.node)
     constants = constant_tensors(graph)
@@ -208,18 +252,6 @@ def load_model(
             "not a constant" if constant else "a constant",
             f" (as for {len(odd) - 1} other nodes)" if odd[1:] else "",
         )
-    if not calibrations and not may_be_float:
-        raise ModelError(
-            f"{skeleton.path or 'the model'} has no calibration nodes (HzCalibration, or "
-            "QuantizeLinear and DequantizeLinear), so there is nothing to switch on or off; "
-            + (
-                "its quantized operators compute in integers, so export it in QDQ format"
-                if integer_ops
-                else "make them with: hmct-debugger calibrate MODEL CALIBRATION_DATA "
-                "-o calibrated_model.onnx"
-            )
-        )
-    _tell_of_losses(skeleton, calibrations, conversion, float_model is not None)
     return QuantModel(
         skeleton,
         tuple(names),
@@ -230,21 +262,16 @@ def load_model(
     )
 
 
-def _tell_of_losses(
-    skeleton: Skeleton,
-    calibrations: Sequence[CalibrationNode],
-    conversion: Conversion,
-    searched: bool,
-) -> None:
+def _tell_of_losses(model: QuantModel, conversion: Conversion, searched: bool) -> None:
     """Say once which weights cannot be switched, and which activations are a guess."""
-    subject = skeleton.path or "the model"
+    subject = model.path or "the model"
     if conversion.assumed:
         _warn_once(
             f"{subject} has quantizers that clip at zero and no Relu before them; one was put back "
             f"before {len(conversion.assumed)} of them, as quantization tools take it away. The "
             "float model tells for certain: --float-model (float_model=)"
         )
-    names = [node.name for node in calibrations if node.fixed]
+    names = [node.name for node in model.calibration_nodes if node.fixed]
     if not names:
         return
     if searched:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,13 @@ from hmct_track.errors import UsageError
 from hmct_track.lake import Row
 from hmct_track.model import (
     WEIGHTED_OPS,
+    Skeleton,
     insert_calibration,
     load_float_model,
-    load_model,
+    model_of,
     plan_placements,
-    save_proto,
+    save_model,
+    whole_proto,
 )
 from hmct_track.report import table_markdown
 from hmct_track.report.html import calibrations
@@ -64,7 +66,12 @@ class CalibrationRequest:
 class CalibrationResult(AnalysisResult):
     """The calibrated model, and its calibration nodes as rows."""
 
-    model: onnx.ModelProto = field(kw_only=True, repr=False)
+    skeleton: Skeleton = field(kw_only=True, repr=False)
+
+    @cached_property
+    def model(self) -> onnx.ModelProto:
+        """The calibrated model; over 2 GB it cannot be serialized, so give ``output`` as well."""
+        return whole_proto(self.skeleton)
 
 
 def calibrate_model(
@@ -101,12 +108,11 @@ def calibrate_model(
     parameters = find_parameters(
         source, placements, samples, settings, label=samples.label, watch=watch
     )
-    calibrated = insert_calibration(source.proto, list(zip(placements, parameters, strict=True)))
+    calibrated = insert_calibration(source.skeleton, list(zip(placements, parameters, strict=True)))
     if output is not None:
-        save_proto(calibrated, output)
-    model = load_model(output or calibrated)
-    if output is None and source.path is not None:
-        model = replace(model, skeleton=replace(model.skeleton, path=source.path))
+        calibrated = replace(calibrated, path=output)
+        save_model(calibrated, output)
+    model = model_of(calibrated)
     engine = Engine(
         model, threads=options.threads, memory=options.memory, providers=options.providers
     )
@@ -136,7 +142,7 @@ def calibrate_model(
         calibrations(rows),
         files,
         run.tracking_error,
-        model=calibrated,
+        skeleton=calibrated,
     )
 
 

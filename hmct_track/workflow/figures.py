@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
-from hmct_track.errors import LakeError, TrackingError, UnknownNodeError, UsageError
+from hmct_track.errors import LakeError, TrackingError, UsageError
 from hmct_track.lake import Lake, Row, is_remote
+from hmct_track.model import expand_one
 from hmct_track.tracking import add_image, kept_image
 from hmct_track.types import Metric
 from hmct_track.workflow.accumulation import figure_stem as accumulation_stem
@@ -171,8 +172,7 @@ def _place(run: Row, rows: list[Row], node: str | None) -> tuple[str, str]:
         node = nodes[0]
     if node is None:
         raise UsageError(f"the run has a figure of each node; say of which with --node: {nodes}")
-    if node not in nodes:
-        raise UnknownNodeError(node, nodes, what="figure of a node")
+    node = expand_one(node, nodes)
     return node, node_stem(nodes.index(node), node)
 
 

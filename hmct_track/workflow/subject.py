@@ -95,14 +95,14 @@ def output_tensors(model: QuantModel, engine: Engine, output_node: str | None) -
 
     Raises:
         UnknownNodeError: there is no such node.
-        UsageError: none of the outputs is a float tensor.
+        UsageError: none of the outputs is a float tensor, or several nodes could be meant.
     """
     if output_node is None:
         names: Sequence[str] = [spec.name for spec in model.outputs]
         what = "the model"
     else:
-        names = model.general_node(output_node).outputs
-        what = f"node {output_node!r}"
+        node = model.output_node(output_node)
+        names, what = node.outputs, f"node {node.name!r}"
     kept = engine.output_tensors(names)
     if not kept:
         raise UsageError(

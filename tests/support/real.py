@@ -22,6 +22,7 @@ from hmct_track.model import (
     insert_calibration,
     load_float_model,
     plan_placements,
+    whole_proto,
 )
 from hmct_track.types import QuantType
 
@@ -83,7 +84,9 @@ def calibrate(
     ops = [*WEIGHTED_OPS, "Add", "GlobalAveragePool"]
     placements = plan_placements(source.proto, ops, types, {})
     found = find_parameters(source, placements, samples, Settings(per_channel=per_channel))
-    return insert_calibration(source.proto, list(zip(placements, found, strict=True)))
+    return whole_proto(
+        insert_calibration(source.skeleton, list(zip(placements, found, strict=True)))
+    )
 
 
 def _real(

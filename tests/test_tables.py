@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from hmct_track.report import format_value, sensitivity_table
+from hmct_track.report import (
+    channels_text,
+    curves_text,
+    distribution_text,
+    format_value,
+    sensitivity_table,
+    table_markdown,
+)
+from hmct_track.report.html import Table
 from hmct_track.types import Metric, NodeType
 
 COSINE, MSE = Metric.COSINE_SIMILARITY, Metric.MSE
@@ -210,3 +218,43 @@ def test_values_that_are_no_numbers_are_shown_in_their_column(
 def test_a_missing_threshold_is_shown() -> None:
     shown = table([row("a", threshold=None, bits=16)], "activation")[3].split()
     assert shown[:4] == ["a", "Conv_0", "nan", "16"]
+
+
+def test_curves_are_told_by_where_they_end_also_without_a_value() -> None:
+    ends = [("a", "n0", 0.5), ("a", "n1", 0.25), ("b", "n0", 0.5), ("b", "n1", None)]
+    rows = [{"curve": curve, "node": node, "value": value} for curve, node, value in ends]
+    assert curves_text(rows, COSINE) == (
+        "a: cosine-similarity 0.25000 at n1\nb: cosine-similarity nan at n1"
+    )
+
+
+def test_distributions_are_told_in_a_line_each() -> None:
+    numbers = {"min": -1.0, "max": 2.0, "mean": 0.5, "std": 0.25}
+    rows = [
+        {"node": "n", "series": "before", "threshold": 1.5, **numbers},
+        {"node": "n", "series": "error", "threshold": None, **numbers},
+    ]
+    assert distribution_text(rows).splitlines() == [
+        "n before: -1 to 2, mean 0.5, std 0.25, threshold 1.5",
+        "n error: -1 to 2, mean 0.5, std 0.25",
+    ]
+
+
+def test_channels_are_told_by_the_widest() -> None:
+    rows = [
+        {"node": node, "channel": k, "min": -width, "max": width}
+        for node, widths in {"n": [1.0, 3.0, 2.0], "m": [4.0]}.items()
+        for k, width in enumerate(widths)
+    ]
+    assert channels_text(rows).splitlines() == [
+        "n: 3 channels, widest 1 (-3 to 3)",
+        "m: 1 channels, widest 0 (-4 to 4)",
+    ]
+
+
+def test_a_description_has_the_first_rows_and_says_how_to_get_all() -> None:
+    table = Table(("node", "value"), [[f"n|{k}", "1"] for k in range(17)])
+    lines = table_markdown("Nodes", table, "thresholds", "r").splitlines()
+    assert lines[:5] == ["**Nodes:**", "", "| node | value |", "| --- | --- |", "| `n_0` | 1 |"]
+    assert lines[-3] == "and 2 more"
+    assert lines[-1] == "All of it: `hmct-debugger sql -q thresholds -p run_id=r`"

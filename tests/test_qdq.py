@@ -281,6 +281,79 @@ def test_the_same_quantizers_written_both_ways_measure_alike() -> None:
     assert len(measured[0]) == len(configs) * 3 * 2
 
 
+def integer_models(
+    domain: str, activation: str, weight: str
+) -> tuple[onnx.ModelProto, onnx.ModelProto, onnx.ModelProto]:
+    """A Conv with integer weight and bias as QDQ, what was quantized, and it as HzCalibration."""
+    rng = np.random.default_rng(5)
+    w = rng.uniform(-0.06, 0.06, (4, 4, 1, 1)).astype(np.float32)
+    b = rng.standard_normal(4).astype(np.float32)
+    scale, zero = np.float32(0.02), 7 if activation.startswith("u") else 0
+    scales = np.array([0.01, 0.009, 0.012, 0.008], np.float32)
+    steps = scales * scale
+    low, high = {"int4": (-8, 7), "int8": (-128, 127)}[weight]
+    integers = np.clip(np.rint(w / scales.reshape(-1, 1, 1, 1)), low, high)
+    options = {"domain": domain}
+    pair, constants = qdq("x", "xq", float(scale), zero, dtype=np.dtype(activation), **options)
+    constants |= {
+        "w_q": integers.astype(weight), "w_s": scales, "w_z": np.zeros(4).astype(weight),
+        "b_q": np.rint(b / steps).astype(np.int32), "b_s": steps,
+        "b_z": np.zeros(4, np.int32)}  # fmt: skip
+    lone = [
+        helper.make_node(
+            "DequantizeLinear", [f"{n}_q", f"{n}_s", f"{n}_z"], [f"{n}d"], name=f"{n}_DQ", axis=0,
+            **options)
+        for n in "wb"
+    ]  # fmt: skip
+    conv = helper.make_node("Conv", ["xq", "wd", "bd"], ["y"], name="Conv_0")
+    plain = helper.make_node("Conv", ["x", "w", "b"], ["y"], name="Conv_0")
+    shape, floats = {"x": [1, 4, 5, 5]}, {"w": w, "b": b}
+    written = graphs.model([*pair, *lone, conv], shape, constants=constants, opset=21)
+    if domain:
+        written.opset_import.append(helper.make_opsetid(domain, 1))
+    calibrated = graphs.model(
+        [
+            graphs.calibration("x", "xq", "xq_Q", scales=[float(scale)], qtype=activation,
+                               zero_point=[zero]),
+            graphs.calibration("w", "wd", "w_DQ", scales=scales.tolist(), qtype=weight, axis=0),
+            graphs.calibration("b", "bd", "b_DQ", scales=steps.tolist(), qtype="int32", axis=0),
+            conv,
+        ],
+        shape, constants=floats, opset=21)  # fmt: skip
+    return written, graphs.model([plain], shape, constants=floats, opset=21), calibrated
+
+
+@pytest.mark.parametrize("domain", ["", "com.microsoft"])
+@pytest.mark.parametrize(
+    ("activation", "weight"),
+    [("uint16", "int4"), ("int16", "int8"), ("uint8", "int8"), ("int8", "int4")],
+)
+def test_integer_weights_and_biases_measure_as_calibration_nodes(
+    domain: str, activation: str, weight: str
+) -> None:
+    """GIVEN integer weights and an int32 bias, and the same quantizers as HzCalibration nodes
+    THEN parameters and every statistic of every configuration are equal.
+    """
+    written, original, calibrated = integer_models(domain, activation, weight)
+    models = load_model(written, original), load_model(calibrated)
+    nodes = [{n.name: (n.kind, n.params.scales, n.params.zero_points, n.params.qtype, n.consumers)
+              for n in m.calibration_nodes} for m in models]  # fmt: skip
+    assert nodes[0] == nodes[1] and not any(n.fixed for n in models[0].calibration_nodes)
+    names = list(nodes[0])
+    configs = [
+        QuantConfig().canonical(names),
+        QuantConfig(Quantization.AS_CALIBRATED),
+        *(QuantConfig.only([name]).canonical(names) for name in names),
+        *(QuantConfig.all_but([name]).canonical(names) for name in names),
+    ]
+    rng = np.random.default_rng(6)
+    samples = {f"s{k}": {"x": rng.standard_normal((1, 4, 5, 5)).astype(np.float32)}
+               for k in range(2)}  # fmt: skip
+    measured = [set(Engine(m).evaluate(configs, samples, ["y"])) for m in models]
+    assert measured[0] == measured[1]
+    assert len({m.statistics for m in measured[0]}) == len(configs) * len(samples)
+
+
 @pytest.mark.parametrize("name", ["c", "m"], ids=["onnxruntime", "neural-compressor"])
 def test_a_clip_that_the_quantizer_dropped_is_put_back(name: str) -> None:
     """GIVEN a range that begins at zero where the float model has Clip, by either tensor's name

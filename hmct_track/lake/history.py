@@ -97,9 +97,15 @@ def find_ranking(
     own = [row for row in rankings if row["run_id"] == run["run_id"]]
     steps = [row for row in fitting if row["parent_run_id"] == run["run_id"]]
     if not own and not steps:
+        hint = "compare runs of get-sensitivity-of-nodes or runall"
+        if run["kind"] == "calibration":
+            hint += (
+                " of the two models, or lay thresholds alone side by side: hmct-debugger sql -q "
+                f"compare_calibrations -p run_id={run['run_id']} -p other_run_id=..."
+            )
         raise UsageError(
             f"run {run['run_id']} ({run['kind']}, {run['state']}) is no finished ranking of "
-            f"{node_type}s; compare runs of get-sensitivity-of-nodes or runall"
+            f"{node_type}s; {hint}"
         )
     return (own or steps)[0]
 

@@ -13,6 +13,10 @@ Names = list["str | Names"]
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 
+# A quoted pattern: its backslashes are the regular expression's, not those of Python's literals.
+_PATTERN = re.compile(r"""(['"])re:.*?\1""")
+
+
 def parse_list(text: str) -> Names:
     """A list of names: ``['a','b']``, ``[a,b]``, ``a`` or, nested, ``[[a],[a,b]]``.
 
@@ -23,12 +27,15 @@ def parse_list(text: str) -> Names:
     if not text.startswith("["):
         return [_unquoted(text)]
     try:
-        # Backslashes are those of regular expressions, not of Python's string literals.
-        value = ast.literal_eval(text.replace("\\", "\\\\"))
+        value = ast.literal_eval(_PATTERN.sub(_doubled, text))
     except (SyntaxError, ValueError):
         value = None
     # A literal with numbers in it is a list of bare names: 1.10 must not become 1.1.
     return _checked(value if _is_names(value) else _split(text), text)
+
+
+def _doubled(found: re.Match[str]) -> str:
+    return found[0].replace("\\", "\\\\")
 
 
 def parse_flat_list(text: str) -> list[str]:

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hmct_track.tui import make_app
+from hmct_track.tui.app import FigureMade
 from hmct_track.tui.base import JobBar, Notice
 from hmct_track.tui.charts import Panel
 from hmct_track.tui.launch import Analysis, Job, names_argument
 from hmct_track.tui.table import Table
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, OptionList, Select, TextArea
 
@@ -29,11 +32,14 @@ from hmct_track.cli import main
 from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
 from hmct_track.lake.schema import MEASUREMENTS
 from hmct_track.types import Metric
+from hmct_track.workflow.figures import figure_file
 from tests.test_lake import measurement_row, run_row
 
 MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
 ODD = "a/[b]:x [red] 'q'"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+BEFORE, AFTER = "20260102T030405000-00000000", "20260102T030405000-00000001"
 
 Scene = Callable[[Pilot[None]], Awaitable[None]]
 
@@ -42,10 +48,22 @@ def analyse(*arguments: str, lake: Path) -> None:
     assert main([*arguments, "--lake", str(lake), "--no-track", "--no-progress"]) == 0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake of real analyses of the demo model."""
-    lake = tmp_path_factory.mktemp("tui") / "lake"
+    """A lake of real analyses of the demo model, made once for all workers of pytest-xdist."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent  # that of the session; a worker's own is in it
+    lake = place / "tui" / "lake"
+    with FileLock(f"{place / 'tui'}.lock"):
+        if not lake.exists():
+            making = place / "tui-making" / "lake"
+            analyse_demo(making)
+            making.parent.rename(lake.parent)
+    return lake
+
+
+def analyse_demo(lake: Path) -> None:
     rank = ("get-sensitivity-of-nodes", MODEL, DATA, "-m", "sqnr")
     analyse(*rank, "-d", "2", lake=lake)
     analyse(*rank, "-d", "4", lake=lake)
@@ -55,7 +73,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     channels = "get-channelwise-data-distribution"
     analyse(channels, MODEL, DATA, "-n", quantizer, lake=lake)
     analyse("plot-acc-error", MODEL, DATA, "-q", f"[{worst}]", "-m", "sqnr", lake=lake)
-    return lake
 
 
 @pytest.fixture
@@ -319,8 +336,8 @@ def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
         await pilot.press("x")
         await until(pilot, lambda: not job.is_running)
         assert job.state in ("KILLED", "FINISHED"), job.messages  # it may be faster than the key
-        states = {r["run_id"]: r["state"] for r in Lake.open(lake).query("runs")}
-        assert states[job.run_id] == job.state
+        runs = {r["run_id"]: r for r in Lake.open(lake).query("runs")}
+        assert runs[job.run_id]["state"] == job.state, runs[job.run_id]["error"]
 
     play(lake, scene)
 
@@ -340,6 +357,107 @@ def test_quitting_asks_about_what_runs(lake: Path) -> None:
         assert app.left_running == []
 
     play(lake, scene)
+
+
+def test_an_analysis_is_left_running_and_found_again(lake: Path) -> None:
+    """The second application knows nothing of the first; the lake tells it."""
+
+    async def leave(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        app.start(Analysis("get-sensitivity-of-nodes", MODEL, DATA, ("-d", "8", "--no-track")))
+        await pilot.press("q")
+        await shows(pilot, "Still running: get-sensitivity-of-nodes")
+        await pilot.press("l")
+        await until(pilot, lambda: app._exit)
+        (line,) = app.left_running
+        assert line.startswith("left running: get-sensitivity-of-nodes, process ")
+        assert app.jobs[0].is_running
+
+    async def come_back(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        await until(pilot, lambda: table(pilot).rows[0].state == "FINISHED")
+        assert table(pilot).rows[0].data_num == 8
+
+    play(lake, leave)
+    play(lake, come_back)
+
+
+def test_a_run_that_measures_shows_its_worst_node_so_far(written: Path) -> None:
+    now = {"state": "RUNNING", "updated_at": datetime(2030, 1, 1), "metrics": ["mse"]}
+    Lake.open(written).append(RUNS, [run_row(AFTER, **now)])
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 2)
+        await shows(pilot, ODD)
+        assert table(pilot).rows[0].worst_node is None
+
+    play(written, scene, (200, 60))
+
+
+def test_sql_gives_no_more_rows_than_can_be_looked_at(lake: Path, tmp_path: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await pilot.press("f2")
+        pilot.app.screen.query_one(TextArea).text = "SELECT range FROM range(1000000000000)"
+        await pilot.press("f5")
+        await shows(pilot, "the first 10,000 rows; there are more")
+        await pilot.press("ctrl+e")
+        await until(pilot, lambda: list(tmp_path.glob("hmct_sql_*.csv")))
+        await shows(pilot, "writes all rows")
+        (path,) = tmp_path.glob("hmct_sql_*.csv")
+        assert len(path.read_text().splitlines()) == 1 + 10_000
+
+    play(lake, scene)
+
+
+def test_escape_interrupts_sql_and_leaving_does_too(lake: Path) -> None:
+    endless = "SELECT sum(a.range * b.range) FROM range(100000000) a, range(10000000) b"
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await pilot.press("f2")
+        app.screen.query_one(TextArea).text = endless
+        for _ in range(2):
+            await pilot.press("f5")
+            await shows(pilot, "escape interrupts it")
+            await until(pilot, lambda: app.reader._sql_lake._asking)
+            await pilot.press("escape")
+            await until(pilot, lambda: "interrupted" in text_of(pilot))
+        app.screen.query_one(TextArea).text = "SELECT 6 * 7 AS answer"
+        await pilot.press("f5")
+        await shows(pilot, "42")
+        app.screen.query_one(TextArea).text = endless
+        await pilot.press("f5")
+        await until(pilot, lambda: app.reader._sql_lake._asking)
+
+    play(lake, scene)  # would not come back while a worker waits for DuckDB
+
+
+def test_keys_that_come_in_one_burst_reach_the_filter(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        for key in ("/", *"nq"):
+            pilot.app.post_message(Key("slash" if key == "/" else key, key))
+        await until(pilot, lambda: pilot.app.screen.query_one(Input).value == "nq")
+        await pilot.press("slash", "down")
+        assert pilot.app.screen.query_one(Input).value == "nq/"
+        assert table(pilot).has_focus
+
+    play(lake, scene)
+
+
+def test_a_name_stays_in_sight_while_its_values_are_scrolled(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        name = table(pilot).current.name
+        assert "threshold" not in text_of(pilot)
+        await pilot.press(*["right"] * 8)
+        assert "threshold" in text_of(pilot)
+        assert any(line.lstrip().startswith(f"{name} ") for line in text_of(pilot).splitlines())
+        await pilot.press(*["left"] * 8)
+        assert "threshold" not in text_of(pilot)
+
+    play(lake, scene, (80, 24))
 
 
 def test_sql_is_run_exported_and_remembered(lake: Path, tmp_path: Path) -> None:
@@ -405,7 +523,7 @@ def broken(lake: Path, how: str) -> str:
         part = part or max((lake / "tables" / "runs").glob("*.parquet"))
         part.write_bytes(part.read_bytes()[:100])
         return "No runs to show."
-    if how == "locked":
+    if how == "unreadable":
         (lake / "lake.json").unlink()
         (lake / "lake.json").mkdir()
         return "cannot be read"
@@ -414,7 +532,21 @@ def broken(lake: Path, how: str) -> str:
     return "No runs yet"
 
 
-@pytest.mark.parametrize("how", ["missing", "newer", "half-written", "locked", "empty"])
+def test_a_lake_that_another_client_has_locked_is_read_all_the_same(lake: Path) -> None:
+    """DuckDB lets one process open a database for writing, and then no other open it at all."""
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
+    command = [sys.executable, "-c", code, str(lake / "lake.duckdb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
+        assert it.stdout and it.stdout.readline() == "open\n"
+
+        async def scene(pilot: Pilot[None]) -> None:
+            await until(pilot, lambda: table(pilot).row_count == 5)
+
+        play(lake, scene)
+        it.communicate("\n")
+
+
+@pytest.mark.parametrize("how", ["missing", "newer", "half-written", "unreadable", "empty"])
 def test_a_lake_that_cannot_be_read_gives_a_clear_screen(lake: Path, how: str) -> None:
     said = broken(lake, how)
 
@@ -427,17 +559,19 @@ def test_a_lake_that_cannot_be_read_gives_a_clear_screen(lake: Path, how: str) -
     play(lake, scene)
 
 
-@pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture(scope="session")
+def written_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake written by hand, the same each time, with a name full of markup and many nodes."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    lake = Lake.create(tmp_path / "lake")
+    lake = Lake.create(tmp_path_factory.mktemp("written") / "lake")
     began = datetime(2026, 1, 2, 3, 4, 5)
     ended = {"state": "FINISHED", "ended_at": began + timedelta(seconds=2)}
-    about = {"model_path": "/models/lenet/calibrated_model.onnx", "parameters": "{}", **ended}
-    about |= {"started_at": began, "data_num": 1, "metrics": ["cosine-similarity"]}
-    lake.append(RUNS, [run_row("20260102T030405000-00000000", **about)])
+    about = {"model_path": "/models/lenet/calibrated_model.onnx", **ended}
+    about |= {
+        "parameters": '{"node_type": "node"}',
+        "started_at": began,
+        "data_num": 1,
+        "metrics": ["cosine-similarity"],
+    }
     lake.append(MODELS, [row(MODELS, model_id="m", name="g")])
     lake.append(SAMPLES, [row(SAMPLES, data_id="d", position=0, sample_id="s")])
     nodes, configs, measurements = [], [], []
@@ -445,16 +579,31 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         name = ODD if i == 0 else f"Conv_{i}"
         nodes.append(row(NODES, model_id="m", node=name, node_index=i, op_type="Conv",
                          inputs=["x"], outputs=[f"y{i}"], calibration_nodes=[]))  # fmt: skip
-        configs.append({"run_id": "20260102T030405000-00000000", "position": i,
-                        "config_id": f"c{i}", "subject": name, "role": "only"})  # fmt: skip
-        loss = 0.5 / (i + 1)
-        sums = {"sum_xx": 1.0, "sum_yy": 1.0, "sum_xy": 1 - loss, "sum_dd": 2 * loss}
-        rest = {"nonfinite_x": 0, "nonfinite_y": 0, "max_abs_d": loss, "sum_abs_d": loss}
-        measurements.append(measurement_row(f"c{i}", **sums, **rest))
+        for run, run_id in enumerate((BEFORE, AFTER)):
+            configs.append({"run_id": run_id, "position": i, "config_id": f"c{i}-{run}",
+                            "subject": name, "role": "only"})  # fmt: skip
+            loss = 0.5 / (i + 1) * (1 if i % 2 else 1 + run / 2)
+            sums = {"sum_xx": 1.0, "sum_yy": 1.0, "sum_xy": 1 - loss, "sum_dd": 2 * loss}
+            rest = {"nonfinite_x": 0, "nonfinite_y": 0, "max_abs_d": loss, "sum_abs_d": loss}
+            measurements.append(measurement_row(f"c{i}-{run}", **sums, **rest))
+    worst = {"worst_node": ODD, "worst_value": 0.25}
+    lake.append(RUNS, [run_row(BEFORE, **about)])
+    lake.append(RUNS, [run_row(AFTER, **(about | worst))])
     lake.append(NODES, nodes)
     lake.append(RUN_CONFIGS, configs)
     lake.append(MEASUREMENTS, measurements)
-    yield tmp_path / "lake"
+    return lake.path
+
+
+@pytest.fixture
+def written(written_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """It, in the present folder, with the time zone of the pictures."""
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    time.tzset()
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(written_once, tmp_path / "lake")
+    yield Path("lake")
     monkeypatch.undo()
     time.tzset()
 
@@ -463,27 +612,52 @@ def row(of: Any, **values: Any) -> dict[str, Any]:
     return {column.name: values.get(column.name) for column in of.columns}
 
 
+async def go_to(screen: str, pilot: Pilot[None]) -> None:
+    """From the list of runs to a screen of the written lake, until all of it is there."""
+    await until(pilot, lambda: table(pilot).row_count == 2)
+    if screen in ("ranking", "node", "help"):
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: table(pilot).row_count == 5000)
+    if screen == "node":
+        await pilot.press("enter")
+        await shows(pilot, "What it is")
+        title = pilot.app.screen.query_one("#history", Panel)
+        await until(pilot, lambda: "in 2 runs" in str(title.border_title))
+    elif screen == "help":
+        await pilot.press("question_mark")
+    elif screen == "compare":
+        await pilot.press("c", "down", "c")
+        await until(pilot, lambda: table(pilot).id == "comparison" and table(pilot).row_count)
+    elif screen == "sql":
+        await pilot.press("f2")
+        sql = "SELECT node, op_type FROM nodes ORDER BY node_index LIMIT 3"
+        pilot.app.screen.query_one(TextArea).text = sql
+        await until(pilot, lambda: pilot.app.screen.query_one("#catalog", OptionList).option_count)
+        await pilot.press("f5")
+        await shows(pilot, "3 rows")
+    elif screen == "new":
+        await pilot.press("n")
+        await shows(pilot, "model: there is no file")
+    await pilot.pause(0.3)
+
+
+def steadied(picture: str) -> str:
+    """A picture without what differs from one time to the next."""
+    picture = re.sub(r"terminal-\d+", "terminal", picture)
+    return re.sub(r"rows,&#160;\d\.\d\d&#160;s", "rows,&#160;0.00&#160;s", picture)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
-@pytest.mark.parametrize("screen", ["ranking", "node", "help"])
+@pytest.mark.parametrize("screen", ["runs", "ranking", "node", "help", "compare", "sql", "new"])
 def test_screens_look_as_they_did(written: Path, screen: str, size: tuple[int, int]) -> None:
     """HMCT_UPDATE_SNAPSHOTS=1 writes the pictures anew; look at them before committing."""
     pictures: list[str] = []
 
     async def scene(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: table(pilot).row_count == 1)
-        await pilot.press("enter")
-        await until(pilot, lambda: table(pilot).row_count == 5000)
-        if screen == "node":
-            await pilot.press("enter")
-            await shows(pilot, "What it is")
-            title = pilot.app.screen.query_one("#history", Panel)
-            await until(pilot, lambda: "in 1 runs" in str(title.border_title))
-        elif screen == "help":
-            await pilot.press("question_mark")
-        await pilot.pause(0.3)
-        if screen != "help":
-            assert ODD in text_of(pilot)
-        pictures.append(re.sub(r"terminal-\d+", "terminal", pilot.app.export_screenshot()))
+        await go_to(screen, pilot)
+        if screen not in ("help", "new"):
+            assert ODD in text_of(pilot) or (screen, size) == ("runs", (80, 24))
+        pictures.append(steadied(pilot.app.export_screenshot()))
 
     play(written, scene, size)
     path = SNAPSHOTS / f"{screen}_{size[0]}x{size[1]}.svg"
@@ -494,9 +668,7 @@ def test_screens_look_as_they_did(written: Path, screen: str, size: tuple[int, i
 
 def test_thousands_of_rows_move_and_filter_without_lag(written: Path) -> None:
     async def scene(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: table(pilot).row_count == 1)
-        await pilot.press("enter")
-        await until(pilot, lambda: table(pilot).row_count == 5000)
+        await go_to("ranking", pilot)
         began = time.monotonic()
         await pilot.press("end", "home", "pagedown", "s", "r", "slash", *"4999")
         await until(pilot, lambda: table(pilot).row_count == 1)
@@ -537,6 +709,39 @@ def test_tui_needs_a_terminal(cli: Any) -> None:
     done = cli("tui")
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr
+
+
+def test_figures_without_the_extra_for_images(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "textual_image", None)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        app.post_message(FigureMade(lake / "figure.png"))
+        await shows(pilot, "pip install hmct-track[images]")
+        assert str(lake)[:20] in text_of(pilot)
+
+    play(lake, scene)
+
+
+def test_figures_of_runs_of_every_kind(lake: Path, cli: Any) -> None:
+    folder = ("--lake", str(lake), "--no-track", "--no-progress")
+    assert main(["runall", MODEL, DATA, "-nm", "mse", *folder]) == 0
+    assert main(["select-sensitive-samples", MODEL, DATA, "-d", "8", *folder]) == 0
+    runs = Lake.open(lake).query("run_list")
+    kinds = {run["kind"]: run["run_id"] for run in runs}
+    drawn = {}
+    for kind in ("sensitive-samples", "sensitivity-analysis", "runall"):
+        path = figure_file(Lake.open(lake), kinds[kind])
+        assert path.read_bytes().startswith(b"\x89PNG")
+        drawn[kind] = path.stem
+    assert drawn == {
+        "sensitive-samples": "sensitive_samples",
+        "sensitivity-analysis": "partial_quantization",
+        "runall": "sensitivity_of_weight",
+    }
+    assert kinds.keys() == {
+        "sensitivity", "distribution", "channelwise-distribution", "error-accumulation", *drawn
+    }  # fmt: skip
 
 
 def test_figures_of_a_run_that_mlflow_has_are_its_own(tmp_path: Path, cli: Any) -> None:

@@ -6,6 +6,7 @@ Modules here import each other relatively, because tools that read the source kn
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,18 @@ if TYPE_CHECKING:
 
 def make_app(lake: Path) -> DebuggerApp:
     """The application on a lake, which need not exist yet."""
+    from .reads import Reader
+
+    reader = Reader(lake)
+    # DuckDB reads the runs while Python loads Textual.
+    threading.Thread(target=reader.read_ahead, daemon=True).start()
     from .app import DebuggerApp
 
-    return DebuggerApp(lake)
+    return DebuggerApp(reader)
 
 
 def run_app(lake: Path) -> list[str]:
     """Show the application until the user quits; give a line for each analysis left running."""
-    from .pictures import find_protocol
-
-    find_protocol()  # asks the terminal, which it cannot once Textual reads from it
     app = make_app(lake)
     app.run()
     return app.left_running

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.message import Message
@@ -63,12 +63,13 @@ class DebuggerApp(App[None]):
         Binding("j", "jobs", "Jobs", show=False),
     ]
 
-    def __init__(self, lake: Path) -> None:
+    def __init__(self, reader: Reader) -> None:
         super().__init__()
-        self.reader = Reader(lake)
+        self.reader = reader
         self.runs: list[RunInfo] = []
         self.jobs: list[Job] = []
         self.left_running: list[str] = []
+        self._images: bool | None = None
         self._then: dict[Job, Callable[[Job], None]] = {}
         self._told: set[Job] = set()
 
@@ -164,7 +165,7 @@ class DebuggerApp(App[None]):
     @on(FigureMade)
     def _figure_made(self, message: FigureMade) -> None:
         from .picture_screen import PictureScreen
-        from .pictures import find_protocol
+        from .pictures import NO_IMAGES, has_images
 
         path, program = message.path, viewer()
         if program:
@@ -173,13 +174,25 @@ class DebuggerApp(App[None]):
                 self.notify(f"opened {path}", markup=False)
             except HmctTrackError as error:
                 self.notify(str(error), severity="error", markup=False)
-        elif find_protocol():
+        elif self._shows_images():
             self.push_screen(PictureScreen(path))
         else:
             self.copy_to_clipboard(str(path))
-            self.push_screen(
-                Notice("Figure", f"{path}\n\nNo viewer here; the path is in the clipboard.")
-            )
+            more = "" if has_images() else "\n" + NO_IMAGES
+            said = f"{path}\n\nNo viewer here; the path is in the clipboard.{more}"
+            self.push_screen(Notice("Figure", said))
+
+    def _shows_images(self) -> bool:
+        """Whether the terminal does; it is asked once, while Textual does not read from it."""
+        from .pictures import ask_terminal, has_images
+
+        if self._images is None and has_images():
+            try:
+                with self.suspend():
+                    self._images = ask_terminal()
+            except SuspendNotSupported:
+                self._images = False
+        return bool(self._images)
 
     @on(Complaint)
     def _complain(self, message: Complaint) -> None:

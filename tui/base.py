@@ -13,12 +13,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Footer, Input, Static
 from textual.worker import get_current_worker
 
 from hmct_track.errors import HmctTrackError
 
 from .launch import Job
+from .table import Table
 from .text import plain, seconds
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class LakeScreen(Screen[Any]):
     `ask` runs a call in a worker, which posts its answer; the method ``show_<what>`` takes it.
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "below", show=False)]
+
     def ask(self, what: str, call: Callable[[], Any]) -> None:
         """Run ``call`` in a thread; a call of the same name that still runs is forgotten."""
         work = partial(self._work, what, call)
@@ -94,6 +97,22 @@ class LakeScreen(Screen[Any]):
 
     def lake_changed(self) -> None:
         """The lake has new rows."""
+
+    def action_below(self) -> None:
+        """From a field to the table below it, or to the next field."""
+        table = next(iter(self.query(Table)), None)
+        if isinstance(self.focused, Input) and table:
+            self.set_focus(table)
+        else:
+            self.focus_next()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The key of the filter is a letter like others while one types.
+
+        It has priority, so that keys which come in one burst, as over a slow line, already go to
+        the filter: others are handed on before the one in front of them has had its effect.
+        """
+        return not (action == "filter" and isinstance(self.focused, Input))
 
     @property
     def debugger(self) -> DebuggerApp:

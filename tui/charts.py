@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 from textual.app import RenderResult
+from textual.geometry import Size
 from textual.markup import escape
 from textual_plotext import PlotextPlot
 from textual_plotext.plot import Plot
@@ -19,6 +21,8 @@ from .text import bar, clean, moment, number, plain, severity, share
 Rows = Sequence[Mapping[str, Any]]
 Draw = Callable[[int, int], Text] | Callable[[Plot], None]
 
+_INDENT = 11
+_TICKS = 6
 BLUE, ORANGE, RED = (0, 130, 200), (230, 159, 0), (220, 60, 50)
 
 
@@ -52,6 +56,10 @@ class Panel(PlotextPlot):  # type: ignore[misc] # the package is untyped
         draw(self.plt)
         self.refresh()
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """The lines of a text at this width, for panels that are as high as what they show."""
+        return self._text(width, 0).plain.count("\n") + 1 if self._text else 0
+
     def render(self) -> RenderResult:
         """The text, or the plot."""
         if self._text:
@@ -60,6 +68,18 @@ class Panel(PlotextPlot):  # type: ignore[misc] # the package is untyped
             return Text()
         plotted: Text = super().render()
         return plotted
+
+
+def facts(lines: Sequence[tuple[str, str]], width: int) -> Text:
+    """Names and values; a value that is too long goes on below itself."""
+    text = Text()
+    for what, value in lines:
+        room = max(width - _INDENT, 8)
+        parts = textwrap.wrap(clean(value), room, break_on_hyphens=False) or [""]
+        for place, part in enumerate(parts):
+            text.append(f"{'' if place else what:<{_INDENT}}", "bold").append(part).append("\n")
+    text.rstrip()
+    return text
 
 
 def histogram(rows: Rows, bins: Rows) -> Callable[[Plot], None]:
@@ -90,6 +110,7 @@ def histogram(rows: Rows, bins: Rows) -> Callable[[Plot], None]:
             for place in (thresholds[0], *([-thresholds[0]] if low < 0 else [])):
                 plt.plot([place, place], [0, top], color=RED, marker="braille",
                          label="threshold" if place > 0 else None)  # fmt: skip
+        _name_ticks(plt, [(b["low"] + b["high"]) / 2 for b in bins])
         decades = range(math.ceil(top))
         plt.yticks([d + 0.3 for d in decades], [f"1e{d}" for d in decades])
 
@@ -116,10 +137,18 @@ def curve(
         own = [step for step, _, name in points if name == node]
         if own:
             plt.plot([own[0]] * 2, [min(values), max(values)], color=RED, marker="braille")
+        _name_ticks(plt, values, vertical=True)
         plt.xlabel("node, in topological order")
         plt.ylabel(metric.value)
 
     return draw
+
+
+def _name_ticks(plt: Plot, values: Sequence[float], *, vertical: bool = False) -> None:
+    """Ticks at even distances; plotext names them with all the digits of a float."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    places = [low + (high - low) * i / (_TICKS - 1) for i in range(_TICKS)] if high > low else [low]
+    (plt.yticks if vertical else plt.xticks)(places, [f"{place:.4g}" for place in places])
 
 
 def boxes(rows: Rows) -> Callable[[int, int], Text]:

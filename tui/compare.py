@@ -31,7 +31,7 @@ class CompareScreen(LakeScreen):
         Binding("s", "metric", "Metric"),
         Binding("o", "order", "Order"),
         Binding("x", "swap", "Swap"),
-        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("enter", "why", "What changed"),
         Binding("escape", "back", "Back"),
     ]
@@ -53,7 +53,7 @@ class CompareScreen(LakeScreen):
 
     def on_mount(self) -> None:
         """Compare."""
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
         self._compare()
 
     def _compare(self) -> None:
@@ -75,17 +75,17 @@ class CompareScreen(LakeScreen):
 
     @on(Input.Submitted)
     def _filter_done(self) -> None:
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        self.query_one(Input).focus()
+        self.set_focus(self.query_one(Input))
 
     def action_back(self) -> None:
         """Empty the filter, or go back."""
         if self.query_one(Input).value or self.query_one(Input).has_focus:
             self.query_one(Input).value = ""
-            self.query_one(Table).focus()
+            self.set_focus(self.query_one(Table))
         else:
             self.app.pop_screen()
 
@@ -120,8 +120,7 @@ class CompareScreen(LakeScreen):
             f"{r['qtype_b']} {number(r['threshold_b'])}"
             for r in found.calibration
         ]
-        text = plain("\n").join(plain(line) for line in lines or ["nothing else differs"])
-        text.no_wrap = False
+        text = Text("\n").join(plain(line) for line in lines or ["nothing else differs"])
         self.app.push_screen(Notice("What changed besides", text))
 
     def _fill(self) -> None:
@@ -135,8 +134,10 @@ class CompareScreen(LakeScreen):
         ]
         if self._by_name:
             rows.sort(key=lambda row: row["node"])
+        longest = max((len(row["node"]) for row in self._found.nodes), default=8)
+        widest = 60 if self.size.width >= 120 else 28
         columns = (
-            Column("node", "node", 60 if self.size.width >= 120 else 28),
+            Column("node", "node", min(longest, widest), is_fixed=True),
             Column("status", "", 7),
             Column("change", "change", 10),
             Column("a", "before", 10, right=True),

@@ -31,6 +31,7 @@ Two runs
 
 SQL
   f5, ctrl+r  run                  f7, f8   older and newer statements
+  esc      interrupt, or back
   ctrl+e   export to CSV           enter    on a shipped query or table: take it
 
 Analyses started here

@@ -5,17 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from hmct_track.types import Metric
 
 from . import charts
 from .base import LakeScreen, feet
-from .charts import Panel
+from .charts import Panel, facts
 from .launch import Analysis, Job, names_argument
 from .reads import Curve, Evidence, Node, Ranked, Ranking
 from .text import number, numbers, plain, severity, shortened
@@ -59,13 +58,12 @@ class NodeScreen(LakeScreen):
         """Panels, stacked or side by side as the terminal allows."""
         yield Static(markup=False, classes="heading")
         with VerticalScroll(id="panels", can_focus=False):
-            facts = Panel("1 What it is", id="facts")
-            facts.styles.height = "auto"
-            yield facts
-            yield Panel("2 Distribution", id="histogram")
-            yield Panel("3 Channels", id="channels")
-            yield Panel("4 Error through the model", id="curve")
-            yield Panel("5 History", id="history")
+            yield Panel("1 What it is", id="facts")
+            with Container(id="charts"):
+                yield Panel("2 Distribution", id="histogram")
+                yield Panel("3 Channels", id="channels")
+                yield Panel("4 Error through the model", id="curve")
+                yield Panel("5 History", id="history")
         yield from feet()
 
     def on_mount(self) -> None:
@@ -168,10 +166,10 @@ class NodeScreen(LakeScreen):
         panel.show_text(charts.history(rows, self._metric, self.color))
 
     def _show_facts(self) -> None:
-        text = self._facts()
-        self.query_one("#facts", Panel).show_text(lambda *_: text)
+        lines = self._facts()
+        self.query_one("#facts", Panel).show_text(lambda width, _: facts(lines, width))
 
-    def _facts(self) -> Text:
+    def _facts(self) -> list[tuple[str, str]]:
         nodes, name = self._ranking.nodes, self.name_shown
         node, row = nodes.get(name), self._rows.get(name)
         lines: list[tuple[str, str]] = []
@@ -200,11 +198,7 @@ class NodeScreen(LakeScreen):
                     f"99 % {series['q99']:.4g}, {series['zeros']:,} of {series['count']:,} zeros, "
                     f"{series['nan'] + series['inf']} not finite",
                 ))  # fmt: skip
-        text = Text()
-        for what, value in lines:
-            text.append(f"{what:<11}", "bold").append_text(plain(value)).append("\n")
-        text.rstrip()
-        return text
+        return lines
 
     def _quantizer(self, node: Node | None, name: str) -> list[tuple[str, str]]:
         if node is None:

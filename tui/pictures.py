@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
-import sys
 from pathlib import Path
 
 from textual.widget import Widget
 
-_PROTOCOL: dict[str, bool] = {}
+NO_IMAGES = "pip install hmct-track[images] shows figures in terminals that can."
 
 
-def find_protocol() -> bool:
-    """Ask the terminal, once, whether it shows images (kitty's protocol or sixel)."""
-    if "images" not in _PROTOCOL:
-        found = False
-        if sys.__stdout__ and sys.__stdout__.isatty() and sys.__stdin__ and sys.__stdin__.isatty():
-            logging.getLogger("textual_image").setLevel(logging.ERROR)
-            from textual_image import renderable
-            from textual_image import widget as _asks_for_the_size_of_a_cell  # noqa: F401
+def has_images() -> bool:
+    """Whether the extra ``images`` is installed."""
+    return importlib.util.find_spec("textual_image") is not None
 
-            found = renderable.Image in (renderable.TGPImage, renderable.SixelImage)
-        _PROTOCOL["images"] = found
-    return _PROTOCOL["images"]
+
+def ask_terminal() -> bool:
+    """Ask the terminal whether it shows images (kitty's protocol or sixel); Textual must not run.
+
+    The package asks when it is imported, and the first time only.
+    """
+    logging.getLogger("textual_image").setLevel(logging.ERROR)
+    from textual_image import renderable
+    from textual_image import widget as _asks_for_the_size_of_a_cell  # noqa: F401
+
+    return renderable.Image in (renderable.TGPImage, renderable.SixelImage)
 
 
 def picture(path: Path) -> Widget:

@@ -28,7 +28,7 @@ class RankingScreen(LakeScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Node"),
-        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("s", "sort", "Sort by"),
         Binding("r", "reverse", "Reverse"),
         Binding("t", "type", "Type"),
@@ -58,7 +58,7 @@ class RankingScreen(LakeScreen):
 
     def on_mount(self) -> None:
         """Read the run."""
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
         self.lake_changed()
 
     def lake_changed(self) -> None:
@@ -77,7 +77,7 @@ class RankingScreen(LakeScreen):
 
     @on(Input.Submitted)
     def _filter_done(self) -> None:
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
 
     @on(Table.HeaderClicked)
     def _header(self, message: Table.HeaderClicked) -> None:
@@ -109,15 +109,15 @@ class RankingScreen(LakeScreen):
         """Empty the filter, or go back to the runs."""
         if self.query_one(Input).value:
             self.query_one(Input).value = ""
-            self.query_one(Table).focus()
+            self.set_focus(self.query_one(Table))
         elif self.query_one(Input).has_focus:
-            self.query_one(Table).focus()
+            self.set_focus(self.query_one(Table))
         else:
             self.app.pop_screen()
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        self.query_one(Input).focus()
+        self.set_focus(self.query_one(Input))
 
     def action_sort(self) -> None:
         """Rank by the next metric."""
@@ -221,7 +221,7 @@ class RankingScreen(LakeScreen):
         others = [m for m in Metric if m is not self._metric]
         mark = "▲" if self._reversed else "▼"
         return (
-            Column("name", "node", max(name, 8)),
+            Column("name", "node", max(name, 8), is_fixed=True),
             Column("op", "op", 13 if wide else 10),
             Column("bar", self._metric.value[:_BAR], _BAR),
             Column(self._metric.value, f"{self._metric.value[:9]}{mark}", 10, right=True),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmct_track.errors import UsageError
+from hmct_track.errors import HmctTrackError, UsageError
 from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 
 RANKED = ("sensitivity", "sensitivity-analysis")
 """Kinds of runs that quantize nodes alone."""
+
+_MOST_MEASURING = 4
+"""Runs that were killed outright stay in the state RUNNING; not all of them are looked at."""
+
+MOST_ROWS = 10_000
+"""Rows of an answer to SQL that are fetched and held."""
+
+_TICK = 100_000_000
+"""Nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,8 @@ class Reader:
         """The revision that the runs were last read at; none before they could be read."""
         self._lock = threading.Lock()
         self._opened: Lake | None = None
+        self._reading = threading.Lock()
+        self._runs: list[RunInfo] = []
         self._nodes: dict[str, dict[str, Node]] = {}
 
     @property
@@ -171,14 +184,34 @@ class Reader:
         return tuple(found)
 
     def runs(self) -> list[RunInfo]:
-        """All runs, newest first, each followed by its steps.
+        """All runs, newest first, each followed by its steps; read anew if the lake has changed.
 
         Raises:
             LakeError: the lake cannot be read.
         """
-        revision = self.revision()
-        found = [_run(row) for row in self.lake.query("run_list")]
-        self.seen = revision
+        with self._reading:
+            revision = self.revision()
+            if self.seen is None or revision != self.seen:
+                self._runs = [_run(row) for row in self.lake.query("run_list")]
+                # A part may follow in the same tick of the clock that the file system keeps.
+                age = time.time_ns() - max(revision, default=0)
+                self.seen = None if 0 <= age < _TICK else revision
+            return list(self._runs)
+
+    def read_ahead(self) -> None:
+        """Read the runs before a screen asks for them, which tells what goes wrong."""
+        with contextlib.suppress(HmctTrackError, OSError):
+            self.runs()
+
+    def worst_so_far(self, runs: Iterable[RunInfo]) -> dict[str, tuple[str, float | None]]:
+        """Run id to the worst node that a run has found, and its value, while it still measures."""
+        measuring = [run for run in runs if run.state == "RUNNING" and run.kind in RANKED]
+        found = {}
+        for run in measuring[:_MOST_MEASURING]:
+            metric = run.metric
+            rows = self.lake.query("sensitivity", run_id=run.run_id, metric=metric.value)
+            if rows:
+                found[run.run_id] = rows[0]["subject"], rows[0][metric.column]
         return found
 
     def ranking(self, run: RunInfo, metric: Metric) -> Ranking:
@@ -286,13 +319,23 @@ class Reader:
         """Run a shipped query by name with its parameters, or one SELECT of the user's.
 
         Raises:
-            QueryError: it was refused, or it failed.
+            QueryError: it was refused, it failed, or it was interrupted.
         """
         from hmct_track.lake import load_query
 
         if parameters is None:
-            return self.lake.sql(text)
-        return self.lake.run_query(load_query(text), parameters)
+            return self._sql_lake.sql(text, MOST_ROWS)
+        return self._sql_lake.run_query(load_query(text), parameters, MOST_ROWS)
+
+    def interrupt_sql(self) -> None:
+        """Interrupt what `sql` runs, and nothing else that is asked of the lake."""
+        self._sql_lake.interrupt()
+
+    @cached_property
+    def _sql_lake(self) -> Lake:
+        from hmct_track.lake import Lake
+
+        return Lake.open(self.path)
 
 
 def _run(row: Row) -> RunInfo:

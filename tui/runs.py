@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -17,8 +18,8 @@ from .table import Column, Table
 from .text import STATES, clean, moment, number, plain, seconds, severity, shortened
 
 _COLUMNS = (
-    Column("state", "", 2),
-    Column("kind", "analysis", 26),
+    Column("state", "", 2, is_fixed=True),
+    Column("kind", "analysis", 27, is_fixed=True),
     Column("model", "model", 18),
     Column("worst", "worst", 11, right=True),
     Column("started", "started", 14),
@@ -35,7 +36,7 @@ class RunsScreen(LakeScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open"),
-        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("space,c", "mark", "Compare", key_display="c"),
         Binding("y", "copy", "Copy id"),
         Binding("escape", "clear", "Clear", show=False),
@@ -46,6 +47,7 @@ class RunsScreen(LakeScreen):
         self._runs: list[RunInfo] | None = None
         self._marked: str | None = None
         self._reading = False
+        self._worst: dict[str, tuple[str, float | None]] = {}
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
@@ -56,7 +58,7 @@ class RunsScreen(LakeScreen):
 
     def on_mount(self) -> None:
         """Read the lake."""
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
         self.lake_changed()
 
     def lake_changed(self) -> None:
@@ -68,12 +70,26 @@ class RunsScreen(LakeScreen):
     def show_runs(self, runs: list[RunInfo]) -> None:
         """The list."""
         self._reading = False
-        self._runs = runs
         self.debugger.runs = runs
+        self._runs = runs
         self._fill()
+        if any(run.state == "RUNNING" for run in runs):
+            self.ask("worst", partial(self.reader.worst_so_far, runs))
+
+    def show_worst(self, found: dict[str, tuple[str, float | None]]) -> None:
+        """The worst nodes of runs that still measure."""
+        if found != self._worst:
+            self._worst = found
+            self._fill()
+
+    def _worst_of(self, run: RunInfo) -> tuple[str | None, float | None]:
+        known = run.worst_node, run.worst_value
+        return known if run.worst_node else self._worst.get(run.run_id, known)
 
     def refused(self, what: str, reason: str) -> None:
         """Say what is wrong with the lake, in the place of the list."""
+        if what == "worst":
+            return  # the list stands without it
         self._reading = False
         if self._runs is None:
             self.query_one(Table).show(_COLUMNS, [], self._cells, empty="")
@@ -91,7 +107,7 @@ class RunsScreen(LakeScreen):
 
     @on(Input.Submitted)
     def _filter_done(self) -> None:
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
 
     @on(Table.Chosen)
     def _chosen(self, message: Table.Chosen) -> None:
@@ -108,14 +124,14 @@ class RunsScreen(LakeScreen):
 
     def action_filter(self) -> None:
         """Go to the filter."""
-        self.query_one(Input).focus()
+        self.set_focus(self.query_one(Input))
 
     def action_clear(self) -> None:
         """Empty the filter, and forget the mark."""
         self.query_one(Input).value = ""
         self._marked = None
         self._fill()
-        self.query_one(Table).focus()
+        self.set_focus(self.query_one(Table))
 
     def action_copy(self) -> None:
         """Copy the run id."""
@@ -164,22 +180,23 @@ class RunsScreen(LakeScreen):
 
     def _text(self, run: RunInfo) -> str:
         parts: list[Any] = [run.label, run.model, run.state, run.run_id, run.model_path]
-        return " ".join(str(p) for p in [*parts, run.worst_node or ""]).lower()
+        return " ".join(str(p) for p in [*parts, self._worst_of(run)[0] or ""]).lower()
 
     def _cells(self, run: RunInfo) -> list[Text]:
         color = {"RUNNING": "poor", "FINISHED": "good"}.get(run.state, "bad")
         value = Text()
-        if run.worst_node:
-            style = self.color(severity(run.worst_value, run.metric))
-            value = plain("nan" if run.worst_value is None else number(run.worst_value), style)
+        worst_node, worst = self._worst_of(run)
+        if worst_node:
+            style = self.color(severity(worst, run.metric))
+            value = plain("nan" if worst is None else number(worst), style)
         return [
             plain(STATES.get(run.state, "?"), self.color(color)),
             plain(f"{'└ ' if run.parent else ''}{run.label}"),
             plain(shortened(run.model, 18)),
             value,
             plain(moment(run.started_at)),
-            plain(run.metric.value if run.worst_node else ""),
-            plain(shortened(run.worst_node or "", 34)),
+            plain(run.metric.value if worst_node else ""),
+            plain(shortened(worst_node or "", 34)),
             plain(seconds(run.seconds)),
             plain(number(run.data_num)),
             plain(run.run_id),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from textual.widgets.option_list import Option
 
 from .base import LakeScreen, feet
 from .table import Column, Table
-from .text import number, plain
+from .text import clean, number, plain
 
 if TYPE_CHECKING:
     from hmct_track.lake import Query, Result
@@ -38,7 +37,7 @@ class SqlScreen(LakeScreen):
         Binding("f7", "older", "Older"),
         Binding("f8", "newer", "Newer"),
         Binding("ctrl+e", "export", "CSV", priority=True),
-        Binding("escape", "app.pop_screen", "Back"),
+        Binding("escape", "back", "Back"),
     ]
 
     def __init__(self) -> None:
@@ -49,6 +48,7 @@ class SqlScreen(LakeScreen):
         self._at = 0
         self._began = 0.0
         self._text = ""
+        self._is_running = False
 
     def compose(self) -> ComposeResult:
         """The catalog on the left, the rest on the right."""
@@ -132,8 +132,11 @@ class SqlScreen(LakeScreen):
         text = self.query_one("#editor", TextArea).text.strip()
         if not text:
             return
-        self._began, self._text = time.monotonic(), text
-        self.query_one("#said", Static).update(plain("running ..."))
+        if self._is_running:
+            self.app.notify("a statement runs; escape interrupts it", severity="warning")
+            return
+        self._began, self._text, self._is_running = time.monotonic(), text, True
+        self.query_one("#said", Static).update(plain("running ...  escape interrupts it"))
         query = self._query
         if query and query.sql.strip() == text:
             given = {
@@ -147,9 +150,14 @@ class SqlScreen(LakeScreen):
 
     def show_result(self, result: Result) -> None:
         """The rows."""
-        self._result = result
+        self._result, self._is_running = result, False
         spent = time.monotonic() - self._began
-        self.query_one("#said", Static).update(plain(f"{len(result.rows):,} rows, {spent:.2f} s"))
+        rows = (
+            f"the first {len(result.rows):,} rows; there are more"
+            if result.is_cut
+            else (f"{len(result.rows):,} rows")
+        )
+        self.query_one("#said", Static).update(plain(f"{rows}, {spent:.2f} s"))
         columns = [_column(result, place) for place in range(len(result.columns))]
         self.query_one("#result", Table).show(columns, result.rows, _cells, empty="No rows.")
         self.query_one("#result").focus()
@@ -165,7 +173,22 @@ class SqlScreen(LakeScreen):
         """What is wrong with the statement."""
         if what == "written":
             return
-        self.query_one("#said", Static).update(Text(plain(reason).plain, self.color("bad")))
+        if what == "result":
+            self._is_running = False
+        lines = [clean(line) for line in reason.splitlines() if line.strip()]
+        self.query_one("#said", Static).update(Text("\n".join(lines), self.color("bad")))
+
+    def action_back(self) -> None:
+        """Interrupt the statement that runs, or go back."""
+        if self._is_running:
+            self.reader.interrupt_sql()
+        else:
+            self.app.pop_screen()
+
+    def on_unmount(self) -> None:
+        """Leave nothing running: the application would wait for it at its end."""
+        if self._is_running:
+            self.reader.interrupt_sql()
 
     def action_older(self) -> None:
         """The statement before."""
@@ -190,7 +213,9 @@ class SqlScreen(LakeScreen):
 
     def show_exported(self, path: Path) -> None:
         """Say where it is."""
-        self.app.notify(f"wrote {path}", markup=False)
+        cut = self._result is not None and self._result.is_cut
+        more = "; hmct-debugger sql -f csv writes all rows" if cut else ""
+        self.app.notify(f"wrote {path}{more}", markup=False)
 
 
 def _catalog() -> list[tuple[str, str]]:
@@ -221,18 +246,15 @@ def _cells(row: tuple[Any, ...]) -> list[Text]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list | Mapping):
-        return json.dumps(value, default=str, ensure_ascii=False)
+        from hmct_track.lake.result import to_json
+
+        return to_json(value)
     return str(value) if isinstance(value, int) else number(value, 7)
 
 
 def _export(result: Result, path: Path) -> Path:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(result.columns)
-        for row in result.rows:
-            writer.writerow(
-                [json.dumps(v, default=str) if isinstance(v, list | dict) else v for v in row]
-            )
+        result.write_csv(stream)
     return path
 
 

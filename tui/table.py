@@ -30,6 +30,8 @@ class Column:
     title: str
     width: int
     right: bool = False
+    is_fixed: bool = False
+    """Whether it stays in sight when the others are scrolled; such columns come first."""
 
 
 class Table(ScrollView, can_focus=True):
@@ -37,9 +39,10 @@ class Table(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"table--header", "table--cursor", "table--marked"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Open", show=False),
         Binding("up", "move(-1)", "Up", show=False),
         Binding("down", "move(1)", "Down", show=False),
+        Binding("left", "scroll_columns(-1)", "Left", show=False),
+        Binding("right", "scroll_columns(1)", "Right", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "go(0)", "First", show=False),
@@ -49,7 +52,7 @@ class Table(ScrollView, can_focus=True):
     cursor: reactive[int] = reactive(0)
 
     class Chosen(Message):
-        """Enter, or a click on the row under the cursor."""
+        """A click on the row under the cursor; a key for it belongs to the screen."""
 
         def __init__(self, table: Table, row: Any) -> None:
             super().__init__()
@@ -154,7 +157,7 @@ class Table(ScrollView, can_focus=True):
         if y == 0:
             style = self.get_component_rich_style("table--header")
             titles = [plain(c.title) for c in self._columns]
-            return self._line(titles, style).crop_extend(left, left + width, style)
+            return self._cropped(self._line(titles, style), left, width, style)
         place = round(self.scroll_offset.y) + y - 1
         if place >= len(self.rows):
             note = self._empty if not self.rows and y == 1 else ""
@@ -170,7 +173,17 @@ class Table(ScrollView, can_focus=True):
             style = base + self.get_component_rich_style("table--marked")
         else:
             style = base
-        return self._line(cells, style).crop_extend(left, left + width, style)
+        return self._cropped(self._line(cells, style), left, width, style)
+
+    @property
+    def _fixed(self) -> int:
+        """Cells that do not scroll."""
+        return sum(column.width + 1 for column in self._columns if column.is_fixed)
+
+    def _cropped(self, line: Strip, left: int, width: int, style: Style) -> Strip:
+        fixed = self._fixed
+        rest = line.crop_extend(fixed + left, left + width, style)
+        return Strip.join([line.crop(0, fixed), rest])
 
     def _line(self, cells: Sequence[Text], style: Style) -> Strip:
         line = Text(no_wrap=True, end="")
@@ -203,14 +216,21 @@ class Table(ScrollView, can_focus=True):
     def _height(self) -> int:
         return self.scrollable_content_region.height
 
-    def action_choose(self) -> None:
-        """Tell that the row was chosen."""
-        if self.current is not None:
-            self.post_message(self.Chosen(self, self.current))
-
     def action_move(self, by: int) -> None:
         """Move the cursor."""
         self.cursor += by
+
+    def action_scroll_columns(self, by: int) -> None:
+        """Scroll to the beginning of another column."""
+        at, begins = 0, [0]
+        for column in self._columns:
+            if not column.is_fixed:
+                at += column.width + 1
+                begins.append(at)
+        left = round(self.scroll_offset.x)
+        beyond = [x for x in begins if (x > left if by > 0 else x < left)]
+        if beyond:
+            self.scroll_to(x=min(beyond) if by > 0 else max(beyond), animate=False)
 
     def action_page(self, by: int) -> None:
         """Move the cursor by what is in sight."""
@@ -223,7 +243,7 @@ class Table(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Move the cursor, choose the row under it, or sort by a heading."""
         if event.y == 0:
-            at = event.x + self.scroll_offset.x
+            at = event.x if event.x < self._fixed else event.x + self.scroll_offset.x
             for column in self._columns:
                 if at <= column.width:
                     self.post_message(self.HeaderClicked(self, column.key))
@@ -233,7 +253,7 @@ class Table(ScrollView, can_focus=True):
         place = round(self.scroll_offset.y) + event.y - 1
         if place < len(self.rows):
             if place == self.cursor:
-                self.action_choose()
+                self.post_message(self.Chosen(self, self.current))
             self.cursor = place
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import sys
 from typing import TYPE_CHECKING, Any
+
+from hmct_track.lake.result import plain, to_json
 
 if TYPE_CHECKING:
     from hmct_track.lake import Result, Row
@@ -32,10 +32,7 @@ def print_table(result: Result) -> None:
 
 def print_csv(result: Result) -> None:
     """Print rows as CSV, with a line of names."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(result.columns)
-    for row in result.rows:
-        writer.writerow([json.dumps(plain(v)) if isinstance(v, list | dict) else v for v in row])
+    result.write_csv(sys.stdout)
 
 
 def print_json(result: Result) -> None:
@@ -49,22 +46,11 @@ def print_json_value(value: list[Row] | Row) -> None:
     print()
 
 
-def plain(value: Any) -> Any:
-    """A value for JSON, which has no NaN and no infinity: they become their names."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return value
-
-
 def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, list | dict):
-        return json.dumps(plain(value), default=str, ensure_ascii=False)
+        return to_json(value)
     if isinstance(value, float):
         return f"{value:.7g}"  # CSV and JSON have all the digits
     return str(value)

@@ -10,9 +10,10 @@ from hmct_track.lake.history import (
     find_runs,
     set_tag,
 )
-from hmct_track.lake.lake import Lake, Result, Row
+from hmct_track.lake.lake import Lake, Row
 from hmct_track.lake.places import DEFAULT_FOLDER, ENVIRONMENT, is_remote, lake_path
 from hmct_track.lake.queries import Query, load_query, query_names
+from hmct_track.lake.result import Result
 from hmct_track.lake.schema import (
     CALIBRATION_NODES,
     CHANNEL_SUMMARIES,

@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from hmct_track.errors import LakeError, QueryError
 from hmct_track.lake.parts import write_part
 from hmct_track.lake.places import ENVIRONMENT, filesystem, is_remote, written
 from hmct_track.lake.queries import MACROS, VIEWS, Query, load_query
+from hmct_track.lake.result import Result
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
 from hmct_track.types import digest
 
@@ -39,19 +40,15 @@ Row = dict[str, Any]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Result:
-    """Rows of a query with the names of their columns."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-
-
 class Lake:
     """A lake on disk. Any number of processes may write to it and read from it at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._filling = threading.Lock()
+        self._filled: set[str] = set()
+        """Tables whose views read their parts by now."""
+        self._asking: dict[int, duckdb.DuckDBPyConnection] = {}
 
     @classmethod
     def create(cls, path: Path) -> Lake:
@@ -72,9 +69,11 @@ class Lake:
                 # A part without rows keeps the view valid while the table is empty.
                 if not (folder / "0.parquet").exists():
                     write_part(folder, table, [], "0")
-            if not (path / "lake.json").exists() or _version(path) < SCHEMA_VERSION:
+            if not (path / "lake.json").exists():
+                _write_version(path, oldest=SCHEMA_VERSION)
+            elif _version(path) < SCHEMA_VERSION:
                 # Older parts stay as they are: the views give NULL for what they lack.
-                _replace(path / "lake.json", json.dumps({"schema_version": SCHEMA_VERSION}))
+                _write_version(path, oldest=_oldest_parts(path))
         except OSError as error:
             raise LakeError(f"cannot make a lake in {str(path)!r}: {error}") from error
         lake = cls.open(path)
@@ -123,8 +122,8 @@ class Lake:
         result = self.run_query(load_query(name), params)
         return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
-    def run_query(self, query: Query, params: Mapping[str, Any]) -> Result:
-        """Run a query with its parameters bound.
+    def run_query(self, query: Query, params: Mapping[str, Any], most: int | None = None) -> Result:
+        """Run a query with its parameters bound; give no more than ``most`` rows.
 
         Raises:
             QueryError: parameters are missing or unknown, or the query failed.
@@ -137,12 +136,18 @@ class Lake:
                 f"query {query.name!r} takes {', '.join(sorted(expected)) or 'no parameters'}{may}"
                 f"; given were {', '.join(sorted(params)) or 'none'}"
             )
-        return self._execute(query.sql, {**dict.fromkeys(optional), **params} or None)
+        bound = {**dict.fromkeys(optional), **params} or None
+        return self._execute(query.sql, bound, _tables_of(query.sql), most)
 
-    def sql(self, text: str) -> Result:
+    def sql(self, text: str, most: int | None = None) -> Result:
         """Run one SELECT of a user's.
 
         It can read the lake's tables, and no other file; it can write nothing.
+
+        Args:
+            text: the statement.
+            most: give no more rows than that; the others are not held, nor computed if the
+                statement allows that.
 
         Raises:
             QueryError: it is no single SELECT, or it failed.
@@ -155,7 +160,12 @@ class Lake:
                 f"only one SELECT can be run, but the text holds {found}; the lake is read-only "
                 "(a PIVOT has to name its values: ON column IN (...))"
             )
-        return self._execute(text, None)
+        return self._execute(text, None, frozenset(table.name for table in TABLES), most)
+
+    def interrupt(self) -> None:
+        """Interrupt the statements that run; those who wait for them get a QueryError."""
+        for cursor in list(self._asking.values()):
+            cursor.interrupt()
 
     def write_merged(self, table: Table, parts: Sequence[Path], target: Path) -> int:
         """Write the rows of some parts as one part, each key once, and return how many there are.
@@ -178,12 +188,20 @@ class Lake:
             raise LakeError(f"cannot write {target}: {error}") from error
         return int(found[0]) if found else 0
 
-    def _execute(self, sql: str, params: Row | None) -> Result:
+    def _execute(
+        self, sql: str, params: Row | None, tables: frozenset[str], most: int | None
+    ) -> Result:
         def ask() -> Result:
+            self._fill(tables)
             cursor = self._connection.cursor()
-            cursor.execute(sql, params)
-            columns = tuple(column[0] for column in cursor.description or ())
-            return Result(columns, cursor.fetchall())
+            self._asking[id(cursor)] = cursor
+            try:
+                cursor.execute(sql, params)
+                columns = tuple(column[0] for column in cursor.description or ())
+                rows = cursor.fetchall() if most is None else cursor.fetchmany(most + 1)
+            finally:
+                del self._asking[id(cursor)]
+            return Result(columns, rows[:most], most is not None and len(rows) > most)
 
         return _retried(ask)
 
@@ -192,8 +210,9 @@ class Lake:
         """DuckDB in memory with the lake's views, shut off from every other file."""
         with _translated():
             connection = self._connect()
-            for statement in self._view_statements():
-                _retried(partial(connection.execute, statement))
+            for statement in _empty_views():
+                connection.execute(statement)
+            connection.execute("SET parquet_metadata_cache = true")  # a part never changes
             connection.execute("SET temp_directory = ''")
             connection.execute(f"SET allowed_directories = [{_literal(self.path / 'tables')}]")
             connection.execute("SET enable_external_access = false")
@@ -207,15 +226,19 @@ class Lake:
             connection.register_filesystem(filesystem(self.path))
         return connection
 
+    def _fill(self, tables: frozenset[str]) -> None:
+        """Make the views of these tables read their parts, each when it is first asked for."""
+        with self._filling, _translated():
+            for table in TABLES:
+                if table.name in tables - self._filled:
+                    for statement in _table_views(table, self._parts(table)):
+                        _retried(partial(self._connection.execute, statement))
+                    self._filled.add(table.name)
+
     def _view_statements(self) -> Iterator[str]:
         # DuckDB opens all parts that a view reads when it makes the view. Those that read others
         # are made while the tables are still empty, and each table's parts are opened once.
-        for table in TABLES:
-            yield from _table_views(table, None)
-        for name in VIEWS:
-            yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
-        for name in MACROS:
-            yield load_query(name).macro
+        yield from _empty_views()
         for table in TABLES:
             yield from _table_views(table, self._parts(table))
 
@@ -225,7 +248,9 @@ class Lake:
         if not folder.is_dir():
             return None
         parts = _literal(_glob_escaped(folder) + "/*.parquet")
-        return f"read_parquet({parts}, union_by_name = true)"
+        # Where older parts lack columns, DuckDB has to open every part before it reads any.
+        unite = _oldest_parts(self.path) < SCHEMA_VERSION
+        return f"read_parquet({parts}, union_by_name = {'true' if unite else 'false'})"
 
     def _refresh_database(self) -> None:
         """Write ``lake.duckdb``, if it is missing or made for another place or version.
@@ -250,6 +275,17 @@ class Lake:
             raise LakeError(f"cannot write {database}: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _write_version(path: Path, oldest: int) -> None:
+    about = {"schema_version": SCHEMA_VERSION, "oldest_parts": oldest}
+    _replace(path / "lake.json", json.dumps(about))
+
+
+def _oldest_parts(path: Path) -> int:
+    """The oldest schema version that parts of the lake may have; 0 if that was not noted."""
+    oldest = json.loads((path / "lake.json").read_text()).get("oldest_parts")
+    return oldest if isinstance(oldest, int) else 0
 
 
 def _version(path: Path) -> int:
@@ -292,8 +328,37 @@ def _retried(call: Callable[[], _T]) -> _T:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise QueryError("interrupted") from error
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
+
+
+def _empty_views() -> Iterator[str]:
+    for table in TABLES:
+        yield from _table_views(table, None)
+    for name in VIEWS:
+        yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
+    for name in MACROS:
+        yield load_query(name).macro
+
+
+@cache
+def _tables_of(sql: str) -> frozenset[str]:
+    """Names of the tables that a shipped query reads, or more: whatever stands in it unqualified.
+
+    Statements of users may spell names in ways that this does not see; theirs read all tables.
+    """
+    found: set[str] = set()
+    words = set(re.findall(r"(?<![.\w$])\w+", re.sub(r"--.*", "", sql)))
+    for table in TABLES:
+        if words & {table.name, table.rows_view}:
+            found.add(table.name)
+    for name in words & {*VIEWS, *MACROS}:
+        inner = load_query(name).sql
+        if inner != sql:
+            found |= _tables_of(inner)
+    return frozenset(found)
 
 
 def _table_views(table: Table, source: str | None) -> Iterator[str]:

@@ -7,21 +7,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from hmct_track.lake.places import written
 from hmct_track.lake.schema import Table
 
-_TYPES: dict[str, pa.DataType] = {
-    "VARCHAR": pa.string(),
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "BOOLEAN": pa.bool_(),
-    "TIMESTAMP": pa.timestamp("us"),
-}
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SMALL = 64
+"""Rows."""
+
+# Arrow is for writing; a reader of the lake does not wait for it.
 
 
 def write_part(
@@ -41,6 +38,8 @@ def write_part(
     for row in rows:
         if row.keys() != {c.name for c in table.columns}:
             raise ValueError(f"a row of {table.name} has the columns {sorted(row)}")
+    import pyarrow as pa
+
     data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
     path = folder / f"{name or uuid.uuid4().hex}.parquet"
     write_table(path, data)
@@ -49,22 +48,40 @@ def write_part(
 
 def write_table(path: Path, data: pa.Table) -> None:
     """Write a table as one part: it is there whole or not at all."""
+    import pyarrow.parquet as pq
+
+    # Many parts hold a row or a few: what would tell a reader which rows to skip costs it more than
+    # reading them.
+    small = len(data) < _SMALL
     with written(path) as temporary:
-        pq.write_table(data, temporary, compression="zstd")
+        pq.write_table(
+            data,
+            temporary,
+            compression="zstd",
+            use_dictionary=not small,
+            write_statistics=not small,
+            store_schema=not small,
+        )
 
 
 def read_part(path: Path) -> pa.Table:
     """The rows of one part."""
+    import pyarrow.parquet as pq
+
     with path.open("rb") as stream:
         return pq.read_table(stream)
 
 
 def arrow_schema(table: Table) -> pa.Schema:
     """The Arrow schema of a table."""
-    return pa.schema([(c.name, _arrow_type(c.type)) for c in table.columns])
+    import pyarrow as pa
 
-
-def _arrow_type(name: str) -> pa.DataType:
-    if name.endswith("[]"):
-        return pa.list_(_TYPES[name.removesuffix("[]")])
-    return _TYPES[name]
+    types: dict[str, pa.DataType] = {
+        "VARCHAR": pa.string(),
+        "BIGINT": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "BOOLEAN": pa.bool_(),
+        "TIMESTAMP": pa.timestamp("us"),
+    }
+    types |= {f"{name}[]": pa.list_(of) for name, of in types.items()}
+    return pa.schema([(c.name, types[c.type]) for c in table.columns])

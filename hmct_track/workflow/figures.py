@@ -19,16 +19,21 @@ from hmct_track.tracking import add_image, kept_image
 from hmct_track.types import Metric
 from hmct_track.workflow.accumulation import figure_stem as accumulation_stem
 from hmct_track.workflow.distribution import figure_stem as node_stem
+from hmct_track.workflow.partial import FIGURE_STEM as PARTIAL_STEM
+from hmct_track.workflow.partial import figure_title as partial_title
 from hmct_track.workflow.samples import FIGURE_STEM as SAMPLES_STEM
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_WHOLE = "runall"
 LOG = logging.getLogger(__name__)
 
 
 def figure_file(lake: Lake, run_id: str, node: str | None = None) -> Path:
     """The PNG of a run, or of one of its nodes where it has a figure of each.
+
+    Of a runall it is the figure of its first ranking, or the distribution of the node.
 
     What MLflow's store in the lake has is taken from there. Otherwise it is drawn, kept in the
     lake's folder ``figures`` (of a lake on object storage in the user's cache), and logged to the
@@ -39,17 +44,19 @@ def figure_file(lake: Lake, run_id: str, node: str | None = None) -> Path:
         UnknownNodeError: the run has no figure of this node.
         UsageError: runs of this kind have no figure.
     """
-    rows = [row for row in lake.query("run_list") if row["run_id"] == run_id]
-    if not rows:
+    every = lake.query("run_list")
+    run = next((row for row in every if row["run_id"] == run_id), None)
+    if run is None:
         raise LakeError(f"the lake in {str(lake.path)!r} has no run {run_id!r}")
-    run = rows[0]
+    if run["kind"] == _WHOLE:
+        run = _step(every, run_id, "distribution" if node else "sensitivity")
     stem, draw = _DRAWN.get(run["kind"], _undrawn)(lake, run, node)
     name = f"{stem}.png"
     logged = run["mlflow_run_id"] and kept_image(run["mlflow_run_id"], name, lake.path)
     if logged:
         return Path(logged)
     folder = user_cache_path("hmct-track") if is_remote(lake.path) else lake.path
-    path = folder / "figures" / run_id / name
+    path: Path = folder / "figures" / run["run_id"] / name
     if not path.exists():
         from hmct_track.report.style import png
 
@@ -127,6 +134,20 @@ def _accumulation(lake: Lake, run: Row, node: str | None) -> Drawn:
     return accumulation_stem(metric, average), draw
 
 
+def _partial(lake: Lake, run: Row, node: str | None) -> Drawn:
+    metric, parameters = _metric(run), json.loads(run["parameters"])
+
+    def draw() -> Figure:
+        from hmct_track.report.partial import partial_figure
+
+        rows = lake.query("partial_quantization", run_id=run["run_id"], metric=metric.value)
+        if not rows:
+            raise UsageError(f"run {run['run_id']!r} has no steps")
+        return partial_figure(rows, metric, partial_title(_label(run), parameters["qtype"]))
+
+    return PARTIAL_STEM, draw
+
+
 def _samples(lake: Lake, run: Row, node: str | None) -> Drawn:
     metric = _metric(run)
 
@@ -152,8 +173,17 @@ _DRAWN: dict[str, Callable[[Lake, Row, str | None], Drawn]] = {
     "distribution": _distribution,
     "channelwise-distribution": _channels,
     "error-accumulation": _accumulation,
+    "sensitivity-analysis": _partial,
     "sensitive-samples": _samples,
 }
+
+
+def _step(runs: list[Row], run_id: str, kind: str) -> Row:
+    """The first step of this kind, which stands for a run of several analyses."""
+    for row in runs:
+        if row["parent_run_id"] == run_id and row["kind"] == kind:
+            return row
+    raise UsageError(f"run {run_id!r} has no step of kind {kind!r} yet")
 
 
 def _label(run: Row) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import onnx
     from matplotlib.figure import Figure
 
+FIGURE_STEM = "partial_quantization"
+
 
 @dataclass(frozen=True)
 class PartialRequest:
@@ -91,7 +93,7 @@ def analyse_partial_quantization(
         rows = run.lake.query("partial_quantization", run_id=run.run_id, metric=metric.value)
         if emit:
             emit(partial_table(rows, metric))
-        figures = {"partial_quantization": _figure(run, rows, metric, request.qtype)}
+        figures = {FIGURE_STEM: _figure(run, rows, metric, request.qtype)}
         files = save(folder, figures=figures)
         run.describe(partial(_tracked, run, rows, metric, figures, request.qtype))
     return AnalysisResult(
@@ -122,10 +124,13 @@ def _is_worse(value: float | None, metric: Metric, threshold: float) -> bool:
 def _figure(run: Run, rows: list[Row], metric: Metric, qtype: str) -> Figure:
     from hmct_track.report.partial import partial_figure
 
+    return partial_figure(rows, metric, figure_title(run.subject.label, qtype))
+
+
+def figure_title(model: str, qtype: str) -> str:
+    """The heading of the figure."""
     what = "not quantized" if qtype == "float32" else qtype
-    return partial_figure(
-        rows, metric, f"Partial quantization of {run.subject.label}: sensitive nodes {what}"
-    )
+    return f"Partial quantization of {model}: sensitive nodes {what}"
 
 
 def _tracked(

@@ -403,7 +403,8 @@ def test_sql_gives_no_more_rows_than_can_be_looked_at(lake: Path, tmp_path: Path
         await shows(pilot, "the first 10,000 rows; there are more")
         await pilot.press("ctrl+e")
         await until(pilot, lambda: list(tmp_path.glob("hmct_sql_*.csv")))
-        await shows(pilot, "writes all rows")
+        said = pilot.app._notifications
+        await until(pilot, lambda: any("writes all rows" in note.message for note in said))
         (path,) = tmp_path.glob("hmct_sql_*.csv")
         assert len(path.read_text().splitlines()) == 1 + 10_000
 
@@ -453,7 +454,7 @@ def test_a_name_stays_in_sight_while_its_values_are_scrolled(lake: Path) -> None
         assert "threshold" not in text_of(pilot)
         await pilot.press(*["right"] * 8)
         assert "threshold" in text_of(pilot)
-        assert any(line.lstrip().startswith(f"{name} ") for line in text_of(pilot).splitlines())
+        assert f" {name}" in text_of(pilot)
         await pilot.press(*["left"] * 8)
         assert "threshold" not in text_of(pilot)
 

@@ -690,7 +690,7 @@ def test_without_colour_the_cursor_is_seen(lake: Path, monkeypatch: pytest.Monke
     play(lake, scene)
 
 
-@pytest.mark.parametrize("name", [ODD, "a,b", "]", "\\", "ü", "x'y\"z"])
+@pytest.mark.parametrize("name", [ODD, "a,b", "]", "[", "\\", "ü", "x'y\"z"])
 def test_any_node_name_survives_the_command_line(name: str) -> None:
     from hmct_track.cli.parsing import join_arguments, parse_flat_list
 

@@ -17,7 +17,7 @@ Ranked nodes
   s        rank by the next metric r        reverse the order
   t        all, node, weight, activation    w  measure the type that is missing
   p        the figure              y        copy the node's name
-  A click on a heading sorts by it.
+  A click on a heading sorts by it. Left and right scroll the columns of any table.
 
 One node
   enter, p the figure of the panel that has the focus (tab moves on)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -49,16 +48,10 @@ class Analysis:
 
 def names_argument(names: Sequence[str]) -> str:
     """A list of node names as one argument, whatever characters they have."""
-    text = "[" + ",".join(map(_quoted, names)) + "]"
-    # The command line counts brackets to find where a list ends; a comment makes up for odd ones.
-    missing = text.count("[") - text.count("]")
-    return f"{text} #{']' * missing}" if missing > 0 else text
-
-
-def _quoted(name: str) -> str:
-    """A name as string literals side by side: the command line takes backslashes as they are."""
-    parts = (part for part in re.split("(')", name) if part)
-    return "".join('"\'"' if part == "'" else f"'{part}'" for part in parts)
+    # Brackets are escaped: the command line counts them to find where a list ends.
+    table = str.maketrans({"[": "\\x5b", "]": "\\x5d", "'": "\\x27"})
+    escaped = [name.encode("unicode_escape").decode("ascii").translate(table) for name in names]
+    return "[" + ",".join(f"'{name}'" for name in escaped) + "]"
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Lake:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Whoever makes the connection or its views; two connections would each have half of them.
         self._filling = threading.Lock()
         self._filled: set[str] = set()
         """Tables whose views read their parts by now."""
@@ -152,7 +153,7 @@ class Lake:
         Raises:
             QueryError: it is no single SELECT, or it failed.
         """
-        with _translated():
+        with self._filling, _translated():
             statements = self._connection.extract_statements(text)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             found = ", ".join(s.type.name for s in statements) or "nothing"

@@ -57,15 +57,7 @@ def accumulate_error(
     model, engine = open_model(request.model_or_file, options)
     planned = accumulation.plan(model, request.quantize_node, request.non_quantize_node)
     outputs = _compared_tensors(model, engine)
-    subject = make_subject(
-        model,
-        engine,
-        request.calibrated_data,
-        request.data_num,
-        outputs,
-        shown=options.progress,
-        shared=options.shared,
-    )
+    subject = make_subject(model, engine, request, outputs, options)
     folder = check_save_dir(request.save_dir)
     run = Run(
         "error-accumulation",

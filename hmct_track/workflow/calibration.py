@@ -119,11 +119,9 @@ def calibrate_model(
     subject = make_subject(
         model,
         engine,
-        request.calibrated_data,
-        request.data_num,
+        request,
         output_tensors(model, engine, None),
-        shown=False,
-        shared=None,
+        replace(options, progress=False),
     )
     files: tuple[Path, ...] = () if output is None else (output,)
     if request.save_data is not None:

@@ -131,15 +131,7 @@ def _run(
     observed: Sequence[Observed],
 ) -> tuple[Run, Path | None]:
     tensors = tuple(dict.fromkeys(item.tensor for item in observed))
-    subject = make_subject(
-        model,
-        engine,
-        request.calibrated_data,
-        request.data_num,
-        tensors,
-        shown=options.progress,
-        shared=options.shared,
-    )
+    subject = make_subject(model, engine, request, tensors, options)
     folder = check_save_dir(request.save_dir)
     parameters = {"nodes_list": _names(request), "axis": request.axis}
     return Run(kind, subject, options, metrics=[], parameters=parameters), folder

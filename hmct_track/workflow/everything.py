@@ -105,15 +105,7 @@ def run_everything(
     model, engine = open_model(request.model_or_file, options)
     _check(request, model, engine, types)
     outputs = output_tensors(model, engine, request.output_node)
-    subject = make_subject(
-        model,
-        engine,
-        request.calibrated_data,
-        request.data_num,
-        outputs,
-        shown=options.progress,
-        shared=options.shared,
-    )
+    subject = make_subject(model, engine, request, outputs, options)
     folder = check_save_dir(request.save_dir)
     run = Run(
         "runall",

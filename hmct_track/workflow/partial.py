@@ -57,15 +57,7 @@ def analyse_partial_quantization(
     nodes = [given] if isinstance(given, str) else list(given or ())
     analysis.plan(model, nodes, state)  # complains of unknown nodes before anything is written
     outputs = output_tensors(model, engine, None)
-    subject = make_subject(
-        model,
-        engine,
-        request.calibrated_data,
-        request.data_num,
-        outputs,
-        shown=options.progress,
-        shared=options.shared,
-    )
+    subject = make_subject(model, engine, request, outputs, options)
     folder = check_save_dir(request.save_dir)
     run = Run(
         "sensitivity-analysis",

@@ -63,15 +63,7 @@ def select_samples(
     """
     metric = parse_metric(request.metric)
     model, engine = open_model(request.model_or_file, options)
-    subject = make_subject(
-        model,
-        engine,
-        request.calibrated_data,
-        request.data_num,
-        output_tensors(model, engine, None),
-        shown=options.progress,
-        shared=options.shared,
-    )
+    subject = make_subject(model, engine, request, output_tensors(model, engine, None), options)
     count, total = request.sample_num, len(subject.samples)
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= total:
         raise UsageError(f"sample_num is {count!r}; there are 1 to {total} samples")

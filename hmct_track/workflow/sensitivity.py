@@ -151,15 +151,7 @@ def rank_nodes(
         model, node_type, [interested] if isinstance(interested, str) else interested
     )
     outputs = output_tensors(model, engine, request.output_node)
-    subject = make_subject(
-        model,
-        engine,
-        request.calibrated_data,
-        request.data_num,
-        outputs,
-        shown=options.progress,
-        shared=options.shared,
-    )
+    subject = make_subject(model, engine, request, outputs, options)
     folder = check_save_dir(request.save_dir)
     run = Run(
         "sensitivity",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hmct_track.data import Sample, Samples, open_data
 from hmct_track.engine import Engine
@@ -64,27 +64,40 @@ def open_model(
     return model, engine
 
 
+class AsksForSamples(Protocol):
+    """What requests of analyses have in common."""
+
+    @property
+    def calibrated_data(self) -> Any:
+        """The calibration data, in any form."""
+
+    @property
+    def data_num(self) -> int | None:
+        """How many samples to use; None for all."""
+
+
 def make_subject(
     model: QuantModel,
     engine: Engine,
-    data: Any,
-    data_num: int | None,
+    request: AsksForSamples,
     outputs: Sequence[str],
-    *,
-    shown: bool,
-    shared: Subject | None,
+    options: Options,
 ) -> Subject:
-    """Open the data and check every value of the samples used, unless ``shared`` has them.
+    """Open the data and check every value of the samples used, unless the parent run has them.
 
     Raises:
         DataError: the data are broken or do not fit the model.
         UsageError: ``data_num`` is out of range.
     """
-    if shared:
-        return replace(shared, outputs=tuple(outputs))
-    samples = open_data(data, model.inputs).first(data_num)
+    if options.shared:
+        return replace(options.shared, outputs=tuple(outputs))
+    samples = open_data(request.calibrated_data, model.inputs).first(request.data_num)
     indices = progress(
-        range(len(samples)), total=len(samples), what="reading data", unit="samples", shown=shown
+        range(len(samples)),
+        total=len(samples),
+        what="reading data",
+        unit="samples",
+        shown=options.progress,
     )
     ids = tuple(samples.verify(k) for k in indices)
     return Subject(model, engine, samples, ids, tuple(outputs))

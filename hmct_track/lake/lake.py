@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,8 @@ from hmct_track.lake.result import Result
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
 from hmct_track.types import digest
 
+_FEW = 64
+"""Parts of a table that DuckDB opens in no time."""
 _TRIES = 10
 _PAUSE = 0.05
 
@@ -249,8 +252,10 @@ class Lake:
         if not folder.is_dir():
             return None
         parts = _literal(_glob_escaped(folder) + "/*.parquet")
-        # Where older parts lack columns, DuckDB has to open every part before it reads any.
-        unite = _oldest_parts(self.path) < SCHEMA_VERSION
+        # It opens every part before it reads any. That is needed where older parts lack columns,
+        # and tells DuckDB how many rows there are to join; of a thousand parts it takes too long.
+        few = sum(1 for _ in islice(folder.iterdir(), _FEW + 1)) <= _FEW
+        unite = few or _oldest_parts(self.path) < SCHEMA_VERSION
         return f"read_parquet({parts}, union_by_name = {'true' if unite else 'false'})"
 
     def _refresh_database(self) -> None:

@@ -232,3 +232,24 @@ def test_a_users_sql_can_neither_write_nor_read_other_files(guarded: Lake, text:
 )
 def test_a_users_sql_can_ask_in_any_form(guarded: Lake, text: str) -> None:
     assert guarded.sql(text).columns
+
+
+LONG_QUERY = """
+import os, signal, sys, threading
+from pathlib import Path
+from hmct_track.lake import Lake
+
+lake = Lake.create(Path(sys.argv[1]))
+lake.sql("SELECT 1")
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    lake.sql("SELECT count(*) FROM (SELECT unnest(range(1000000)) FROM range(3000))")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_in_a_query_is_ctrl_c(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LONG_QUERY, str(tmp_path / "lake")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "interrupted\n", done.stderr

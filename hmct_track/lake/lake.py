@@ -338,6 +338,10 @@ def _translated() -> Iterator[None]:
         raise QueryError("interrupted") from error
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _empty_views() -> Iterator[str]:

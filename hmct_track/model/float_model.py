@@ -6,10 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -19,33 +17,17 @@ from hmct_track.model.float_weights import written_constants
 from hmct_track.model.folding import prepare
 from hmct_track.model.graph import is_calibration
 from hmct_track.model.lowering import LoweredModel
-from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
+from hmct_track.model.onnx_io import SkeletonModel, make_skeleton, read_proto
 from hmct_track.model.qdq import is_dequantize, is_quantize
 from hmct_track.model.reader import tensor_spec
 from hmct_track.types import TensorSpec
 
 
 @dataclass(frozen=True, eq=False)
-class FloatModel:
+class FloatModel(SkeletonModel):
     """A float model, prepared for calibration."""
 
-    skeleton: Skeleton
     inputs: tuple[TensorSpec, ...]
-
-    @property
-    def path(self) -> Path | None:
-        """Where it was loaded from; None for a proto."""
-        return self.skeleton.path
-
-    @property
-    def proto(self) -> onnx.ModelProto:
-        """The graph, with placeholders for large constants. Not to be changed."""
-        return self.skeleton.proto
-
-    @property
-    def weights(self) -> dict[str, NDArray[np.generic]]:
-        """The large constants by tensor name."""
-        return self.skeleton.weights
 
     @cached_property
     def constants(self) -> dict[str, NDArray[Any]]:

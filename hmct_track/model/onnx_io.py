@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,28 @@ class Skeleton:
     weights: dict[str, NDArray[np.generic]]
     model_id: str
     path: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class SkeletonModel:
+    """What models that are kept as a skeleton have in common."""
+
+    skeleton: Skeleton
+
+    @property
+    def path(self) -> Path | None:
+        """Where it was loaded from; None for a proto."""
+        return self.skeleton.path
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The graph, with placeholders for large constants. Not to be changed."""
+        return self.skeleton.proto
+
+    @property
+    def weights(self) -> Mapping[str, NDArray[np.generic]]:
+        """The large constants by tensor name."""
+        return self.skeleton.weights
 
 
 def read_proto(

@@ -8,11 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
@@ -26,7 +24,7 @@ from hmct_track.model.graph import (
     unique_names,
 )
 from hmct_track.model.names import expand, expand_one
-from hmct_track.model.onnx_io import Skeleton, make_skeleton, read_proto
+from hmct_track.model.onnx_io import Skeleton, SkeletonModel, make_skeleton, read_proto
 from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
 from hmct_track.types import (
     CalibrationKind,
@@ -39,10 +37,9 @@ LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class QuantModel:
+class QuantModel(SkeletonModel):
     """A calibrated model: its graph, its weights, its general and its calibration nodes."""
 
-    skeleton: Skeleton
     node_names: tuple[str, ...]
     """A unique name for each node of the graph, in its order; unnamed nodes are given one."""
     general_nodes: tuple[GeneralNode, ...]
@@ -54,21 +51,6 @@ class QuantModel:
     def model_id(self) -> str:
         """Content hash of the model."""
         return self.skeleton.model_id
-
-    @property
-    def path(self) -> Path | None:
-        """Where it was loaded from; None for a proto."""
-        return self.skeleton.path
-
-    @property
-    def proto(self) -> onnx.ModelProto:
-        """The graph, with placeholders for large constants. Not to be changed."""
-        return self.skeleton.proto
-
-    @property
-    def weights(self) -> Mapping[str, NDArray[np.generic]]:
-        """The large constants by tensor name."""
-        return self.skeleton.weights
 
     @property
     def opset(self) -> int:

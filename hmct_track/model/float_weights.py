@@ -44,10 +44,10 @@ class FloatWeights:
             stems = [name, *(name.removesuffix(s) for s in _SUFFIXES if name.endswith(s))]
             for stem in stems:
                 value = self._by_name.get(stem)
-                if value is not None and _distance(value, held, params) <= _TOLERANCE:
+                if value is not None and distance_in_steps(value, held, params) <= _TOLERANCE:
                     return value
         alike = self._by_shape[held.shape]
-        distances = [_distance(value, held, params) for value in alike]
+        distances = [distance_in_steps(value, held, params) for value in alike]
         if not distances or min(distances) > _TOLERANCE:
             return None
         # Among several that fit (small biases) the one whose values are nearest.
@@ -55,7 +55,7 @@ class FloatWeights:
         return min(fitting, key=lambda value: float(np.abs(value - held).sum()))
 
 
-def _distance(value: NDArray[Any], held: NDArray[np.float32], params: QuantParams) -> float:
+def distance_in_steps(value: NDArray[Any], held: NDArray[np.float32], params: QuantParams) -> float:
     """The largest distance of clipped float values from quantized ones, in steps."""
     if value.shape != held.shape:
         return np.inf

@@ -25,7 +25,8 @@ from hmct_track.model.graph import (
 )
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, SkeletonModel, make_skeleton, read_proto
-from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
+from hmct_track.model.original import convert
+from hmct_track.model.qdq import Conversion, has_integer_ops
 from hmct_track.types import (
     CalibrationKind,
     CalibrationNode,
@@ -72,6 +73,16 @@ class QuantModel(SkeletonModel):
         """General nodes that a calibration node feeds which can be switched."""
         return tuple(node for node in self.general_nodes if self._switchable(node))
 
+    @property
+    def switchable_calibrations(self) -> tuple[CalibrationNode, ...]:
+        """Calibration nodes that can be switched by themselves."""
+        return tuple(n for n in self.calibration_nodes if not n.fixed and n.goes_with is None)
+
+    @property
+    def corrections(self) -> tuple[CalibrationNode, ...]:
+        """Those of constants (biases) that the quantizer changed by more than rounding."""
+        return tuple(n for n in self.calibration_nodes if n.is_correction or n.goes_with)
+
     def _switchable(self, node: GeneralNode) -> tuple[str, ...]:
         by_name = self.calibration_by_name
         return tuple(name for name in node.calibration_nodes if not by_name[name].fixed)
@@ -86,12 +97,14 @@ class QuantModel(SkeletonModel):
             UnknownNodeError: nothing has such a name.
         """
         quantizable = [node.name for node in self.quantizable_nodes]
-        calibrations = [node.name for node in self.calibration_nodes if not node.fixed]
+        calibrations = [node.name for node in self.switchable_calibrations]
         found = (expand(name, quantizable, calibrations, self.node_names) for name in names)
         return list(dict.fromkeys(name for group in found for name in group))
 
     def calibrations_of(self, name: str) -> tuple[str, ...]:
         """The calibration nodes that quantize a node: those that feed it, or itself.
+
+        With a weight goes what the quantizer changed to make up for its rounding.
 
         Raises:
             UnknownNodeError: no node has this name.
@@ -112,7 +125,22 @@ class QuantModel(SkeletonModel):
                 f"node {name!r} cannot be switched: the model holds its weight only as it was "
                 "rounded; give the float model that was quantized (--float-model, float_model=)"
             )
-        return found
+        return (*found, *self._companions(found))
+
+    def output_quantizers(self, name: str) -> tuple[str, ...]:
+        """The calibration nodes that quantize what a general node gives out.
+
+        Empty where nothing quantizes it. Where several nodes read it with quantizers of their own,
+        all of them.
+
+        Raises:
+            UnknownNodeError: no general node has this name.
+        """
+        outputs = self.general_node(name).outputs
+        return tuple(n.name for n in self.switchable_calibrations if n.input in outputs)
+
+    def _companions(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(n.name for n in self.calibration_nodes if n.goes_with in names)
 
     def output_node(self, name: str) -> GeneralNode:
         """The one general node that a name, pattern or module path stands for.
@@ -154,16 +182,17 @@ def load_model(
 
     Args:
         model_or_file: the model.
-        float_model: the model that was quantized, in which the float values of weights are looked
-            up that ``model_or_file`` holds as integers.
+        float_model: the model that was quantized: it has the float values of weights that
+            ``model_or_file`` holds as integers, and of what else the quantizer changed.
         may_be_float: whether a model without calibration nodes is accepted.
 
     Raises:
-        ModelError: it cannot be read, has no calibration nodes, or holds what is not understood.
+        ModelError: it cannot be read, has no calibration nodes, or holds what is not understood;
+            or it was not made from the float model.
     """
     proto, path = read_proto(model_or_file)
     integer_ops = has_integer_ops(proto.graph)
-    conversion = convert_qdq(proto, None if float_model is None else read_proto(float_model)[0])
+    conversion = convert(proto, path, float_model)
     model = model_of(make_skeleton(proto, path), conversion)
     if not model.calibration_nodes and not may_be_float:
         raise ModelError(
@@ -205,16 +234,32 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
         for output in node.output
     }
     shapes = {t.name: tuple(t.dims) for t in graph.initializer}
+    companions = {
+        target: calibration_of_tensor.get(owner or "")
+        for target, owner in conversion.corrected.items()
+    }
     for node, name in zip(graph.node, names, strict=True):
         _refuse_nested(node, name)
         if is_calibration(node):
             calibrations.append(
                 _calibration_node(
-                    node, name, len(calibrations), constants, consumers, shapes, odd, conversion
+                    node,
+                    name,
+                    len(calibrations),
+                    constants,
+                    consumers,
+                    shapes,
+                    odd,
+                    conversion,
+                    companions.get(node.output[0] if node.output else ""),
                 )
             )
         elif node.op_type != "Constant":
-            feeding = (calibration_of_tensor[i] for i in node.input if i in calibration_of_tensor)
+            feeding = (
+                calibration_of_tensor[i]
+                for i in node.input
+                if i in calibration_of_tensor and not companions.get(i)
+            )
             general.append(
                 GeneralNode(
                     name,
@@ -283,6 +328,7 @@ def _calibration_node(
     shapes: Mapping[str, tuple[int, ...]],
     odd: list[tuple[str, int]],
     conversion: Conversion,
+    goes_with: str | None,
 ) -> CalibrationNode:
     if len(node.input) != 1 or len(node.output) != 1:
         raise ModelError(
@@ -308,6 +354,7 @@ def _calibration_node(
         attributes.enabled,
         target in conversion.fixed,
         conversion.stored.get(target),
+        goes_with,
     )
 
 

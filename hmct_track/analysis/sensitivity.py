@@ -51,7 +51,7 @@ def _names_of_type(model: QuantModel, node_type: NodeType) -> list[str]:
     if node_type is NodeType.NODE:
         return [node.name for node in model.quantizable_nodes]
     kind = CalibrationKind(node_type.value)
-    return [n.name for n in model.calibration_nodes if n.kind is kind and not n.fixed]
+    return [n.name for n in model.switchable_calibrations if n.kind is kind]
 
 
 def _in_order(model: QuantModel, names: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Running configurations of a model and measuring how far their outputs are from the float ones."""
 
 from hmct_track.engine.evaluate import Engine
+from hmct_track.engine.reference import float_gap
 from hmct_track.engine.runtime import RUNTIME
 from hmct_track.engine.spill import Spill
 from hmct_track.engine.statistics import pair_statistics
@@ -12,6 +13,7 @@ __all__ = [
     "Spill",
     "bounds_of",
     "channel_summaries",
+    "float_gap",
     "histogram",
     "pair_statistics",
     "summarize",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache
 from pathlib import Path
 
 import onnx
@@ -39,12 +40,21 @@ def convert(
     if float_model is None:
         return convert_qdq(proto, None)
     original, name, folded = _read(float_model, proto)
+    held = any(is_calibration(node) for node in proto.graph.node)
     conversion = convert_qdq(proto, original)
     readings = Reading(proto.graph), Reading(original.graph)
     pairs = counterparts(*readings)
     Fit(name, path).check(*readings, pairs)
     Corrections(*readings, conversion, folded=folded).separate(pairs)
+    if held and not conversion.corrected:
+        warn_once(f"{path or 'the model'} holds its float values itself; {name} adds nothing")
     return conversion
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Warn, unless the same was said before: an analysis of several steps reads its model anew."""
+    LOG.warning("%s", message)
 
 
 def _read(

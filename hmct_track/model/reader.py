@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -25,7 +25,7 @@ from hmct_track.model.graph import (
 )
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, SkeletonModel, make_skeleton, read_proto
-from hmct_track.model.original import convert
+from hmct_track.model.original import convert, warn_once
 from hmct_track.model.qdq import Conversion, has_integer_ops
 from hmct_track.types import (
     CalibrationKind,
@@ -293,7 +293,7 @@ def _tell_of_losses(model: QuantModel, conversion: Conversion, searched: bool) -
     """Say once which weights cannot be switched, and which activations are a guess."""
     subject = model.path or "the model"
     if conversion.assumed:
-        _warn_once(
+        warn_once(
             f"{subject} has quantizers that clip at zero and no Relu before them; one was put back "
             f"before {len(conversion.assumed)} of them, as quantization tools take it away. The "
             "float model tells for certain: --float-model (float_model=)"
@@ -303,20 +303,15 @@ def _tell_of_losses(model: QuantModel, conversion: Conversion, searched: bool) -
         return
     if searched:
         hint = (
-            "the float model has no constants that round to them; give the model that was quantized"
+            "the quantizer changed them first (equalized channels, say), so that no constant of "
+            "the float model rounds to them"
         )
     else:
         hint = "give the model that was quantized with --float-model (float_model=) to switch them"
-    _warn_once(
+    warn_once(
         f"{subject} holds {len(names)} weights only as they were rounded, among them {names[0]}: "
         f"they stay quantized in every configuration, the float reference included; {hint}"
     )
-
-
-@cache
-def _warn_once(message: str) -> None:
-    """Warn, unless the same was said before: an analysis of several steps reads its model anew."""
-    LOG.warning("%s", message)
 
 
 def _calibration_node(

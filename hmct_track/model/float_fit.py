@@ -88,12 +88,12 @@ class Fit:
         if () in there:  # computed from constants: of unknown size
             return
         for node, position in subject.weighted:
+            values = subject.array(node.input[position])
             size = _size(subject, node, position)
-            if size and not there[size]:
-                shape = [*np.shape(subject.array(node.input[position]))]
+            if values is not None and not there[size]:
                 self._refuse(
                     f"the weight of {node.op_type} {node.name!r} in {self._subject} has shape "
-                    f"{shape}, and it has none of these sizes that is not another node's"
+                    f"{list(values.shape)}, and it has none of these sizes but those of other nodes"
                 )
             there[size] -= 1
 

@@ -74,6 +74,8 @@ class NodeType(enum.StrEnum):
     NODE = "node"
     WEIGHT = "weight"
     ACTIVATION = "activation"
+    OUTPUT = "output"
+    """What a node gives out, by the calibration nodes that read it."""
 
 
 class CalibrationKind(enum.StrEnum):

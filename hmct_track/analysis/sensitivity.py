@@ -40,9 +40,10 @@ def plan(
         names = _in_order(model, interested_nodes)
         node_type = _common_type(model, names)
     every = [node.name for node in model.calibration_nodes]
+    output = node_type is NodeType.OUTPUT
+    switched = model.output_quantizers if output else model.calibrations_of
     planned = tuple(
-        Planned(name, "only", QuantConfig.only(model.calibrations_of(name)).canonical(every))
-        for name in names
+        Planned(name, "only", QuantConfig.only(switched(name)).canonical(every)) for name in names
     )
     return SensitivityPlan(planned, node_type)
 
@@ -50,6 +51,8 @@ def plan(
 def _names_of_type(model: QuantModel, node_type: NodeType) -> list[str]:
     if node_type is NodeType.NODE:
         return [node.name for node in model.quantizable_nodes]
+    if node_type is NodeType.OUTPUT:
+        return [n.name for n in model.general_nodes if model.output_quantizers(n.name)]
     kind = CalibrationKind(node_type.value)
     return [n.name for n in model.switchable_calibrations if n.kind is kind]
 

@@ -125,7 +125,7 @@ class QuantModel(SkeletonModel):
                 f"node {name!r} cannot be switched: the model holds its weight only as it was "
                 "rounded; give the float model that was quantized (--float-model, float_model=)"
             )
-        return (*found, *self._companions(found))
+        return (*found, *(name for owner in found for name in self._companions[owner]))
 
     def output_quantizers(self, name: str) -> tuple[str, ...]:
         """The calibration nodes that quantize what a general node gives out.
@@ -137,10 +137,22 @@ class QuantModel(SkeletonModel):
             UnknownNodeError: no general node has this name.
         """
         outputs = self.general_node(name).outputs
-        return tuple(n.name for n in self.switchable_calibrations if n.input in outputs)
+        return tuple(found for output in outputs for found in self._reading[output])
 
-    def _companions(self, names: Sequence[str]) -> tuple[str, ...]:
-        return tuple(n.name for n in self.calibration_nodes if n.goes_with in names)
+    @cached_property
+    def _reading(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for node in self.switchable_calibrations:
+            found[node.input].append(node.name)
+        return found
+
+    @cached_property
+    def _companions(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for node in self.corrections:
+            if node.goes_with:
+                found[node.goes_with].append(node.name)
+        return found
 
     def output_node(self, name: str) -> GeneralNode:
         """The one general node that a name, pattern or module path stands for.

@@ -161,7 +161,7 @@ def _front(node_type: NodeType) -> Any:
     def consumers(row: Mapping[str, Any]) -> str:
         return _shortened(";".join(row["consumers"] or ()))
 
-    if node_type is NodeType.NODE:
+    if node_type in (NodeType.NODE, NodeType.OUTPUT):
         return ["node"], lambda row: [name(row)]
     if node_type is NodeType.WEIGHT:
         return ["weight", "node"], lambda row: [name(row), consumers(row)]

@@ -13,7 +13,6 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.analysis.sensitivity import plan
 from hmct_track.cli import main
@@ -385,23 +384,3 @@ def test_the_command_line_refuses_another_float_model_in_one_line(
     captured = capsys.readouterr()
     assert code != 0 and captured.out == ""
     assert captured.err.count("\n") == 1 and "is not what" in captured.err
-
-
-def test_output_quantizers_are_those_that_read_what_a_node_gives() -> None:
-    model = load_model(graphs.two_convolutions())
-    assert model.output_quantizers("Relu_1") == ("3_HzCalibration",)
-    assert model.output_quantizers("Conv_0") == ()
-
-
-def test_ranking_of_outputs_switches_what_reads_them(tmp_path: Path) -> None:
-    """GIVEN -n output
-    THEN a node's value is that of the activation quantizer behind it, and others are not listed.
-    """
-    x = {"x": [np.random.default_rng(8).standard_normal((1, 4, 5, 5)).astype(np.float32)]}
-    options = {"lake": tmp_path, "metrics": "mse"}
-    model = graphs.two_convolutions()
-    outputs = dbg.get_sensitivity_of_nodes(model, calibrated_data=x, node_type="output", **options)
-    activations = dbg.get_sensitivity_of_nodes(
-        model, calibrated_data=x, node_type="activation", **options
-    )
-    assert {**outputs} == {"Relu_1": activations["3_HzCalibration"]}

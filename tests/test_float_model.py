@@ -208,6 +208,36 @@ def equalized(
     )
 
 
+def test_factors_in_a_norm_stay_with_the_weight_that_undoes_them() -> None:
+    """GIVEN what smoothing does: a norm's scale and shift divided by what the weight is
+    multiplied by
+    THEN off, the network is still the float model's but for rounding.
+    """
+    rng = np.random.default_rng(7)
+    factors = np.array([4, 0.5, 2, 1], np.float32)
+    weight = rng.standard_normal((4, 4)).astype(np.float32)
+    floats = {"g": rng.uniform(0.5, 2, 4), "s": rng.standard_normal(4), "w": weight}
+    floats = {name: values.astype(np.float32) for name, values in floats.items()}
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "g", "s"], ["n"], name="Norm_0"),
+        helper.make_node("MatMul", ["n", "w"], ["y"], name="MatMul_1"),
+    ]
+    original = graphs.model(nodes, constants=floats, opset=17)
+    smoothed = weight * factors[:, None]
+    scale = np.float32(np.abs(smoothed).max() / 127)
+    constants = {
+        "g": floats["g"] / factors, "s": floats["s"] / factors, "w_s": scale,
+        "w_q": np.rint(smoothed / scale).astype(np.int8), "w_z": np.array(0, np.int8),
+    }  # fmt: skip
+    dequantize = helper.make_node("DequantizeLinear", ["w_q", "w_s", "w_z"], ["w"], name="w_DQ")
+    subject = graphs.model([dequantize, *nodes], constants=constants, opset=17)
+    model = load_model(subject, original)
+    assert not model.corrections
+    sample = {"x": rng.standard_normal((2, 4)).astype(np.float32)}
+    gap = float_gap(Engine(model), model, load_original(original), sample)
+    assert 20 < gap_db(gap) < 80
+
+
 def test_the_gap_of_a_model_that_fits_is_nothing_and_of_one_without_its_biases_is_measured() -> (
     None
 ):

@@ -55,15 +55,29 @@ class Corrections:
     def separate(self, pairs: Sequence[tuple[onnx.NodeProto, onnx.NodeProto]]) -> None:
         """Look at the constants that nodes read at the same input.
 
-        Where a weight is not the float model's (equalized, say), its node keeps its constants:
-        they belong together.
+        Where a weight is not the float model's (equalized, say), its node keeps its constants, as
+        they belong together; and so do all nodes without a weight, which may carry its factors.
         """
-        for node, other in pairs:
-            changed = list(self._changed(node, other))
-            if all(own.ndim < 2 or node.op_type not in WEIGHTED_OPS for _, own, _ in changed):
-                for position, own, original in changed:
+        changed = [(node, list(self._changed(node, other))) for node, other in pairs]
+        weighted = {id(node) for node, _ in self._subject.weighted}
+        kept = {
+            id(node)
+            for node, found in changed
+            if id(node) in weighted and any(own.ndim > 1 for _, own, _ in found)
+        }
+        alike = weighted.intersection(id(node) for node, _ in changed) - kept
+        for node, found in changed:
+            if alike == weighted or id(self._multiplying(node)) in alike:
+                for position, own, original in found:
                     self._separate(node, position, own, original)
         self._insert()
+
+    def _multiplying(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """The node whose bias ``node`` adds; itself where it is none, or multiplies itself."""
+        if node.op_type != "Add":
+            return node
+        makers = (self._subject.maker(name) for name in node.input)
+        return next((m for m in makers if m is not None and m.op_type in WEIGHTED_OPS), node)
 
     def _changed(
         self, node: onnx.NodeProto, other: onnx.NodeProto
@@ -130,11 +144,8 @@ class Corrections:
     def _owner(self, node: onnx.NodeProto, position: int) -> str | None:
         """What the calibration node gives with which a constant of ``node`` is switched."""
         others = [tensor for k, tensor in enumerate(node.input) if k != position]
-        candidates = list(others)
-        if node.op_type == "Add":  # the bias of a MatMul
-            before = self._subject.maker(others[0])
-            if before is not None and before.op_type in WEIGHTED_OPS:
-                candidates = [*before.input, *others]
+        before = self._multiplying(node)
+        candidates = others if before is node else [*before.input, *others]
         switched = [
             tensor
             for tensor in candidates

@@ -57,9 +57,12 @@ class Output:
         slices = [_canonical(place) for place in self.slices]
         if slices.count(...) > 1:
             raise UsageError(f"the slices of output {self.tensor!r} have more than one '...'")
-        # Axes at the end that are taken whole need not be named.
-        while slices and slices[-1] in (Span(), ...):
+        # Axes at the end that are taken whole need no name, unless they are counted from there.
+        whole = (Span(), ...)
+        while slices and slices[-1] in whole and (slices[-1] is ... or ... not in slices):
             slices.pop()
+        if all(place in whole for place in slices):
+            slices = []
         object.__setattr__(self, "slices", tuple(slices))
 
     @classmethod

@@ -117,20 +117,23 @@ class Engine:
         if not samples or not configs or not judges:
             return
         first = next(iter(samples.values()))
-        parts = [self.output(str(output)) for output in outputs]
+        parts = [self.output(output) for output in outputs]
         for group, specs in self._groups(parts, first, together=_needs_all(judges)):
             comparison = self._comparison(group, judges)
             route = self._route(comparison.tensors, specs, len(samples))
             yield from route.evaluate(configs, samples, comparison, known)
 
-    def output(self, text: str) -> Output:
+    def output(self, output: str | Output) -> Output:
         """The output that a text writes, such as ``output0[:, 4:]/rms(1)``; see `Output`.
 
         Raises:
             UnknownNodeError: the model has no such tensor.
-            UsageError: the text is not understood.
+            UsageError: the text is not understood, or is another tensor's name.
         """
-        return Output.parse(text, self._tensors)
+        found = Output.parse(str(output), self._tensors)
+        if isinstance(output, Output) and found != output:
+            raise UsageError(f"output {str(output)!r} is the name of a tensor of the model as well")
+        return found
 
     @cached_property
     def _tensors(self) -> dict[str, None]:

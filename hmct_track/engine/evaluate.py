@@ -60,6 +60,11 @@ class Engine:
         self._known_specs: dict[Any, dict[str, TensorSpec]] = {}
 
     @property
+    def model(self) -> QuantModel:
+        """The model that it evaluates."""
+        return self._lowering.model
+
+    @property
     def runtime(self) -> str:
         """Name of what computes; part of a measurement's key."""
         return self._runtime.name

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hmct_track.configuration import QuantConfig, digest
+from hmct_track.outputs import Output, Span
 from hmct_track.quantization import Effect, Quantization, QuantParams, QuantType, State
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Measurement",
     "Metric",
     "NodeType",
+    "Output",
     "PairStatistics",
     "Planned",
     "QuantConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "QuantType",
     "Quantization",
     "RunState",
+    "Span",
     "State",
     "TensorSpec",
     "TensorSummary",

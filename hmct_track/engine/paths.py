@@ -79,6 +79,8 @@ class Branch:
     samples: tuple[str, ...]
     changed: dict[str, Tensors] = field(default_factory=dict)
     """Sample to those of its live tensors that are not as in float."""
+    given: dict[str, Tensors] = field(default_factory=dict)
+    """Sample to those of its compared tensors that are not as in float, where they are kept."""
 
     def split(self, keys: Sequence[Mapping[int, Key]]) -> list[tuple[Key, Branch]]:
         """Branches by what the configurations do in this part, those as in float first."""
@@ -94,6 +96,7 @@ class Branch:
                     self,
                     configs=tuple(groups[key]),
                     changed={sample: dict(tensors) for sample, tensors in self.changed.items()},
+                    given={sample: dict(tensors) for sample, tensors in self.given.items()},
                 ),
             )
             for key in sorted(groups, key=bool)

@@ -1,5 +1,6 @@
 """The lake: every measurement and run as tables that SQL can ask."""
 
+from hmct_track.lake.duck import Limits
 from hmct_track.lake.history import (
     BASELINE,
     TOLERANCE,
@@ -54,6 +55,7 @@ __all__ = [
     "TOLERANCE",
     "Column",
     "Lake",
+    "Limits",
     "Query",
     "Result",
     "Row",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hmct_track.types import QuantParams, QuantType
+from hmct_track.types import Effect, QuantParams, QuantType
 
 
 def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.floating]:
@@ -16,6 +16,8 @@ def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.fl
     ``q = clip(round_half_to_even(x / scale) + zero_point, qmin, qmax)``,
     ``y = (q - zero_point) * scale``, over the full range of the type; ``float16`` rounds to half
     precision, ``float32`` changes nothing. Source: ONNX ``QuantizeLinear``/``DequantizeLinear``.
+    Clipping alone is ``y = clip(x, (qmin - zero_point) * scale, (qmax - zero_point) * scale)``,
+    rounding alone ``y = round_half_to_even(x / scale) * scale``, ``y = x`` where the scale is 0.
 
     Args:
         x: float32 of any shape with ``params.axis`` inside, if per channel.
@@ -34,10 +36,15 @@ def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.fl
     if params.is_per_channel:
         shape[params.axis] = len(params.scales)
     scales = np.array(params.scales, np.float32).astype(work).reshape(shape)
-    # Clipping to the range less the zero point equals adding it, clipping and taking it off.
     low, high = (bound.astype(work).reshape(shape) for bound in clip_bounds(params))
-    q = np.clip(np.rint(x / np.where(scales == 0, 1, scales)), low, high)
-    return (q * scales).astype(x.dtype)
+    if params.effect is Effect.CLIP_ONLY:
+        return np.clip(x.astype(work), low * scales, high * scales).astype(x.dtype)
+    steps = np.where(scales == 0, 1, scales)
+    q = np.rint(x / steps)
+    if params.effect is Effect.ROUND_ONLY:
+        return np.where(scales == 0, x, q * steps).astype(x.dtype)
+    # Clipping to the range less the zero point equals adding it, clipping and taking it off.
+    return (np.clip(q, low, high) * scales).astype(x.dtype)
 
 
 def clip_bounds(params: QuantParams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

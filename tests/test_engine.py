@@ -336,18 +336,19 @@ KILLED = """
 import os, signal, sys
 import hmct_track.debug as dbg
 from hmct_track import demo
-from hmct_track.workflow import run
+from hmct_track.recording import measuring
 
-run._FLUSH_SECONDS = 0
-row, count = run.Run._measurement_row, [0]
+measuring.FLUSH_SECONDS = 0
+shown, count = measuring.progress, [0]
 
-def dies(self, measurement):
-    count[0] += 1
-    if count[0] == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return row(self, measurement)
+def dies(items, **options):
+    for item in shown(items, **options):
+        count[0] += 1
+        if count[0] == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
 
-run.Run._measurement_row = dies
+measuring.progress = dies
 data = str(demo.calibration_data_path())
 dbg.get_sensitivity_of_nodes(
     str(demo.model_path()), calibrated_data=data, data_num=5, lake=sys.argv[1], track=False

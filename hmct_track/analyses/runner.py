@@ -96,15 +96,15 @@ def run_command(command: str, given: Mapping[str, Any]) -> Any:
         HmctTrackError: as in `run_analysis`.
     """
     named = dict(given)
-    declared, kept = ANALYSES[command], {o.name for o in options_of(Recording)}
-    shared = {*kept, "float_model"} & {*kept, *(o.name for o in options_of(declared))}
+    declared, kept = ANALYSES[command], [o.name for o in options_of(Recording)]
+    of_all = [o.name for o in options_of(declared) if o.name == "float_model"]
+    shared = [*kept, *of_all]
     recording: dict[str, Any] = named.pop("recording")
     for name in recording:
         if name not in shared:
-            known = ", ".join(sorted(shared))
-            raise TypeError(f"unexpected keyword argument {name!r}; known are {known}")
-    where = Recording(**{name: recording[name] for name in recording.keys() & kept})
-    own = {name: recording[name] for name in recording.keys() - kept}
+            raise TypeError(f"unexpected keyword argument {name!r}; known are {', '.join(shared)}")
+    where = Recording(**{name: recording[name] for name in recording.keys() & {*kept}})
+    own = {name: recording[name] for name in recording.keys() - {*kept}}
     emit = print if named.get("verbose") else None
     return run_analysis(declared(**named, **own), where, emit=emit)
 

@@ -13,7 +13,8 @@ from hmct_track.recording.progress import Steps, progress
 from hmct_track.recording.subject import Subject
 from hmct_track.types import NUMERIC_VERSION, Measurement, Planned
 
-_FLUSH_SECONDS = 3.0
+FLUSH_SECONDS = 3.0
+"""Measurements are written at least so often."""
 
 
 class Measuring:
@@ -120,7 +121,7 @@ class Measuring:
         try:
             for measurement in measurements:
                 rows.append(self._row(measurement))
-                if time.monotonic() - flushed > _FLUSH_SECONDS:
+                if time.monotonic() - flushed > FLUSH_SECONDS:
                     self._lake.append(MEASUREMENTS, rows)
                     # Cleared after, not before: interrupted, rows come twice, not never.
                     self.written += len(rows)

@@ -35,37 +35,11 @@ __all__ = [
     "digest",
 ]
 
+from hmct_track.metrics import Metric as Metric  # noqa: PLC0414 - part of the vocabulary
+
 NUMERIC_VERSION = 1
 """Version of what a measurement means. Raised whenever the same configuration, sample and output
 would give other statistics, so that values of different meaning never mix."""
-
-
-class Metric(enum.StrEnum):
-    """How far a quantized output y is from the float output x, both flattened.
-
-    The formulas are evaluated in SQL (``queries/metrics.sql``) on the sums of `PairStatistics`.
-    """
-
-    COSINE_SIMILARITY = "cosine-similarity"
-    """x.y / (max(|x|, 1e-8) max(|y|, 1e-8)); -1 to 1, best 1."""
-    MSE = "mse"
-    """mean((x - y)^2); 0 to inf, best 0."""
-    MRE = "mre"
-    """sum(|x - y|) / sum(|x|); 0 to inf, best 0."""
-    SQNR = "sqnr"
-    """20 log10(|x| / |x - y|) in dB; best +inf."""
-    CHEBYSHEV = "chebyshev"
-    """max(|x - y|); 0 to inf, best 0."""
-
-    @property
-    def column(self) -> str:
-        """Name of the metric's column in SQL."""
-        return self.value.replace("-", "_")
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether a larger value means a smaller error."""
-        return self in (Metric.COSINE_SIMILARITY, Metric.SQNR)
 
 
 class NodeType(enum.StrEnum):

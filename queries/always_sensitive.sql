@@ -7,18 +7,16 @@
 -- :column models BIGINT models in them
 -- :column mean_rank DOUBLE its mean rank
 -- :column worst_value DOUBLE the metric where it was worst; empty where it was NaN
+-- :column infinite BIGINT infinite values that the rankings left out of its means
 SELECT
     node,
     count(*) AS rankings,
     count(DISTINCT model_id) AS models,
     avg(rank) AS mean_rank,
-    if(
-        bool_or(value IS NULL),
-        NULL,
-        if($metric IN ('cosine-similarity', 'sqnr'), min(value), max(value))
-    ) AS worst_value
+    if(bool_or(value IS NULL), NULL, arg_max(value, badness(metric, value))) AS worst_value,
+    sum(infinite)::BIGINT AS infinite
 FROM ranked
-WHERE metric = $metric
+WHERE metric = known_metric($metric)
 GROUP BY node
 HAVING max(rank) <= coalesce($top::BIGINT, 5)
 ORDER BY rankings DESC, mean_rank, node

@@ -18,28 +18,14 @@
 -- :column value_a DOUBLE the metric in run_a; empty where it is NaN
 -- :column value_b DOUBLE the metric in run_b
 -- :column drop DOUBLE how much worse it became
+-- :column infinite_a BIGINT infinite values that the mean in run_a leaves out
+-- :column infinite_b BIGINT likewise in run_b
 WITH a AS (
-    SELECT
-        subject, rank, op_type, position,
-        CASE $metric
-            WHEN 'cosine-similarity' THEN cosine_similarity
-            WHEN 'sqnr' THEN sqnr
-            WHEN 'mse' THEN mse
-            WHEN 'mre' THEN mre
-            ELSE chebyshev
-        END AS value
+    SELECT subject, rank, op_type, position, value, infinite
     FROM sensitivity($run_a, $metric)
 ),
 b AS (
-    SELECT
-        subject, rank, op_type, position,
-        CASE $metric
-            WHEN 'cosine-similarity' THEN cosine_similarity
-            WHEN 'sqnr' THEN sqnr
-            WHEN 'mse' THEN mse
-            WHEN 'mre' THEN mre
-            ELSE chebyshev
-        END AS value
+    SELECT subject, rank, op_type, position, value, infinite
     FROM sensitivity($run_b, $metric)
 ),
 matched AS (
@@ -57,15 +43,12 @@ paired AS (
         b.rank AS rank_b,
         a.value AS value_a,
         b.value AS value_b,
+        a.infinite AS infinite_a,
+        b.infinite AS infinite_b,
         coalesce(b.position, a.position) AS position,
         CASE
             WHEN a.subject IS NULL OR b.subject IS NULL THEN NULL
-            WHEN a.value IS NULL AND b.value IS NULL THEN 0.0
-            WHEN b.value IS NULL THEN 'Infinity'::DOUBLE
-            WHEN a.value IS NULL THEN '-Infinity'::DOUBLE
-            WHEN a.value = b.value THEN 0.0
-            WHEN $metric IN ('cosine-similarity', 'sqnr') THEN a.value - b.value
-            ELSE b.value - a.value
+            ELSE drop_of($metric, a.value, b.value)
         END AS drop
     FROM a
     LEFT JOIN matched AS m
@@ -89,6 +72,8 @@ SELECT
     rank_b,
     value_a,
     value_b,
-    drop
+    drop,
+    infinite_a,
+    infinite_b
 FROM paired
 ORDER BY drop DESC NULLS LAST, position, node_a

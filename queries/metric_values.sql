@@ -8,7 +8,10 @@
 -- :column sample BIGINT place of the sample in the run's data, from 0
 -- :column output VARCHAR name of the tensor
 -- :column metric VARCHAR cosine-similarity, mse, mre, sqnr or chebyshev
--- :column value DOUBLE its value; NULL where it is NaN
+-- :column value DOUBLE its value; empty where it is NaN
+-- :column count BIGINT number of elements
+-- :column nonfinite BIGINT number of NaN and Inf in both outputs
+-- :column all_zero BOOLEAN whether the float output is all zero
 SELECT
     run_id,
     position,
@@ -18,8 +21,11 @@ SELECT
     sample,
     output,
     replace(metric, '_', '-') AS metric,
-    if(isnan(value), NULL, value) AS value
+    if(isnan(value), NULL, value) AS value,
+    count,
+    nonfinite,
+    all_zero
 FROM (
-    UNPIVOT (SELECT * EXCLUDE (count, nonfinite) FROM results)
+    UNPIVOT results
     ON cosine_similarity, mse, mre, sqnr, chebyshev INTO NAME metric VALUE value
 )

@@ -7,19 +7,21 @@
 -- :column metric VARCHAR the metric that ranks
 -- :column rank BIGINT 1 is the most sensitive
 -- :column node VARCHAR the node, general or calibration
--- :column value DOUBLE the metric
+-- :column value DOUBLE the metric; empty where it is NaN
+-- :column infinite BIGINT infinite values, of a sample and output, that the mean leaves out
+-- :column all_zero BIGINT samples and outputs whose float output is all zero
 SELECT
     v.run_id,
     r.model_id,
     v.metric,
     row_number() OVER (
         PARTITION BY v.run_id, v.metric
-        ORDER BY
-            if(v.metric IN ('cosine-similarity', 'sqnr'), -v.value, v.value) DESC NULLS FIRST,
-            v.position
+        ORDER BY badness(v.metric, v.value) DESC NULLS FIRST, v.position
     ) AS rank,
     v.subject AS node,
-    v.value
+    v.value,
+    v.infinite,
+    v.all_zero
 FROM subject_values AS v
 JOIN runs AS r USING (run_id)
 WHERE r.kind = 'sensitivity' AND r.state = 'FINISHED' AND v.role = 'only'

@@ -11,6 +11,7 @@
 -- :column output VARCHAR name of the tensor
 -- :column count BIGINT number of elements
 -- :column nonfinite BIGINT number of NaN and Inf in both outputs
+-- :column all_zero BOOLEAN whether the float output is all zero
 -- :column cosine_similarity DOUBLE as in metrics
 -- :column mse DOUBLE as in metrics
 -- :column mre DOUBLE as in metrics
@@ -27,6 +28,7 @@ SELECT DISTINCT ON (r.run_id, c.position, s.position, m.output)
     m.output,
     m.count,
     m.nonfinite,
+    m.all_zero,
     m.cosine_similarity,
     m.mse,
     m.mre,

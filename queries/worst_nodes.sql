@@ -5,10 +5,12 @@
 -- :column run_id VARCHAR the ranking
 -- :column rank BIGINT 1 is the most sensitive
 -- :column node VARCHAR the node
--- :column value DOUBLE the metric
-SELECT run_id, rank, node, value
+-- :column value DOUBLE the metric; empty where it is NaN
+-- :column infinite BIGINT infinite values, of a sample and output, that the mean leaves out
+-- :column all_zero BIGINT samples and outputs whose float output is all zero
+SELECT run_id, rank, node, value, infinite, all_zero
 FROM ranked
-WHERE metric = $metric
+WHERE metric = known_metric($metric)
     AND run_id = (
         SELECT max(run_id) FROM runs WHERE kind = 'sensitivity' AND state = 'FINISHED'
     )

@@ -208,6 +208,7 @@ def test_the_summary_counts_what_the_nodes_say(lake: Lake) -> None:
         "renamed": 0,
         "changed_thresholds": 1,
         "changed_types": 1,
+        "infinite": 0,
     }
     rows = {r["node"]: r for r in comparison.calibration}
     assert rows["gone"]["changed"] == ["removed"] and set(rows) == {"l", "gone"}

@@ -44,9 +44,10 @@ def history(lake: Lake) -> Lake:
 
 def test_worst_nodes_are_those_of_the_newest_finished_ranking(history: Lake) -> None:
     rows = history.query("worst_nodes", metric=COSINE, most=2)
+    told = {"run_id": "2", "infinite": 0, "all_zero": 0}
     assert rows == [
-        {"run_id": "2", "rank": 1, "node": "q", "value": 0.4},
-        {"run_id": "2", "rank": 2, "node": "p", "value": 0.6},
+        {**told, "rank": 1, "node": "q", "value": 0.4},
+        {**told, "rank": 2, "node": "p", "value": 0.6},
     ]
     assert len(history.query("worst_nodes", metric="mse")) == 3
 

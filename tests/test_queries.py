@@ -159,7 +159,7 @@ def test_metrics_equal_numpy(lake: Lake) -> None:
     ("x", "y", "cosine", "mre", "sqnr"),
     [
         ([3, 4], [3, 4], 1.0, 0.0, math.inf),
-        ([0, 0], [0, 0], 0.0, 0.0, math.inf),
+        ([0, 0], [0, 0], 1.0, 0.0, math.inf),
         ([0, 0], [1, 0], 0.0, math.inf, -math.inf),
         ([3, 4], [0, 0], 0.0, 1.0, 0.0),
         ([3, 4], [-3, -4], -1.0, 2.0, 20 * math.log10(0.5)),

@@ -16,7 +16,7 @@ from textual_plotext.plot import Plot
 
 from hmct_track.types import Metric
 
-from .text import bar, clean, moment, number, plain, severity, share
+from .text import bar, clean, moment, number, plain, severity, share, worst_of
 
 Rows = Sequence[Mapping[str, Any]]
 Draw = Callable[[int, int], Text] | Callable[[Plot], None]
@@ -208,8 +208,7 @@ def history(rows: Rows, metric: Metric, color: Callable[[str], str]) -> Callable
 
     def make(width: int, height: int) -> Text:
         values = [row[metric.column] for row in rows]
-        known = [v for v in values if v is not None]
-        worst = max(known, default=None) if not metric.higher_is_better else None
+        worst = worst_of(values, metric)
         text = Text(no_wrap=True)
         for row in list(reversed(rows))[:height]:
             value = row[metric.column]

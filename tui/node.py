@@ -17,7 +17,7 @@ from .base import LakeScreen, feet
 from .charts import Panel, facts
 from .launch import Analysis, Job, names_argument
 from .reads import Curve, Evidence, Node, Ranked, Ranking
-from .text import number, numbers, plain, severity, shortened
+from .text import number, numbers, plain, severity, shortened, worst_of
 
 _PANELS = ("facts", "histogram", "channels", "curve", "history")
 
@@ -94,9 +94,7 @@ class NodeScreen(LakeScreen):
         self.query_one(".heading", Static).update(text)
 
     def _worst(self) -> float | None:
-        values = [r.values[self._metric] for r in self._rows.values()]
-        known = [v for v in values if v is not None]
-        return None if self._metric.higher_is_better else max(known, default=None)
+        return worst_of((r.values[self._metric] for r in self._rows.values()), self._metric)
 
     def _ask(self) -> None:
         run, name = self._ranking.run, self.name_shown

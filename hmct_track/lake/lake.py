@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from hmct_track.errors import LakeError, QueryError
+from hmct_track.lake.macros import scalar_macros
 from hmct_track.lake.parts import write_part
 from hmct_track.lake.places import ENVIRONMENT, filesystem, is_remote, written
 from hmct_track.lake.queries import MACROS, VIEWS, Query, load_query
@@ -347,6 +348,7 @@ def _translated() -> Iterator[None]:
 def _empty_views() -> Iterator[str]:
     for table in TABLES:
         yield from _table_views(table, None)
+    yield from scalar_macros().values()
     for name in VIEWS:
         yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
     for name in MACROS:

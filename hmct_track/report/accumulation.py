@@ -73,8 +73,7 @@ def _label_worst(
     valued = [p for p in points if p["value"] is not None and np.isfinite(p["value"])]
     if not valued:
         return
-    choose = min if metric.higher_is_better else max
-    worst = choose(valued, key=lambda p: p["value"])
+    worst = max(valued, key=lambda p: metric.badness(p["value"]))
     right = worst["step"] > len(points) / 2
     axes.annotate(
         shortened(worst["node"], 30),

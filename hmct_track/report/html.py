@@ -95,14 +95,11 @@ def ranking(rows: Rows, metrics: Sequence[Metric]) -> Table:
 
 
 def _error(value: float | None, metric: Metric) -> float | None:
-    """A metric as an error that is 0 at best."""
+    """A metric as an error that is 0 at best; None where it has no length."""
     if value is None or math.isnan(value):
         return None
-    if metric is Metric.SQNR:
-        value = 10 ** (-value / 20)
-    elif metric is Metric.COSINE_SIMILARITY:
-        value = max(1 - value, 0.0)
-    return None if math.isinf(value) else value
+    error = metric.error(value)
+    return None if math.isinf(error) else error
 
 
 def distributions(rows: Rows) -> Table:
@@ -146,8 +143,7 @@ def curves(rows: Rows, metric: Metric) -> Table:
     found = []
     for curve, every in points.items():
         valued = [p for p in every if p["value"] is not None]
-        choose = min if metric.higher_is_better else max
-        worst = choose(valued, key=lambda p: p["value"]) if valued else {}
+        worst = max(valued, key=lambda p: metric.badness(p["value"])) if valued else {}
         found.append(
             {
                 "curve": curve,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,4 +78,4 @@ def label_steps(axes: Axes, names: Sequence[str], most: int = 60) -> None:
 
 def best_value(metric: Metric) -> float | None:
     """The value of equal outputs, where it is finite."""
-    return {Metric.COSINE_SIMILARITY: 1.0, Metric.SQNR: None}.get(metric, 0.0)
+    return metric.optimum if math.isfinite(metric.optimum) else None

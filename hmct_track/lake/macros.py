@@ -1,0 +1,46 @@
+"""Scalar macros that the shipped queries and views use: what is said once about metrics, in SQL."""
+
+from __future__ import annotations
+
+from hmct_track.metrics import METRICS
+
+_TEXTS = {
+    # How bad a value is, larger is worse; made from the registry of metrics. NULL where there is no
+    # value. Names of metrics in rows are known ones; a parameter goes through known_metric, as a
+    # macro with error() in it is volatile, which DuckDB refuses in windows.
+    "badness(metric, value)": "CASE metric {cases} END",
+    "known_metric(metric)": """CASE
+        WHEN metric IN ({names}) THEN metric
+        ELSE error('no metric of this name: ' || metric)
+    END""",
+    # A mean in a fixed order, so that the last digits do not depend on threads. An infinite value
+    # would hide all others and is left out, unless there is none but infinite ones: then the worst.
+    "mean_of(metric, value, place)": """coalesce(
+        avg(value ORDER BY place) FILTER (isfinite(value)),
+        arg_max(value, badness(metric, value)) FILTER (isinf(value))
+    )""",
+    # How many infinite values such a mean leaves out, where a value has so many of its own.
+    "left_out(value, infinite)": "if(bool_or(isfinite(value)), sum(infinite), 0)::BIGINT",
+    # How much worse b is than a; positive is worse. What became NaN dropped by infinity.
+    "drop_of(metric, a, b)": """CASE
+        WHEN a IS NULL AND b IS NULL OR a = b THEN 0.0
+        WHEN b IS NULL THEN 'Infinity'::DOUBLE
+        WHEN a IS NULL THEN '-Infinity'::DOUBLE
+        ELSE badness(metric, b) - badness(metric, a)
+    END""",
+}
+
+
+def scalar_macros() -> dict[str, str]:
+    """Name of each macro to the statement that makes it, each after those that it uses."""
+    cases = " ".join(
+        f"WHEN '{metric}' THEN {'-' if facts.higher_is_better else ''}value"
+        for metric, facts in METRICS.items()
+    )
+    names = ", ".join(f"'{metric}'" for metric in METRICS)
+    return {
+        head.partition("(")[
+            0
+        ]: f"CREATE OR REPLACE MACRO {head} AS {body.format(cases=cases, names=names)}"
+        for head, body in _TEXTS.items()
+    }

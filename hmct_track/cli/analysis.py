@@ -20,7 +20,7 @@ _MOST_LISTED = 8
 
 def add_parser(commands: Subparsers, analysis: type[Analysis]) -> None:
     """Add the command of an analysis."""
-    from hmct_track.recording.options import Recording
+    from hmct_track.options.recording import Recording
 
     parser = add_command(commands, analysis.command, analysis.summary)
     add_options(parser, options_of(analysis))

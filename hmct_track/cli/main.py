@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from hmct_track.analyses import ANALYSES
-from hmct_track.cli import analysis, compare, demo, figure, inspect, lake, runs, sql, tag, tui, ui
+from hmct_track.cli import (
+    analysis,
+    compare,
+    demo,
+    figure,
+    inspect,
+    lake,
+    repeat,
+    runs,
+    sql,
+    tag,
+    tui,
+    ui,
+)
 from hmct_track.cli.common import discard_stdout, switches
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.errors import HmctTrackError
@@ -20,6 +33,7 @@ _OTHERS = {
     "runs": runs,
     "compare": compare,
     "tag": tag,
+    "repeat": repeat,
     "figure": figure,
     "tui": tui,
     "inspect": inspect,

@@ -1,6 +1,6 @@
 """Recording: a run's rows in the lake from start to end, and its place in MLflow."""
 
-from hmct_track.recording.options import Recording
+from hmct_track.options.recording import Recording
 from hmct_track.recording.run import Run
 from hmct_track.recording.saving import check_save_dir, images, save
 from hmct_track.recording.subject import Subject, make_subject, output_tensors

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hmct_track.recording.options import Recording
+from hmct_track.options.recording import Recording
 from hmct_track.recording.subject import Subject
 from hmct_track.tracking import NestedRun, RunInput, TrackedRun, experiment_name
 

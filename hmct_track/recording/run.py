@@ -16,9 +16,9 @@ from typing import Any, Self
 
 from hmct_track.errors import TrackingError
 from hmct_track.lake import RUNS, Lake
+from hmct_track.options.recording import Recording
 from hmct_track.recording.draft import Content, draft
 from hmct_track.recording.measuring import Measuring
-from hmct_track.recording.options import Recording
 from hmct_track.recording.progress import Steps, announce
 from hmct_track.recording.rows import write_subject
 from hmct_track.recording.subject import Subject

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from hmct_track.options import option
+from hmct_track.options.declared import option
 from hmct_track.options.kinds import CORES, FOLDER, SIZE, SWITCH, TEXT, texts
 
 RECORDING, MACHINE = "recording", "machine"

@@ -254,8 +254,10 @@ class Analysis:
         return self.summary.rstrip(".")
 
     def table(self, answer: Answer) -> Table:
-        """The answer as a table for pages and notebooks."""
-        raise NotImplementedError
+        """The answer as a table for pages and notebooks; all columns of its rows by default."""
+        from hmct_track.report.html import whole_table
+
+        return whole_table(answer.rows)
 
     def drawings(self, answer: Answer) -> list[Drawing]:
         """The figures."""
@@ -314,8 +316,10 @@ class Analysis:
             "calibrated_data": run["data_path"],
             "data_num": run["data_num"],
         }
-        names = {o.name for o in options_of(cls)}
-        given = {name: value for name, value in known.items() if name in names}
+        options = options_of(cls)
+        # What is not kept is as on the command line.
+        given = {o.name: o.command_default for o in options if not o.is_stored}
+        given |= {o.name: known[o.name] for o in options if o.name in known}
         return cls(**{**given, **from_stored(cls, parameters)})
 
 

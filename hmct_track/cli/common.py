@@ -19,7 +19,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, but not those that say nothing."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, (), [], {}) or not action.option_strings:
+        switched_off = action.nargs == 0  # it takes no value, so its default says nothing
+        if switched_off or action.default in (None, False, (), [], {}) or not action.option_strings:
             return action.help
         return super()._get_help_string(action)
 

@@ -19,7 +19,7 @@ from hmct_track.lake import Lake
 from hmct_track.model import load_model
 from hmct_track.types import Metric
 from tests.support.real import real_model
-from tests.test_tracking import client
+from tests.support.tracked import client
 
 MODEL = load_model(demo.model_path())
 

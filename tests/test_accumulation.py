@@ -21,7 +21,7 @@ from hmct_track.lake import Lake
 from hmct_track.model import QuantModel, load_model
 from hmct_track.types import Metric, Planned
 from tests.support.real import real_model
-from tests.test_tracking import client
+from tests.support.tracked import client
 
 MODEL = load_model(demo.model_path())
 

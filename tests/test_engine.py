@@ -149,7 +149,7 @@ def test_parts_give_what_the_whole_model_gives(
     graph: object, cut_everywhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if cut_everywhere:
-        monkeypatch.setattr(partition, "_best_cuts", everywhere)
+        monkeypatch.setattr(partition, "best_cuts", everywhere)
     quantized = load_model(graph())  # type: ignore[operator]
     outputs = [spec.name for spec in quantized.outputs]
     shape = [d or 2 for d in quantized.inputs[0].shape or ()]
@@ -181,7 +181,7 @@ def vars_of(statistics: PairStatistics) -> list[float]:
 
 
 def test_a_configuration_runs_only_from_where_it_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
     quantized = load_model(chain())
     engine = Engine(quantized, threads=1)
     samples = {"0": {"x": weight(0, 2, 4)}}
@@ -211,7 +211,7 @@ def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_configurations_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
     quantized = load_model(chain())
     engine = Engine(quantized, threads=1)
     samples = {"0": {"x": weight(0, 2, 4)}}
@@ -290,7 +290,7 @@ def test_a_model_that_draws_random_numbers_is_refused() -> None:
 def test_where_parts_do_not_give_the_whole_the_model_stays_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
     compare, seen = route.difference, []
 
     def suspicious(x: np.ndarray, y: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from hmct_track import demo
 from hmct_track.analyses.runall import RunallResult
 from hmct_track.errors import UsageError
 from hmct_track.lake import Lake
-from tests.test_tracking import client
+from tests.support.tracked import client
 
 DATA = {"input": [np.load(f) for f in sorted(demo.calibration_data_path().glob("input/*.npy"))[:3]]}
 

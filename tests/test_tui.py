@@ -33,7 +33,7 @@ from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
 from hmct_track.lake.schema import MEASUREMENTS
 from hmct_track.reading.figure import figure_file
 from hmct_track.types import Metric
-from tests.test_lake import measurement_row, run_row
+from tests.support.rows import measurement_row, run_row
 
 MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
 ODD = "a/[b]:x [red] 'q'"

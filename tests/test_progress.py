@@ -30,7 +30,7 @@ def work(steps: Steps) -> list[int]:
 def test_in_a_file_each_step_is_a_line_and_slow_work_tells_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "_QUIET_SECONDS", 0)
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0)
     assert work(Steps(2, shown=True)) == [0, 1, 2]
     out, err = capsys.readouterr()
     lines = err.splitlines()

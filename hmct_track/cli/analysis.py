@@ -47,12 +47,14 @@ def _given(args: argparse.Namespace, declaration: type[Any]) -> dict[str, Any]:
 
 
 def _tell(result: Result, recording: Recording) -> None:
+    from hmct_track.lake import lake_path
+
     known = result.known
     facts = [f"{known} of {known + result.measured} configurations were known"] if known else []
     if result.noise_floor is not None:
         facts.append(f"noise floor {result.noise_floor:.1e}")
     told = f" ({'; '.join(facts)})" if facts else ""
-    print(f"run {result.run_id} is in the lake {recording.lake_path}{told}", file=sys.stderr)
+    print(f"run {result.run_id} is in the lake {lake_path(recording.lake)}{told}", file=sys.stderr)
     if len(result.files) > _MOST_LISTED:
         print(f"saved {len(result.files)} files; begin with {result.files[-1]}", file=sys.stderr)
     else:

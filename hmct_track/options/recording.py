@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 from hmct_track.options.declared import option
 from hmct_track.options.kinds import CORES, FOLDER, SIZE, SWITCH, TEXT, texts
@@ -47,10 +45,3 @@ class Recording:
         texts("LIST"), "execution providers of onnxruntime, the preferred first (default: the "
         "CPU's)", default=(), group=MACHINE,
     )  # fmt: skip
-
-    @cached_property
-    def lake_path(self) -> Path:
-        """The folder of the lake, or its place on object storage."""
-        from hmct_track.lake import lake_path
-
-        return lake_path(self.lake)

@@ -20,7 +20,7 @@ ENVIRONMENT = "HMCT_PROGRESS"
 a run begins, then ``{"what": ..., "unit": ..., "done": n, "total": n, "rate": per second}``."""
 
 _JSON_SECONDS = 0.2
-_QUIET_SECONDS = 10
+QUIET_SECONDS = 10
 """Where stderr is no terminal, a line comes at most so often."""
 
 
@@ -128,7 +128,7 @@ def _lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - told >= _QUIET_SECONDS:
+        if now - told >= QUIET_SECONDS:
             told = now
             form = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
             line = tqdm.format_meter(

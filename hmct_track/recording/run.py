@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hmct_track.errors import TrackingError
-from hmct_track.lake import RUNS, Lake
+from hmct_track.lake import RUNS, Lake, lake_path
 from hmct_track.options.recording import Recording
 from hmct_track.recording.draft import Content, draft
 from hmct_track.recording.measuring import Measuring
@@ -62,7 +62,7 @@ class Run:
         self.tracking_error: TrackingError | None = None
         self.steps: Steps | None = parent.steps if parent else None
         """The display of several steps, in which this run shows its progress."""
-        self.lake = Lake.create(recording.lake_path)
+        self.lake = Lake.create(lake_path(recording.lake))
         self.measuring = Measuring(
             self.lake,
             self.run_id,

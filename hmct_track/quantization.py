@@ -1,4 +1,4 @@
-"""How one calibration node quantizes: numeric types, explicit parameters, and both as JSON.
+"""How one calibration node quantizes: numeric types and explicit parameters.
 
 Nothing here imports NumPy or ONNX.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 from hmct_track.errors import UsageError
+
+_MOST_SHOWN = 60
+"""Characters of a bad value in a message."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,12 @@ class QuantParams:
     thresholds: tuple[float, ...] = ()
     axis: int = 1
     effect: Effect = Effect.BOTH
+    factors: tuple[float, ...] = ()
+    """Equalization: the tensor is quantized times these, and divided by them again, each channel
+    along ``factor_axis`` by its own; ``y = Q(x f) / f``. Empty: as it is. That is what moving
+    factors from a layer's weight to the next one's does to what is quantized; source: Nagel et
+    al., "Data-free quantization through weight equalization and bias correction", ICCV 2019."""
+    factor_axis: int = 1
 
     @property
     def is_per_channel(self) -> bool:
@@ -120,6 +127,9 @@ class QuantParams:
         Raises:
             UsageError: it says which entry is wrong, and what was expected.
         """
+        for factor in self.factors:
+            if not (isfinite(factor) and factor > 0):
+                raise UsageError(f"factor {factor} is not a finite number above 0")
         if not self.qtype.is_integer:
             if self.effect is not Effect.BOTH:
                 raise UsageError(f"{self.qtype} cannot be {self.effect}; only integer types can")
@@ -144,7 +154,9 @@ class QuantParams:
                 "twice as many"
             )
         if not all(map(isfinite, self.thresholds)):
-            raise UsageError(f"thresholds {list(self.thresholds)} are not all finite numbers")
+            raise UsageError(
+                f"thresholds {shortened(list(self.thresholds))} are not all finite numbers"
+            )
 
 
 class Quantization(enum.Enum):
@@ -159,90 +171,7 @@ State = Quantization | QuantType | QuantParams
 another type (its scales derived anew from its thresholds), or what explicit parameters say."""
 
 
-def state_to_json(state: State) -> str | dict[str, Any]:
-    """A state as what JSON can hold: a word, or an object for explicit parameters.
-
-    Entries that are as by default are left out, so that equal parameters are written alike.
-    """
-    if isinstance(state, Quantization):
-        return state.value
-    if isinstance(state, QuantType):
-        return state.name
-    written: dict[str, Any] = {"qtype": state.qtype.name}
-    for name in ("scales", "thresholds"):
-        if values := getattr(state, name):
-            written[name] = [float(v) for v in values]
-    if state.zero_points:
-        written["zero_points"] = [int(z) for z in state.zero_points]
-    if state.axis != QuantParams.axis:
-        written["axis"] = int(state.axis)
-    if state.effect is not QuantParams.effect:
-        written["effect"] = state.effect.value
-    return dict(sorted(written.items()))
-
-
-def state_from_json(value: object) -> State:
-    """The state that `state_to_json` wrote.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if isinstance(value, str):
-        words = {state.value: state for state in Quantization}
-        return words[value] if value in words else _qtype(value)
-    if not isinstance(value, Mapping):
-        raise UsageError(f"{value!r} is not a state; give off, calibrated, a type or an object")
-    if odd := value.keys() - _READERS.keys():
-        raise UsageError(f"{min(odd)!r} is not known; known are {', '.join(_READERS)}")
-    if "qtype" not in value:
-        raise UsageError("qtype is missing")
-    params = QuantParams(**{name: _READERS[name](entry) for name, entry in value.items()})
-    params.check()
-    return params
-
-
-def _qtype(value: object) -> QuantType:
-    if not isinstance(value, str):
-        raise UsageError(f"qtype {value!r} is not a name")
-    try:
-        return QuantType(value)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _effect(value: object) -> Effect:
-    if not isinstance(value, str) or value not in list(Effect):
-        raise UsageError(f"effect {value!r} is not known; known are {', '.join(Effect)}")
-    return Effect(value)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _axis(value: object) -> int:
-    if not (isinstance(value, int) and _is_int(value)):
-        raise UsageError(f"axis {value!r} is not a whole number")
-    return value
-
-
-def _numbers(value: object) -> tuple[float, ...]:
-    if not isinstance(value, list) or not all(isinstance(v, float) or _is_int(v) for v in value):
-        raise UsageError(f"{value!r} is not a list of numbers")
-    return tuple(float(v) for v in value)
-
-
-def _integers(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(map(_is_int, value)):
-        raise UsageError(f"{value!r} is not a list of whole numbers")
-    return tuple(value)
-
-
-_READERS: dict[str, Callable[[object], Any]] = {
-    "qtype": _qtype,
-    "scales": _numbers,
-    "zero_points": _integers,
-    "thresholds": _numbers,
-    "axis": _axis,
-    "effect": _effect,
-}
+def shortened(value: object) -> str:
+    """A bad value as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -9,12 +9,13 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hmct_track.configuration import QuantConfig, digest
+from hmct_track.configuration import BiasShift, QuantConfig, digest
 from hmct_track.outputs import Output, Span
 from hmct_track.quantization import Effect, Quantization, QuantParams, QuantType, State
 
 __all__ = [
     "NUMERIC_VERSION",
+    "BiasShift",
     "CalibrationKind",
     "CalibrationNode",
     "ChannelSummary",

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hmct_track import demo
-from hmct_track.analysis.sensitivity import plan
+from hmct_track.analyses.configurations import alone, names_of_type
 from hmct_track.cli import main
 from hmct_track.engine import Engine, float_gap
 from hmct_track.errors import ModelError
@@ -74,7 +74,7 @@ def test_off_is_the_float_model_and_on_is_the_file_though_biases_were_corrected(
 def test_corrections_are_in_no_ranking_of_weights() -> None:
     """A bias that makes up for an error is an error of its own where that error is not."""
     model = load_model(nncf(), float_model())
-    weights = plan(model, NodeType.WEIGHT).planned
+    weights = alone(model, names_of_type(model, NodeType.WEIGHT), NodeType.WEIGHT)
     corrections = {node.name for node in model.corrections}
     assert len(weights) == 18 and not corrections & {p.subject for p in weights}
     switched = {name for p in weights for name in p.config.overrides}

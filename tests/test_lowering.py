@@ -143,9 +143,68 @@ def test_explicit_parameters_quantize_an_activation_and_a_weight() -> None:
     np.testing.assert_array_equal(wq, (np.clip(np.round(weight / s) + z, -8, 7) - z) * s)
 
 
+@pytest.mark.parametrize("factors", [(0.75,), (0.3, 1.0, 7.7), (0.3, 1.0, 7.7, 0.01, 2.0)])
+@pytest.mark.parametrize(
+    "declared", [SHAPE, ("n", None, 4, None), None], ids=["static", "dynamic", "unknown rank"]
+)
+@pytest.mark.parametrize("name", ["int8", "uint4", "float16"])
+@pytest.mark.parametrize("opset", [10, 22])
+def test_an_equalized_tensor_is_quantized_times_its_factors(
+    opset: int, name: str, declared: Sequence[int | str | None] | None, factors: tuple[float, ...]
+) -> None:
+    axis = {1: 1, 3: 1, 5: -1}[len(factors)]
+    params = replace(params_for(name, None if name != "uint4" else 0), axis=0)
+    equalized = replace(params, factors=factors, factor_axis=axis)
+    x = values()
+    nodes = [calibration("x", "y", "q"), calibration("w", "v", "qw")]
+    proto = model(nodes, {"x": declared}, ("y", "v"), {"w": x}, opset=opset)
+    f = np.float32(factors).reshape([-1 if k == axis % 4 else 1 for k in range(4)])
+    expected = fake_quantize(x * f, params) / f
+    config = QuantConfig(overrides={"q": equalized, "qw": equalized})
+    for got in run(proto, {"x": x}, config):
+        np.testing.assert_array_equal(got, expected, strict=True)
+    np.testing.assert_array_equal(fake_quantize(x, equalized), expected, strict=True)
+
+
+def test_equalization_is_what_moving_factors_between_two_layers_does() -> None:
+    proto = two_convolutions()
+    factors = np.float32(
+        [0.5, 4, 1, 0.125]
+    )  # powers of two: the float model is the same bit by bit
+    w0, w2 = (numpy_helper.to_array(t) for t in proto.graph.initializer)
+    moved = onnx.ModelProto()
+    moved.CopyFrom(proto)
+    for tensor, values_of in zip(
+        moved.graph.initializer,
+        (w0 * factors.reshape(4, 1, 1, 1), w2 / factors.reshape(1, 4, 1, 1)),
+        strict=True,
+    ):
+        tensor.CopyFrom(numpy_helper.from_array(values_of, tensor.name))
+    x = {"x": values(0.1, (1, 4, 5, 5))}
+    np.testing.assert_array_equal(run(proto, x, OFF)[0], run(moved, x, OFF)[0])
+    nodes = {n.name: n.params for n in load_model(proto).calibration_nodes}
+    forth, back = tuple(factors.tolist()), tuple((1 / factors).tolist())
+    config = QuantConfig(
+        overrides={
+            "1_HzCalibration": nodes["1_HzCalibration"],
+            "2_HzCalibration": replace(nodes["2_HzCalibration"], factors=forth, factor_axis=0),
+            "3_HzCalibration": replace(nodes["3_HzCalibration"], factors=forth),
+            "4_HzCalibration": replace(nodes["4_HzCalibration"], factors=back),
+        }
+    )
+    (got,), (expected,) = run(proto, x, config), run(moved, x)
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+    assert not np.allclose(got, run(proto, x)[0], rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
+        (
+            QuantParams(INT8, (0.1,), factors=(1.0, 2.0)),
+            r"'my node': 2 values along axis 1 do not fit a tensor of shape \[None, 4\]",
+        ),
+        (QuantParams(INT8, (0.1,), factors=(0.0,)), r"'my node'.* factor 0\.0 is not a finite"),
         (QuantParams(INT8), r"'my node' cannot quantize so: int8 needs scales"),
         (QuantParams(INT8, (0.1,), (200,)), r"'my node'.* zero point 200 is not in .*-128 to 127"),
         (QuantParams(INT8, (-0.1,)), r"'my node'.* scale -0\.1 is not a finite number"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hmct_track.errors import UsageError
 from hmct_track.types import (
+    BiasShift,
     CalibrationKind,
     Effect,
     Metric,
@@ -114,11 +115,17 @@ def explicit(draw: st.DrawFn) -> QuantParams:
         several(st.floats(allow_infinity=False, allow_nan=False), 0, count, 2 * count),
         axis,
         draw(st.sampled_from(Effect)),
+        several(st.floats(0, exclude_min=True, allow_infinity=False), 0, 1, 3),
+        draw(st.integers(-2, 2)),
     )
 
 
 TYPED = [OFF, ON, QuantType("int8"), QuantType("int16"), QuantType("float16")]
 STATES = st.sampled_from(TYPED) | explicit()
+FINITE = st.floats(allow_infinity=False, allow_nan=False)
+SHIFTS = st.builds(
+    BiasShift, st.lists(FINITE, min_size=1, max_size=3).map(tuple), st.integers(-3, 3)
+)
 ASSIGNMENTS = st.fixed_dictionaries(dict.fromkeys(NODES, STATES))
 
 
@@ -177,11 +184,15 @@ def test_a_configuration_is_written_as_sorted_json() -> None:
     assert config.config_id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@given(default=st.sampled_from([ON, OFF]), states=st.dictionaries(st.text(), STATES))
+@given(
+    default=st.sampled_from([ON, OFF]),
+    states=st.dictionaries(st.text(), STATES),
+    shifts=st.dictionaries(st.text(), SHIFTS),
+)
 def test_a_configuration_comes_back_from_its_json(
-    default: Quantization, states: dict[str, Any]
+    default: Quantization, states: dict[str, Any], shifts: dict[str, BiasShift]
 ) -> None:
-    config = QuantConfig(default, states)
+    config = QuantConfig(default, states, shifts)
     again = QuantConfig.from_json(config.to_json())
     assert again == config
     assert again.to_json() == config.to_json()
@@ -209,6 +220,18 @@ def test_explicit_parameters_are_written_without_what_is_as_by_default() -> None
     )
 
 
+def test_corrections_are_written_only_where_there_are_some() -> None:
+    shifts = {"b": BiasShift((0.0,)), "a": BiasShift((1, -0.5), -1)}
+    config = QuantConfig(OFF, {}, shifts)
+    assert config.canonical("xy") == QuantConfig(OFF, {}, {"a": shifts["a"]})
+    assert config.canonical("xy").to_json() == (
+        '{"default":"off","overrides":{},"shifts":{"a":{"axis":-1,"values":[1.0,-0.5]}}}'
+    )
+    # The default may change with the calibration nodes; the corrections stay.
+    turned = QuantConfig(OFF, {"x": ON, "y": ON}, {"a": shifts["a"]}).canonical("xy")
+    assert turned == QuantConfig(ON, {}, {"a": shifts["a"]})
+
+
 def test_explicit_parameters_are_not_folded_into_the_default() -> None:
     params = QuantParams(QuantType("int8"), (0.1,))
     config = QuantConfig(ON, {"a": params}).canonical("abc")
@@ -221,7 +244,7 @@ def test_explicit_parameters_are_not_folded_into_the_default() -> None:
     [
         ("", "no JSON"),
         ("[" * 100_000, "no JSON"),
-        ("[]", r"object with default and overrides, not \[\]"),
+        ("[]", r"object with default and overrides, and .* not \[\]"),
         ('{"default":"off"}', "object with default and overrides"),
         ('{"default":"off","overrides":{},"more":1}', "object with default and overrides"),
         ('{"default":"int8","overrides":{}}', "is off or calibrated, not 'int8'"),
@@ -234,6 +257,19 @@ def test_explicit_parameters_are_not_folded_into_the_default() -> None:
         ('{"default":"off","overrides":{"a":{"qtype":8}}}', "node 'a'.* qtype 8 is not a name"),
         ('{"default":"off","overrides":{"a":{"qtype":"int8"}}}', "node 'a'.* int8 needs scales"),
         *(
+            (f'{{"default":"off","overrides":{{}},"shifts":{shifts}}}', says)
+            for shifts, says in (
+                ("[]", r"shifts of a configuration are an object, not \[\]"),
+                ('{"a":1}', "node 'a' of a configuration: 1 is not an object with values"),
+                ('{"a":{"axis":1}}', "node 'a'.* is not an object with values"),
+                ('{"a":{"values":[1],"b":1}}', "node 'a'.* is not an object with values"),
+                ('{"a":{"values":[]}}', r"node 'a'.* \[\] is not a list of finite numbers"),
+                ('{"a":{"values":[1e999]}}', r"node 'a'.* \[inf\] is not a list of finite"),
+                ('{"a":{"values":[1],"axis":"1"}}', "node 'a'.* axis '1' is not a whole number"),
+            )
+        ),
+        (f'{{"default":"off","overrides":{{"a":{[0] * 999}}}}}', "is not a state"),
+        *(
             (
                 f'{{"default":"off","overrides":{{"a":{{"qtype":"int8","scales":[1],{more}}}}}}}',
                 says,
@@ -243,6 +279,8 @@ def test_explicit_parameters_are_not_folded_into_the_default() -> None:
                 ('"axis":1.5', "axis 1.5 is not a whole number"),
                 ('"axis":true', "axis True is not a whole number"),
                 ('"effect":"none"', "effect 'none' is not known; known are both, clip_only"),
+                ('"factors":[0]', "factor 0.0 is not a finite number above 0"),
+                ('"factor_axis":null', "axis None is not a whole number"),
                 ('"effect":[]', r"effect \[\] is not known"),
                 ('"thresholds":1', "1 is not a list of numbers"),
                 ('"thresholds":["1"]', r"\['1'\] is not a list of numbers"),

@@ -121,6 +121,8 @@ class Engine:
         """
         if not samples or not configs or not judges:
             return
+        for config in configs:
+            self._lowering.check_shifts(config)
         first = next(iter(samples.values()))
         parts = [self.output(output) for output in outputs]
         for group, specs in self._groups(parts, first, together=_needs_all(judges)):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hmct_track.engine.comparison import Comparison
 from hmct_track.engine.partition import make_partition
-from hmct_track.engine.paths import Branch, Key, Tensors, Variants, count_uses, keys_of
+from hmct_track.engine.paths import Branch, Key, Tensors, Variants, config_of, count_uses, keys_of
 from hmct_track.engine.protocols import Record, Samples
 from hmct_track.engine.runtime import Runtime, Session
 from hmct_track.engine.statistics import pair_statistics
@@ -201,9 +201,8 @@ class Route:
 
     def _make(self, number: int, key: Key) -> Session:
         part = self._partition.parts[number]
-        config = QuantConfig(overrides=dict(key))
         return self._runtime.session(
-            self._lowering.lower_part(config, part.steps, part.inputs, part.outputs),
+            self._lowering.lower_part(config_of(key), part.steps, part.inputs, part.outputs),
             alone=False,
         )
 

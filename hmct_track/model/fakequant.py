@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.fl
     precision, ``float32`` changes nothing. Source: ONNX ``QuantizeLinear``/``DequantizeLinear``.
     Clipping alone is ``y = clip(x, (qmin - zero_point) * scale, (qmax - zero_point) * scale)``,
     rounding alone ``y = round_half_to_even(x / scale) * scale``, ``y = x`` where the scale is 0.
+    With factors ``x`` is multiplied by them before and divided by them after.
 
     Args:
         x: float32 of any shape with ``params.axis`` inside, if per channel.
@@ -26,6 +28,12 @@ def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.fl
     Returns:
         float32 of the shape of ``x``. ``int32`` is computed in float64, the rest in float32.
     """
+    if params.factors:
+        shape = [1] * x.ndim
+        if len(params.factors) > 1:
+            shape[params.factor_axis] = len(params.factors)
+        factors = np.array(params.factors, np.float32).astype(x.dtype).reshape(shape)
+        return fake_quantize(x * factors, replace(params, factors=())) / factors
     if params.qtype.name == "float32":
         return x
     if params.qtype.name == "float16":

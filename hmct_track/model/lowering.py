@@ -12,14 +12,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, shape_inference
 
-from hmct_track.errors import ModelError, UsageError
+from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.builder import Builder
 from hmct_track.model.calibration_node import check_channels
 from hmct_track.model.fakequant import fake_quantize, with_type
 from hmct_track.model.flow import Flow
 from hmct_track.model.graph import is_calibration
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
-from hmct_track.model.quantizer import MICROSOFT, add_quantizer
+from hmct_track.model.quantizer import MICROSOFT, add_quantizer, add_shift, check_fit
 from hmct_track.model.reader import QuantModel
 from hmct_track.types import (
     CalibrationNode,
@@ -60,6 +60,29 @@ class Lowering:
             if own and not (node.input and node.output):
                 raise ModelError(f"node {name!r} ({node.op_type}) has no input or no output")
 
+    def check_shifts(self, config: QuantConfig) -> None:
+        """Complain of corrections that mean nothing in this model.
+
+        Raises:
+            UnknownNodeError: there is no such general node.
+            ModelError: it computes from constants alone, or its output is not float32, or the
+                values are none.
+        """
+        if not config.shifts:
+            return
+        general = {node.name: node for node in self.model.general_nodes}
+        for name, shift in config.shifts.items():
+            output = general[name].outputs[0] if name in general else None
+            if output is None:
+                raise UnknownNodeError(name, general, what="general node")
+            spec = self.specs.get(output)
+            if output in self.flow.constants or (spec and spec.dtype != "float32"):
+                raise ModelError(f"node {name!r} gives no float32 data that a shift could correct")
+            try:
+                shift.check()
+            except UsageError as error:
+                raise ModelError(f"node {name!r} cannot be shifted so: {error}") from error
+
     def lower(self, config: QuantConfig, outputs: Sequence[str] | None = None) -> LoweredModel:
         """The model as ``config`` has it, in standard ONNX.
 
@@ -68,8 +91,10 @@ class Lowering:
             outputs: the tensors to give out, in this order; the model's own by default.
 
         Raises:
-            ModelError: a calibration node cannot do what the configuration asks.
+            ModelError: a node cannot do what the configuration asks.
+            UnknownNodeError: it corrects a node that the model does not have.
         """
+        self.check_shifts(config)
         return self._lower(config, outputs, shapes=self.specs)
 
     def lower_part(
@@ -208,10 +233,28 @@ class _Part:
             shape = spec.shape if spec else None
             params = effective_params(calibration, self._config)
             add_quantizer(self._builder, calibration, params, shape)
-        elif node.domain == "horizon":
+        else:
+            self._general(self._shifted(node, step), step)
+
+    def _general(self, node: onnx.NodeProto, step: int) -> None:
+        if node.domain == "horizon":
             lower_horizon_op(self._builder, node, self._model.node_names[step])
         else:
             self._lowered.graph.node.append(node)
+        name, target = self._model.node_names[step], self._model.proto.graph.node[step].output[0]
+        if node.output[0] != target:
+            spec = self._shapes.get(target)
+            shift, shape = self._config.shifts[name], spec.shape if spec else None
+            add_shift(self._builder, name, node.output[0], target, shift, shape)
+
+    def _shifted(self, node: onnx.NodeProto, step: int) -> onnx.NodeProto:
+        """The node, its first output under another name if the configuration shifts it."""
+        if self._model.node_names[step] not in self._config.shifts:
+            return node
+        renamed = onnx.NodeProto()
+        renamed.CopyFrom(node)
+        renamed.output[0] = self._builder.name(node.output[0])
+        return renamed
 
     def _calibration(self, step: int) -> CalibrationNode:
         return self._model.calibration_by_name[self._model.node_names[step]]
@@ -248,6 +291,7 @@ class _Part:
             return False
         if params.is_per_channel:
             check_channels(calibration.name, params.axis, len(params.scales), source.dims)
+        check_fit(calibration.name, len(params.factors), params.factor_axis, tuple(source.dims))
         self._constant(calibration.output, source)
         del self._weights[calibration.output]
         weight = np.asarray(self._model.weights[source.name], np.float32)

@@ -1,7 +1,8 @@
-"""A calibration node in standard ONNX: its formula in ops that exist at every opset."""
+"""What a configuration does to a tensor, in standard ONNX ops that exist at every opset."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from hmct_track.errors import ModelError
 from hmct_track.model.builder import Builder
 from hmct_track.model.calibration_node import check_channels
 from hmct_track.model.fakequant import clip_bounds
-from hmct_track.types import CalibrationNode, Effect, QuantParams
+from hmct_track.types import BiasShift, CalibrationNode, Effect, QuantParams
 
 # Adding and taking off 1.5 * 2^(mantissa bits) rounds half to even in the arithmetic itself, at
 # every opset; ONNX has Round only from opset 11. Exact here because values are clipped before.
@@ -40,11 +42,13 @@ def add_quantizer(
         shape: of its input, as far as it is known.
 
     Raises:
-        ModelError: the input has not one channel for each scale.
+        ModelError: the input has not one channel for each scale, or each factor.
     """
     if params is None:
         # Runtimes drop an Identity; a renamed tensor would have to be renamed in bodies as well.
         builder.node("Identity", [node.input], node.output)
+    elif params.factors:
+        _add_equalized(builder, node, params, shape)
     elif params.qtype.name == "float16":
         half = builder.node("Cast", [node.input], to=TensorProto.FLOAT16)
         builder.node("Cast", [half], node.output, to=TensorProto.FLOAT)
@@ -52,6 +56,17 @@ def add_quantizer(
         _quantize_dequantize(builder, node, params)
     else:
         _Quantizer(builder, node, params, shape).add()
+
+
+def _add_equalized(
+    builder: Builder, node: CalibrationNode, params: QuantParams, shape: _Shape | None
+) -> None:
+    """Quantize the input times factors, and divide by them."""
+    factors, axis = np.array(params.factors, np.float32), params.factor_axis
+    inner = replace(node, input=builder.name("times"), output=builder.name("quantized"))
+    _per_channel(builder, node.name, "Mul", node.input, factors, axis, shape, inner.input)
+    add_quantizer(builder, inner, replace(params, factors=()), shape)
+    _per_channel(builder, node.name, "Div", inner.output, factors, axis, shape, node.output)
 
 
 class _Quantizer:
@@ -130,7 +145,8 @@ class _Quantizer:
         values = values.astype(self._work)
         if len(values) == 1 or np.all(values == values[0]):
             return self._builder.constant(values[:1].reshape(()))
-        return _along_axis(self._builder, values, self._params.axis, self._rank, self._node)
+        axis, node = self._params.axis, self._node
+        return _along_axis(self._builder, values, axis, self._rank, node.input, node.name)
 
 
 def _has_operator(params: QuantParams) -> bool:
@@ -156,16 +172,77 @@ def _quantize_dequantize(builder: Builder, node: CalibrationNode, params: QuantP
     builder.node("DequantizeLinear", [q, *by], node.output, label=node.name, domain=MICROSOFT)
 
 
+def add_shift(
+    builder: Builder, name: str, source: str, target: str, shift: BiasShift, shape: _Shape | None
+) -> None:
+    """Append the correction of a general node's output.
+
+    Args:
+        builder: where to.
+        name: the general node.
+        source: its output as it is.
+        target: the tensor to give out.
+        shift: what to add.
+        shape: of the output, as far as it is known.
+
+    Raises:
+        ModelError: the output has not one channel for each value.
+    """
+    values = np.array(shift.values, np.float32)
+    _per_channel(builder, name, "Add", source, values, shift.axis, shape, target)
+
+
+def check_fit(name: str, count: int, axis: int, shape: _Shape | None) -> None:
+    """Complain if a tensor has not one channel for each of several values.
+
+    Raises:
+        ModelError: the axis is outside ``shape``, or is known to have another number of channels.
+    """
+    if count <= 1 or shape is None:
+        return
+    if not -len(shape) <= axis < len(shape) or shape[axis] not in (None, count):
+        raise ModelError(
+            f"node {name!r}: {count} values along axis {axis} do not fit a tensor of shape "
+            f"{list(shape)}"
+        )
+
+
+def _per_channel(
+    builder: Builder,
+    name: str,
+    op: str,
+    source: str,
+    values: NDArray[np.float32],
+    axis: int,
+    shape: _Shape | None,
+    target: str,
+) -> None:
+    """Append an op of a tensor and one value, or one per channel."""
+    check_fit(name, len(values), axis, shape)
+    if len(values) == 1:
+        builder.node(op, [source, builder.constant(values.reshape(()))], target, label=name)
+        return
+    rank = None if shape is None else len(shape)
+    by = _along_axis(builder, values, axis, rank, source, name)
+    if shape is not None and shape[axis] is not None:
+        builder.node(op, [source, by], target, label=name)
+        return
+    # Broadcasting has repeated the tensor if it has one channel; then it does not fit any more.
+    found = builder.node(op, [source, by], label=name)
+    like = builder.node("Shape", [source], label=name)
+    builder.node("Reshape", [found, like], target, label=name)
+
+
 def _along_axis(
-    builder: Builder, values: np.ndarray, axis: int, rank: int | None, node: CalibrationNode
+    builder: Builder, values: np.ndarray, axis: int, rank: int | None, source: str, label: str
 ) -> str:
-    """``values`` in a shape that broadcasts along ``axis`` of the node's input."""
+    """``values`` in a shape that broadcasts along ``axis`` of the tensor ``source``."""
     if axis >= 0 and rank is None:
         # Broadcasting aligns from the right: as many ones behind as the rank at run time asks for.
-        shape = builder.node("Shape", [builder.node("Shape", [node.input])])
+        shape = builder.node("Shape", [builder.node("Shape", [source])])
         behind = builder.node("Sub", [shape, builder.constant(np.array([axis + 1], np.int64))])
         one = onnx.numpy_helper.from_array(np.array([1], np.int64))
-        ones = builder.node("ConstantOfShape", [behind], label=node.name, value=one)
+        ones = builder.node("ConstantOfShape", [behind], label=label, value=one)
         count = builder.constant(np.array([len(values)], np.int64))
         target = builder.node("Concat", [count, ones], axis=0)
         return builder.node("Reshape", [builder.constant(values), target])

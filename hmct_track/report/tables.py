@@ -55,6 +55,26 @@ def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     return _plain_table(header, lines)
 
 
+def local_errors_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """Local errors of quantizers as text.
+
+    Args:
+        rows: rows of the query ``local_errors``, in order.
+        metric: the metric of the values.
+    """
+    header = ["quantizer", "kind", "of", f"{metric}, own", f"{metric}, accumulated"]
+    lines = [
+        [
+            _shortened(row["node"]),
+            row["kind"],
+            _shortened(";".join(row["consumers"] or ())),
+            *("" if row[n] is None else format_value(row[n]) for n in ("own", "accumulated")),
+        ]
+        for row in rows
+    ]
+    return _plain_table(header, lines)
+
+
 def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The calibration nodes of a model as text.
 

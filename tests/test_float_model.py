@@ -18,6 +18,7 @@ from hmct_track.analyses.configurations import alone, names_of_type
 from hmct_track.cli import main
 from hmct_track.engine import Engine, float_gap
 from hmct_track.errors import ModelError
+from hmct_track.lake import Lake
 from hmct_track.model import load_model, load_original
 from hmct_track.report.reference import gap_db, gap_line
 from hmct_track.types import CalibrationKind, NodeType, PairStatistics, QuantConfig, QuantType
@@ -169,7 +170,7 @@ def test_equalized_channels_keep_their_biases(caplog: pytest.LogCaptureFixture) 
     assert not model.corrections
     assert [n.name for n in model.calibration_nodes if n.fixed] == ["w_DQ", "v_DQ"]
     assert "equalized" in caplog.text
-    gap = float_gap(Engine(model), model, load_original(original), x)["y"]
+    gap = float_gap(Engine(model), load_original(original), x)["y"]
     assert 20 < 10 * np.log10(gap.sum_xx / gap.sum_dd) < 80
 
 
@@ -234,7 +235,7 @@ def test_factors_in_a_norm_stay_with_the_weight_that_undoes_them() -> None:
     model = load_model(subject, original)
     assert not model.corrections
     sample = {"x": rng.standard_normal((2, 4)).astype(np.float32)}
-    gap = float_gap(Engine(model), model, load_original(original), sample)
+    gap = float_gap(Engine(model), load_original(original), sample)
     assert 20 < gap_db(gap) < 80
 
 
@@ -246,10 +247,10 @@ def test_the_gap_of_a_model_that_fits_is_nothing_and_of_one_without_its_biases_i
     """
     sample, original = SAMPLES[0], load_original(float_model())
     model = load_model(nncf(), float_model())
-    (gap,) = float_gap(Engine(model), model, original, sample).values()
+    (gap,) = float_gap(Engine(model), original, sample).values()
     assert gap.sum_dd == 0 and gap.sum_xx > 0
     other = load_model(nncf())
-    (gap,) = float_gap(Engine(other), other, original, sample).values()
+    (gap,) = float_gap(Engine(other), original, sample).values()
     x = run_by_itself(float_model(), sample).astype(np.float64)
     y = graphs.run(other, sample, QuantConfig())[0].astype(np.float64)
     assert gap.sum_dd == pytest.approx(np.square(x - y).sum(), rel=1e-9) and gap.sum_dd > 0
@@ -397,7 +398,7 @@ def test_batch_normalization_may_be_folded_in_the_calibrated_model(tmp_path: Pat
                  *lake]) == 0  # fmt: skip
     model = load_model(made, tmp_path / "float.onnx")
     assert not model.corrections
-    gap = float_gap(Engine(model), model, load_original(original), {"x": x})["y"]
+    gap = float_gap(Engine(model), load_original(original), {"x": x})["y"]
     assert gap.sum_dd < 1e-10 * gap.sum_xx
 
 
@@ -414,3 +415,23 @@ def test_the_command_line_refuses_another_float_model_in_one_line(
     captured = capsys.readouterr()
     assert code != 0 and captured.out == ""
     assert captured.err.count("\n") == 1 and "is not what" in captured.err
+
+
+def test_every_run_tells_and_keeps_how_far_its_reference_is_from_the_float_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """GIVEN a run with the float model and one without
+    THEN the gap is said once and kept with the first, and not with the other.
+    """
+    onnx.save(float_model(), tmp_path / "float.onnx")
+    onnx.save(nncf(), tmp_path / "nncf.onnx")
+    command = ["get-sensitivity-of-nodes", str(tmp_path / "nncf.onnx"),
+               str(demo.calibration_data_path()), "-i", "[Conv_2]", "--no-track",
+               "--no-progress", "--lake", str(tmp_path / "lake")]  # fmt: skip
+    assert main(command) == 0
+    assert "float reference is" not in caplog.text
+    assert main([*command, "--float-model", str(tmp_path / "float.onnx")]) == 0
+    said = [r.getMessage() for r in caplog.records if "the float reference is" in r.getMessage()]
+    assert len(said) == 1 and "is the float model, to the last bit; 12 biases" in said[0]
+    runs = Lake.open(tmp_path / "lake").sql("SELECT float_gap FROM runs ORDER BY run_id").rows
+    assert runs == [(None,), (np.inf,)]

@@ -17,6 +17,8 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization import qdq_loss_debug as peer
 
+from hmct_track import demo
+from hmct_track.cli import main
 from hmct_track.engine import Engine, pair_statistics
 from hmct_track.engine.local import local_errors
 from hmct_track.errors import QueryError
@@ -117,6 +119,39 @@ def test_what_ranks_can_be_the_accumulated_error(lake: Lake) -> None:
     with pytest.raises(QueryError, match="no metric of this name: snr"):
         lake.query("local_errors", run_id="r", metric="snr")
     assert lake.query("local_errors", run_id="other", metric="sqnr") == []
+
+
+def test_the_command_lists_them_the_worst_first_and_keeps_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GIVEN two samples of the demo network
+    THEN the table has what the engine measures, and the lake, the log and the run have it as well.
+    """
+    command = ["local-errors", str(demo.model_path()), str(demo.calibration_data_path()), "-d", "2",
+               "-i", "[Conv_2,305_HzCalibration]", "--lake", str(tmp_path), "--no-track",
+               "--no-progress", "-s", str(tmp_path / "saved")]  # fmt: skip
+    assert main([*command, "--by", "accumulated"]) == 0
+    printed = capsys.readouterr().out
+    model = load_model(demo.model_path())
+    names = [*model.calibrations_of("Conv_2"), "305_HzCalibration"]
+    files = sorted(demo.calibration_data_path().glob("input/*.npy"))[:2]
+    data = {file.stem: {"input": np.load(file)} for file in files}
+    expected: dict[str, list[PairStatistics]] = defaultdict(list)
+    for found in local_errors(Engine(model), data, names):
+        expected[found.node].append(found.accumulated)
+    lake = Lake.open(tmp_path)
+    (run,) = lake.query("runs")
+    rows = lake.query("local_errors", run_id=run["run_id"], metric="sqnr", by="accumulated")
+    assert {r["node"]: r["accumulated"] for r in rows} == pytest.approx(
+        {name: decibels(pairs) for name, pairs in expected.items()}
+    )
+    assert [r["accumulated"] for r in rows] == sorted(r["accumulated"] for r in rows)
+    lines = printed.splitlines()
+    assert [line.split()[0] for line in lines[1 : 1 + len(rows)]] == [r["node"] for r in rows]
+    assert (tmp_path / "saved" / "local_errors.log").read_text() in printed
+    assert (run["kind"], run["worst_node"]) == ("local-errors", rows[0]["node"])
+    assert main([*command, "--by", "both"]) == 2
+    assert "by 'both' is not known; choose from own, accumulated" in capsys.readouterr().err
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
 from hmct_track.engine.evaluate import Engine
-from hmct_track.engine.runtime import Runtime
 from hmct_track.engine.statistics import pair_statistics
-from hmct_track.model import FloatModel, QuantModel
+from hmct_track.model import FloatModel
 from hmct_track.types import PairStatistics, QuantConfig
 
 
 def float_gap(
     engine: Engine,
-    model: QuantModel,
     original: FloatModel,
     sample: Mapping[str, NDArray[Any]],
-    *,
-    threads: int | None = None,
-    providers: Sequence[str] = (),
 ) -> dict[str, PairStatistics]:
     """Compare the model with all quantizers off with the float model run by itself.
 
@@ -29,28 +24,26 @@ def float_gap(
     values, and what a quantizer changed in the graph.
 
     Args:
-        engine: evaluates ``model``.
-        model: a model that was loaded with the float model.
+        engine: of a model that was loaded with the float model.
         original: the float model; see `hmct_track.model.load_original`.
         sample: inputs by name.
-        threads: cores for the float model; all that the process may use by default.
-        providers: onnxruntime's execution providers for it, as the engine's.
 
     Returns:
         For each float output of the model, x the float model's values and y the reference's.
-        ``sum_dd`` is 0 where they are the same to the last bit.
+        ``sum_dd`` is 0 where they are the same to the last bit. Empty if no output is float.
 
     Raises:
         EngineError: the runtime refuses one of the models, or fails.
     """
-    names = [spec.name for spec in model.outputs]
+    names = [spec.name for spec in engine.model.outputs]
     # Outputs go by position where the quantizer gave them other names.
     same = set(names) == set(original.outputs)
     theirs = dict(zip(names, names if same else original.outputs, strict=True))
     outputs = engine.output_tensors(names)
-    session = Runtime(original.weights, threads=threads, providers=providers).session(
-        original.giving([theirs[name] for name in outputs])
-    )
+    if not outputs:
+        return {}
+    lowered = original.giving([theirs[name] for name in outputs])
+    session = engine.runtime_for(original.weights).session(lowered)
     (left,) = engine.observe(QuantConfig(), {"": sample}, outputs)
     given = session.run(sample)
     return {

@@ -67,6 +67,7 @@ RUNS = Table(
         worst_node       VARCHAR    the most sensitive node that it found; empty if it ranks none
         worst_value      DOUBLE     the first metric of that node
         noise_floor      DOUBLE     how far the float model in parts is from the whole, as a share
+        float_gap        DOUBLE     SQNR in dB of the float reference against the given float model
         host             VARCHAR    the machine that it runs on
         pid              BIGINT     its process there
         updated_at       TIMESTAMP  in UTC; the newest row of a run holds

@@ -58,18 +58,17 @@ class Fit:
             ModelError: their number, an input's name, a type or a size differs.
         """
         if len(given) != len(own):
-            self._refuse(f"it has {len(given)} {what}s, {self._subject} {len(own)}")
+            self._refuse(f"it has {len(given)} {what}s and not {len(own)}")
         others = {value.name: value for value in given}
         same_names = others.keys() == {value.name for value in own}
         if what == "input" and not same_names:
             names = [", ".join(repr(v.name) for v in values) for values in (given, own)]
-            self._refuse(f"its inputs are {names[0]}, those of {self._subject} {names[1]}")
+            self._refuse(f"its inputs are {names[0]} and not {names[1]}")
         for value, by_position in zip(own, given, strict=True):
             other = others[value.name] if same_names else by_position
             if not _agree(value, other):
                 self._refuse(
-                    f"its {what} {other.name!r} is {_described(other)}, that of {self._subject} "
-                    f"{_described(value)}"
+                    f"its {what} {other.name!r} is {_described(other)} and not {_described(value)}"
                 )
 
     def _check_sizes(self, subject: Reading, original: Reading) -> None:
@@ -81,8 +80,8 @@ class Fit:
         counts = [_counted(node.op_type for node, _ in r.weighted) for r in (original, subject)]
         if len(original.weighted) != len(subject.weighted):
             self._refuse(
-                f"it has {len(original.weighted)} nodes with weights ({counts[0]}), "
-                f"{self._subject} {len(subject.weighted)} ({counts[1]})"
+                f"it has {len(original.weighted)} nodes with weights ({counts[0]}) and not "
+                f"{len(subject.weighted)} ({counts[1]})"
             )
         there = Counter(_size(original, *found) for found in original.weighted)
         if () in there:  # computed from constants: of unknown size
@@ -92,7 +91,7 @@ class Fit:
             size = _size(subject, node, position)
             if values is not None and not there[size]:
                 self._refuse(
-                    f"the weight of {node.op_type} {node.name!r} in {self._subject} has shape "
+                    f"the weight of {node.op_type} {node.name!r} has shape "
                     f"{list(values.shape)}, and it has none of these sizes but those of other nodes"
                 )
             there[size] -= 1
@@ -126,7 +125,7 @@ class Fit:
                 share = max((_explained(values, one) for one in all_originals), default=1.0)
             if share < _LEAST_ALIKE:
                 self._refuse(
-                    f"the weight of {node.op_type} {node.name!r} in {self._subject} is none of its "
+                    f"the weight of {node.op_type} {node.name!r} is none of its "
                     f"weights: they explain {share:.0%} of it at most, rounded ones nearly all"
                 )
 

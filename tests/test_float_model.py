@@ -17,7 +17,7 @@ from hmct_track import demo
 from hmct_track.analyses.configurations import alone, names_of_type
 from hmct_track.cli import main
 from hmct_track.engine import Engine, float_gap
-from hmct_track.errors import ModelError
+from hmct_track.errors import EngineError, ModelError
 from hmct_track.lake import Lake
 from hmct_track.model import load_model, load_original
 from hmct_track.report.reference import gap_db, gap_line
@@ -335,6 +335,36 @@ UNFIT = {
     "the weight of Gemm 'Gemm_34' is none of its": _set("classifier.weight", _other_values),
     "is quantized itself .HzCalibration": _calibrated,
 }
+
+
+def _cut_short(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.raw_data = tensor.raw_data[:-4]
+
+
+def _circle(model: onnx.ModelProto) -> None:
+    node = model.graph.node[-1]
+    before = helper.make_node("Identity", [node.input[0]], ["there"])
+    back = helper.make_node("Identity", ["there"], [node.input[0]])
+    model.graph.node.extend([before, back])
+
+
+def _no_inputs(model: onnx.ModelProto) -> None:
+    del model.graph.node[0].input[:]
+
+
+@pytest.mark.parametrize("broken", [_cut_short, _no_inputs])
+def test_a_broken_float_model_is_refused(broken: Callable[[onnx.ModelProto], None]) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_model(nncf(), changed(broken))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_circle_in_the_float_model_is_left_to_the_runtime() -> None:
+    broken = changed(_circle)
+    model = load_model(nncf(), broken)  # ends
+    with pytest.raises(EngineError):
+        float_gap(Engine(model), load_original(broken), SAMPLES[0])
 
 
 @pytest.mark.parametrize("message", UNFIT)

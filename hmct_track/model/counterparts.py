@@ -9,9 +9,9 @@ from typing import Any
 
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
-from hmct_track.model.float_weights import written_constants
+from hmct_track.model.float_weights import constant_values, written_constants
 from hmct_track.model.graph import constant_tensors, is_calibration
 from hmct_track.model.placement import WEIGHTED_OPS
 
@@ -29,7 +29,10 @@ class Reading:
 
     def root(self, tensor: str) -> str:
         """The tensor that is passed on as ``tensor``."""
-        while (node := self.makers.get(tensor)) is not None and _passes(node):
+        for _ in self.graph.node:  # not for ever, should they form a circle
+            node = self.makers.get(tensor)
+            if node is None or not _passes(node) or not node.input:
+                break
             tensor = node.input[0]
         return tensor
 
@@ -52,7 +55,7 @@ class Reading:
         if name not in self._arrays and name in self._written:
             found = self._written[name]
             if found.data_type == TensorProto.FLOAT:
-                self._arrays[name] = numpy_helper.to_array(found)
+                self._arrays[name] = constant_values(found)
         return self._arrays.get(name)
 
     def constant_inputs(self, node: onnx.NodeProto) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -70,7 +73,7 @@ class Reading:
             for node in self.nodes
             if node.op_type in WEIGHTED_OPS
             for position in (1, 0)[: 2 if node.op_type == "MatMul" else 1]
-            if self.is_constant(node.input[position])
+            if position < len(node.input) and self.is_constant(node.input[position])
         ]
 
 
@@ -103,7 +106,7 @@ def counterparts(
     for node in subject.nodes:
         join(node, by_name.get(node.name) if node.name else None)
     for node in subject.nodes:
-        join(node, original.makers.get(node.output[0]))
+        join(node, original.makers.get(node.output[0]) if node.output else None)
     for value, other in zip(subject.graph.output, original.graph.output, strict=False):
         join(subject.maker(value.name), original.maker(other.name))
     while stack:

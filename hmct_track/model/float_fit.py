@@ -186,9 +186,10 @@ def _explained(values: NDArray[Any], original: NDArray[Any]) -> float:
     b = original.astype(np.float64).reshape(first, second, -1)
     cross, own = (a * b).sum(axis=2), (b * b).sum(axis=2)
     rows, columns = np.ones(first), np.ones(second)
-    for _ in range(4):
-        rows = _factors(cross @ columns, own @ columns**2)
-        columns = _factors(rows @ cross, rows**2 @ own)
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN explains itself
+        for _ in range(4):
+            rows = _factors(cross @ columns, own @ columns**2)
+            columns = _factors(rows @ cross, rows**2 @ own)
     scales = np.outer(rows, columns)
     left = energy - 2 * float((scales * cross).sum()) + float((scales**2 * own).sum())
     return 1 - left / energy

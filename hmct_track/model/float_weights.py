@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from hmct_track.errors import ModelError
 from hmct_track.model.fakequant import clip_bounds
 from hmct_track.types import QuantParams
 
@@ -26,7 +27,7 @@ class FloatWeights:
         self._by_shape: dict[tuple[int, ...], list[NDArray[Any]]] = defaultdict(list)
         for name, tensor in written_constants(model.graph).items():
             if tensor.data_type == onnx.TensorProto.FLOAT:
-                self._by_name[name] = array = numpy_helper.to_array(tensor)
+                self._by_name[name] = array = constant_values(tensor)
                 self._by_shape[array.shape].append(array)
 
     def find(
@@ -76,6 +77,19 @@ def along_axis(values: NDArray[Any], params: QuantParams, rank: int) -> NDArray[
     if params.is_per_channel:
         shape[params.axis] = len(params.scales)
     return values.reshape(shape)
+
+
+def constant_values(tensor: onnx.TensorProto) -> NDArray[Any]:
+    """The values of a constant.
+
+    Raises:
+        ModelError: they are not as many as its shape says.
+    """
+    try:
+        values: NDArray[Any] = numpy_helper.to_array(tensor)
+    except ValueError as error:
+        raise ModelError(f"constant {tensor.name!r} is broken: {error}") from error
+    return values
 
 
 def written_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:

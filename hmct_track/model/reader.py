@@ -6,7 +6,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -246,10 +246,6 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
         for output in node.output
     }
     shapes = {t.name: tuple(t.dims) for t in graph.initializer}
-    companions = {
-        target: calibration_of_tensor.get(owner or "")
-        for target, owner in conversion.corrected.items()
-    }
     for node, name in zip(graph.node, names, strict=True):
         _refuse_nested(node, name)
         if is_calibration(node):
@@ -263,14 +259,13 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
                     shapes,
                     odd,
                     conversion,
-                    companions.get(node.output[0] if node.output else ""),
                 )
             )
         elif node.op_type != "Constant":
             feeding = (
                 calibration_of_tensor[i]
                 for i in node.input
-                if i in calibration_of_tensor and not companions.get(i)
+                if i in calibration_of_tensor and not conversion.corrected.get(i)
             )
             general.append(
                 GeneralNode(
@@ -291,11 +286,15 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
             "not a constant" if constant else "a constant",
             f" (as for {len(odd) - 1} other nodes)" if odd[1:] else "",
         )
+    owners = {
+        target: calibration_of_tensor.get(owner or "")
+        for target, owner in conversion.corrected.items()
+    }
     return QuantModel(
         skeleton,
         tuple(names),
         tuple(general),
-        tuple(calibrations),
+        tuple(replace(node, goes_with=owners.get(node.output)) for node in calibrations),
         tuple(tensor_spec(value) for value in graph.input),
         tuple(tensor_spec(value) for value in graph.output),
     )
@@ -335,7 +334,6 @@ def _calibration_node(
     shapes: Mapping[str, tuple[int, ...]],
     odd: list[tuple[str, int]],
     conversion: Conversion,
-    goes_with: str | None,
 ) -> CalibrationNode:
     if len(node.input) != 1 or len(node.output) != 1:
         raise ModelError(
@@ -361,7 +359,6 @@ def _calibration_node(
         attributes.enabled,
         target in conversion.fixed,
         conversion.stored.get(target),
-        goes_with,
     )
 
 

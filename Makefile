@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format rows clean
 
 help:
 	@echo "make demo    install, and rank the nodes of the demo model"
 	@echo "make test    install, check style and types, run the tests"
 	@echo "make lint    style, types and import layers"
 	@echo "make format  format the code"
+	@echo "make rows    type the rows of the queries anew"
 	@echo "make clean   remove .venv and what the demo wrote"
 
 demo: .venv/runtime.stamp
@@ -27,6 +28,9 @@ lint: .venv/test.stamp
 format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+rows: .venv/test.stamp
+	$(BIN)/python -m scripts.query_rows
 
 clean:
 	rm -rf .venv hmct_demo hmct_lake

@@ -128,7 +128,7 @@ def _parameters(lake: Lake, given: list[str]) -> dict[str, str]:
 
 
 def _list() -> None:
-    from hmct_track.lake import TABLES, load_query, query_names
+    from hmct_track.lake import TABLES, Use, load_query, query_names
 
     print("Tables\n")
     for table in TABLES:
@@ -137,10 +137,11 @@ def _list() -> None:
             print(f"    {column.name:<18}{column.type:<11}{column.meaning}")
         print()
     print("Shipped queries (-q NAME -p PARAMETER=VALUE)\n")
-    for query in map(load_query, query_names()):
+    for query in map(load_query, query_names(Use.USER, Use.VIEW)):
         print(f"{query.name}: {query.summary}")
         for param in query.params:
             print(f"    -p {param.name + '=...':<15}{param.type:<11}{param.meaning}")
         for param in query.optional:
-            print(f"    [-p {param.name + '=...]':<14}{param.type:<11}{param.meaning}")
+            given = f"{param.name}={param.default or '...'}]"
+            print(f"    [-p {given:<14}{param.type:<11}{param.meaning}")
         print(f"    gives {', '.join(column.name for column in query.columns)}\n")

@@ -26,7 +26,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     latest_by: str = ""
-    """The column whose largest value wins among rows of one key; empty if they are all the same."""
+    """The SQL order in which the first of the rows of one key wins; empty if they are all the same.
+    """
     rows_view: str = ""
     """A view of the rows as they were written, for queries that join first and then take each key
     once: DuckDB passes what a join looks for down to the parts, but not through a DISTINCT."""
@@ -70,7 +71,7 @@ RUNS = Table(
         pid              BIGINT     its process there
         updated_at       TIMESTAMP  in UTC; the newest row of a run holds
     """),
-    latest_by="updated_at",
+    latest_by="updated_at DESC",
 )
 TAGS = Table(
     "tags",
@@ -81,7 +82,7 @@ TAGS = Table(
         run_id      VARCHAR    key of runs; empty if the name was taken away
         updated_at  TIMESTAMP  in UTC; the newest row of a tag holds
     """),
-    latest_by="updated_at",
+    latest_by="updated_at DESC",
 )
 MODELS = Table(
     "models",

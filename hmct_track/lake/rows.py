@@ -571,6 +571,16 @@ class UsedMeasurementsRow(TypedDict):
     sample_id: str
 
 
+class WholeModelRow(TypedDict):
+    """A row of whole_model."""
+
+    metric: str
+    value: float | None
+    infinite: int
+    all_zero: int
+    elements: int
+
+
 class WorstNodesRow(TypedDict):
     """A row of worst_nodes."""
 
@@ -633,6 +643,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "subject_values": ("metric_values",),
     "thresholds": ("calibration_nodes", "channel_summaries", "runs", "tensor_summaries"),
     "used_measurements": ("run_configs", "runs", "samples"),
+    "whole_model": ("subject_values",),
     "worst_nodes": ("ranked", "runs"),
 }
 """Query to the tables, their views of rows, and the queries that it reads."""
@@ -839,6 +850,9 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["used_measurements"], /) -> list[UsedMeasurementsRow]: ...
+
+    @overload
+    def query(self, name: Literal["whole_model"], /, *, run_id: str) -> list[WholeModelRow]: ...
 
     @overload
     def query(

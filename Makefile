@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test lint format derived clean
 
 help:
 	@echo "make demo    install, and rank the nodes of the demo model"
 	@echo "make test    install, check style and types, run the tests"
 	@echo "make lint    style, types and import layers"
 	@echo "make format  format the code"
-	@echo "make docs    make the pages that are derived from the code"
+	@echo "make derived make the files that are derived from others: pages, types of rows"
 	@echo "make clean   remove .venv and what the demo wrote"
 
 demo: .venv/runtime.stamp
@@ -29,8 +29,9 @@ format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/test.stamp
+derived: .venv/test.stamp
 	$(BIN)/python -m hmct_track.cli.commands_page > docs/commands.md
+	$(BIN)/python -m scripts.query_rows
 
 clean:
 	rm -rf .venv hmct_demo hmct_lake

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 
 class Metric(enum.StrEnum):
@@ -100,3 +101,12 @@ METRICS: Mapping[Metric, MetricFacts] = MappingProxyType(
     }
 )
 """What is known of every metric."""
+
+
+def value_of(row: Mapping[str, Any], metric: Metric) -> float | None:
+    """A metric in a row that has a column for each, such as those of ``sensitivity``.
+
+    None where it is NaN for every sample.
+    """
+    value: float | None = row[metric.column]
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-_GENERIC = ("calibrated_model", "model")
+GENERIC = ("calibrated_model", "model")
 """What toolchains call every model: its folder tells more."""
 
 
@@ -22,5 +22,5 @@ def model_label(path: str | None, graph_name: str | None) -> str:
     if path is None:
         return graph_name or "model"
     file = PurePath(path)
-    generic = file.stem in _GENERIC and file.parent.name
+    generic = file.stem in GENERIC and file.parent.name
     return f"{file.parent.name}/{file.stem}" if generic else file.stem

@@ -3,23 +3,25 @@
 -- Nodes are matched as in node_matches. A drop is how much worse the metric became, in its own unit:
 -- positive is worse for every metric. A metric that became NaN dropped by infinity.
 --
+-- :use user
 -- :param run_a VARCHAR a run of kind sensitivity: before
 -- :param run_b VARCHAR a run of kind sensitivity: after
--- :param metric VARCHAR the metric, such as cosine-similarity
--- :param tolerance DOUBLE a change that is not larger counts as none
+-- :optional metric VARCHAR='cosine-similarity' the metric
+-- :optional tolerance DOUBLE=1e-6 a change that is not larger counts as none
 -- :column node VARCHAR its name in run_b; in run_a where run_b has it not
--- :column node_a VARCHAR its name in run_a
--- :column node_b VARCHAR its name in run_b
+-- :column node_a VARCHAR? its name in run_a
+-- :column node_b VARCHAR? its name in run_b
 -- :column op_type VARCHAR operator of a general node, HzCalibration otherwise
--- :column matched_by VARCHAR name or structure
+-- :column matched_by VARCHAR? name or structure
 -- :column status VARCHAR worse, better, same, added (not in run_a) or removed (not in run_b)
--- :column rank_a BIGINT its rank in run_a
--- :column rank_b BIGINT its rank in run_b
--- :column value_a DOUBLE the metric in run_a; empty where it is NaN
--- :column value_b DOUBLE the metric in run_b
--- :column drop DOUBLE how much worse it became
--- :column infinite_a BIGINT infinite values that the mean in run_a leaves out
--- :column infinite_b BIGINT likewise in run_b
+-- :column rank_a BIGINT? its rank in run_a
+-- :column rank_b BIGINT? its rank in run_b
+-- :column value_a DOUBLE? the metric in run_a; empty where it is NaN
+-- :column value_b DOUBLE? the metric in run_b
+-- :column drop DOUBLE? how much worse it became
+-- :column infinite_a BIGINT? infinite values that the mean in run_a leaves out
+-- :column infinite_b BIGINT? likewise in run_b
+-- :unique node_a, node_b, op_type
 WITH a AS (
     SELECT subject, rank, op_type, position, value, infinite
     FROM sensitivity($run_a, $metric)

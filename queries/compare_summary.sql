@@ -1,14 +1,15 @@
 -- Two rankings compared in numbers: the quantities of --fail-if.
 --
+-- :use user
 -- :param run_a VARCHAR a run of kind sensitivity: before
 -- :param run_b VARCHAR a run of kind sensitivity: after
--- :param metric VARCHAR the metric, such as cosine-similarity
--- :param tolerance DOUBLE a change that is not larger counts as none
+-- :optional metric VARCHAR='cosine-similarity' the metric
+-- :optional tolerance DOUBLE=1e-6 a change that is not larger counts as none
 -- :column max_drop DOUBLE largest drop of a node that both have; 0 if none became worse
--- :column mean_drop DOUBLE mean drop of the nodes that both have, better ones counted against it, but for those that are infinitely better
--- :column worst_drop DOUBLE drop from the worst node of run_a to the worst of run_b, whichever they are
--- :column worst_a DOUBLE the metric of the worst node of run_a
--- :column worst_b DOUBLE the metric of the worst node of run_b
+-- :column mean_drop DOUBLE? mean drop of the nodes that both have, better ones counted against it, but for those that are infinitely better
+-- :column worst_drop DOUBLE? drop from the worst node of run_a to the worst of run_b, whichever they are
+-- :column worst_a DOUBLE? the metric of the worst node of run_a
+-- :column worst_b DOUBLE? the metric of the worst node of run_b
 -- :column worse BIGINT nodes that became worse
 -- :column better BIGINT nodes that became better
 -- :column same BIGINT nodes that stayed the same
@@ -18,6 +19,7 @@
 -- :column changed_thresholds BIGINT calibration nodes whose thresholds differ
 -- :column changed_types BIGINT calibration nodes whose type differs
 -- :column infinite BIGINT nodes of both whose drop is infinite, from or to NaN or an infinite value
+-- :unique
 WITH compared AS (
     FROM compare_nodes($run_a, $run_b, $metric, $tolerance)
 ),

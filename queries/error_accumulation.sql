@@ -4,18 +4,20 @@
 -- point is the mean of the curve's first n points. Infinite values are left out of a mean, unless there
 -- are no others.
 --
+-- :use user
 -- :param run_id VARCHAR a run of kind error-accumulation
--- :param metric VARCHAR the metric, such as cosine-similarity
--- :param average_mode BOOLEAN whether to give the running mean
+-- :optional metric VARCHAR='cosine-similarity' the metric
+-- :optional average_mode BOOLEAN=false whether to give the running mean
 -- :column curve VARCHAR name of the curve
 -- :column position BIGINT place of the curve in the run
 -- :column role VARCHAR curve, or reference for the fully quantized model
 -- :column step BIGINT place of the node among those compared, from 0, in topological order
 -- :column node VARCHAR the general node whose output is compared
 -- :column op_type VARCHAR its operator
--- :column value DOUBLE the metric, or its running mean; empty where it is NaN
+-- :column value DOUBLE? the metric, or its running mean; empty where it is NaN
 -- :column infinite BIGINT infinite values that the mean leaves out
 -- :column all_zero BIGINT values of it whose float output is all zero
+-- :unique position, step
 WITH per_output AS (
     SELECT
         position,

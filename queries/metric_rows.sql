@@ -3,6 +3,7 @@
 -- Formulas for x float, y quantized and d = x - y. Where the outputs are equal, the cosine similarity
 -- is 1 to the last digit, so that nodes that change nothing tie; also where both are all zero.
 --
+-- :use internal
 -- :column model_id VARCHAR key of models
 -- :column config_id VARCHAR key of configs
 -- :column sample_id VARCHAR a sample's content hash

@@ -3,6 +3,7 @@
 -- Formulas for x float, y quantized and d = x - y. Where the outputs are equal, the cosine similarity
 -- is 1 to the last digit, so that nodes that change nothing tie; also where both are all zero.
 --
+-- :use view
 -- :column model_id VARCHAR key of models
 -- :column config_id VARCHAR key of configs
 -- :column sample_id VARCHAR a sample's content hash
@@ -17,5 +18,6 @@
 -- :column mre DOUBLE sum of |d| / sum of |x|; 0 where x = y
 -- :column sqnr DOUBLE 20 log10(|x| / |d|) in dB; infinite where x = y
 -- :column chebyshev DOUBLE largest |d|
+-- :unique model_id, config_id, sample_id, output, runtime, numeric_version
 SELECT DISTINCT ON (model_id, config_id, sample_id, output, runtime, numeric_version) *
 FROM metric_rows

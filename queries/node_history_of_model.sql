@@ -2,6 +2,7 @@
 --
 -- Infinite values are left out of a mean, unless there are no others.
 --
+-- :use internal
 -- :param run_id VARCHAR a run of the model
 -- :param node VARCHAR the node
 -- :column run_id VARCHAR key of runs, oldest first
@@ -9,13 +10,14 @@
 -- :column same_model BOOLEAN whether the content of the model was the same
 -- :column data_num BIGINT number of samples
 -- :column outputs VARCHAR[] the tensors that were compared
--- :column cosine_similarity DOUBLE mean over samples per output, NaN skipped, then over outputs
--- :column mse DOUBLE likewise
--- :column mre DOUBLE likewise
--- :column sqnr DOUBLE likewise, in dB
--- :column chebyshev DOUBLE likewise
+-- :column cosine_similarity DOUBLE? mean over samples per output, NaN skipped, then over outputs
+-- :column mse DOUBLE? likewise
+-- :column mre DOUBLE? likewise
+-- :column sqnr DOUBLE? likewise, in dB
+-- :column chebyshev DOUBLE? likewise
 -- :column infinite BIGINT infinite values, of a sample and output, that a mean leaves out; of the metric with most
 -- :column all_zero BIGINT samples and outputs whose float output is all zero
+-- :unique run_id
 WITH alike AS (
     SELECT other.*, other.model_id = run.model_id AS same_model
     FROM runs AS run

@@ -1,6 +1,7 @@
 -- Which operators lose most when quantized alone? The newest finished ranking of nodes of each model.
 --
--- :param metric VARCHAR the metric, such as cosine-similarity
+-- :use user
+-- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column op_type VARCHAR the operator
 -- :column nodes BIGINT nodes ranked
 -- :column models BIGINT models that have it
@@ -8,6 +9,7 @@
 -- :column worst DOUBLE its worst value
 -- :column worst_node VARCHAR the node that has it
 -- :column infinite BIGINT nodes whose value is infinite; the median leaves them out, unless all are
+-- :unique op_type
 WITH newest AS (
     SELECT max(run_id) AS run_id
     FROM runs

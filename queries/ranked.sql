@@ -2,14 +2,16 @@
 --
 -- Nodes of equal value keep their topological order; one without a value ranks first.
 --
+-- :use view
 -- :column run_id VARCHAR a run of kind sensitivity
 -- :column model_id VARCHAR key of models
 -- :column metric VARCHAR the metric that ranks
 -- :column rank BIGINT 1 is the most sensitive
 -- :column node VARCHAR the node, general or calibration
--- :column value DOUBLE the metric; empty where it is NaN
+-- :column value DOUBLE? the metric; empty where it is NaN
 -- :column infinite BIGINT infinite values, of a sample and output, that the mean leaves out
 -- :column all_zero BIGINT samples and outputs whose float output is all zero
+-- :unique run_id, metric, rank
 SELECT
     v.run_id,
     r.model_id,

@@ -2,6 +2,7 @@
 --
 -- A measurement that several runs share appears once for each of them.
 --
+-- :use view
 -- :column run_id VARCHAR key of runs
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR the node that the configuration is about
@@ -17,6 +18,7 @@
 -- :column mre DOUBLE as in metrics
 -- :column sqnr DOUBLE as in metrics
 -- :column chebyshev DOUBLE as in metrics
+-- :unique run_id, position, sample, output
 -- Each measurement once: joined first, so that what one run needs is all that is read.
 SELECT DISTINCT ON (r.run_id, c.position, s.position, m.output)
     r.run_id,

@@ -3,14 +3,16 @@
 -- The values are those of the fully quantized model, means over its outputs, NaN skipped. Infinite values
 -- are left out of a mean, unless there are no others.
 --
+-- :use user
 -- :param run_id VARCHAR a run of kind sensitive-samples
--- :param metric VARCHAR the metric that ranks, such as cosine-similarity
+-- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column rank BIGINT 1 is the worst
 -- :column sample BIGINT place of the sample in the run's data, from 0
 -- :column source VARCHAR the file, or the place in the arrays that were given
--- :column value DOUBLE the metric; empty where it is NaN
+-- :column value DOUBLE? the metric; empty where it is NaN
 -- :column infinite BIGINT outputs whose value is infinite and left out
 -- :column all_zero BIGINT outputs that are all zero in the float model
+-- :unique sample
 WITH per_sample AS (
     SELECT
         run_id,

@@ -4,25 +4,27 @@
 -- left out of a mean, unless there are no others. A node whose metrics are all NaN ranks first; nodes
 -- of equal value keep their topological order.
 --
+-- :use user
 -- :param run_id VARCHAR a run of kind sensitivity
--- :param metric VARCHAR the metric that ranks, such as cosine-similarity
+-- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column rank BIGINT 1 is the most sensitive
 -- :column subject VARCHAR the node that was quantized
 -- :column position BIGINT its place in topological order among the ranked nodes
 -- :column op_type VARCHAR operator of a general node, HzCalibration otherwise
--- :column consumers VARCHAR[] the general nodes that a calibration node feeds
--- :column threshold DOUBLE largest threshold of a calibration node
--- :column bits BIGINT width of a calibration node's type
+-- :column consumers VARCHAR[]? the general nodes that a calibration node feeds
+-- :column threshold DOUBLE? largest threshold of a calibration node
+-- :column bits BIGINT? width of a calibration node's type
 -- :column nonfinite BIGINT number of NaN and Inf in the outputs
 -- :column elements BIGINT number of elements of the smallest output compared
--- :column cosine_similarity DOUBLE mean over samples and outputs
--- :column mse DOUBLE likewise
--- :column mre DOUBLE likewise
--- :column sqnr DOUBLE likewise, in dB
--- :column chebyshev DOUBLE likewise
--- :column value DOUBLE the metric that ranks; empty where it is NaN for every sample
+-- :column cosine_similarity DOUBLE? mean over samples and outputs
+-- :column mse DOUBLE? likewise
+-- :column mre DOUBLE? likewise
+-- :column sqnr DOUBLE? likewise, in dB
+-- :column chebyshev DOUBLE? likewise
+-- :column value DOUBLE? the metric that ranks; empty where it is NaN for every sample
 -- :column infinite BIGINT infinite values, of a sample and output, that its mean leaves out
 -- :column all_zero BIGINT samples and outputs whose float output is all zero
+-- :unique position
 WITH valued AS (
     SELECT * FROM subject_values WHERE run_id = $run_id AND role = 'only'
 ),

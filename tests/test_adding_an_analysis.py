@@ -57,4 +57,4 @@ def test_an_added_analysis_is_everywhere(
 
 
 def test_the_page_of_the_commands_is_that_of_the_declarations() -> None:
-    assert (DOCS / "commands.md").read_text() == commands_page(), "make docs writes it"
+    assert (DOCS / "commands.md").read_text() == commands_page(), "make derived writes it"

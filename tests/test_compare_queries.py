@@ -183,6 +183,18 @@ def test_the_summary_counts_what_the_nodes_say(lake: Lake) -> None:
     assert (rows["l"]["bits_a"], rows["l"]["bits_b"]) == (8, 16)
     assert (rows["l"]["threshold_a"], rows["l"]["threshold_b"]) == (6.0, 9.0)
     assert (rows["l"]["imbalance_a"], rows["l"]["imbalance_b"]) == (pytest.approx(3.0), 1.0)
+    assert (rows["l"]["ratio"], rows["gone"]["ratio"]) == (1.5, None)
+    every = lake.query("compare_calibration", run_a="a", run_b="b", same=True)
+    assert [r["node"] for r in every] == ["gone", "l", "k"], "the largest change first"
+    assert (every[2]["changed"], every[2]["ratio"]) == ([], 1.0)
+
+
+def test_a_threshold_is_compared_by_its_size(lake: Lake) -> None:
+    for model, run_id, low in (("m", "a", -8.0), ("n", "b", -4.0)):
+        add_ranking(lake, run_id, {}, model)
+        lake.append(CALIBRATION_NODES, [calibration_row(model, "k", thresholds=[low, 2.0])])
+    (row,) = compare_runs(lake, "a", "b").calibration
+    assert (row["threshold_a"], row["threshold_b"], row["ratio"]) == (8.0, 4.0, 0.5)
 
 
 def test_settings_that_differ(lake: Lake) -> None:

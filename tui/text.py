@@ -38,6 +38,14 @@ def shortened(name: str, width: int) -> str:
     return name if len(name) <= width else "…" + name[1 - width :] if width > 1 else name[:width]
 
 
+def squeezed(name: str, width: int) -> str:
+    """Beginning and end of a long name, for those whose beginning tells as much."""
+    if len(name) <= width:
+        return name
+    left = (width - 1) // 2
+    return f"{name[:left]}…{name[left + 1 - width :]}"
+
+
 def number(value: Any, digits: int = 5) -> str:
     """A number for people; empty for None, and ``nan`` for what is none."""
     if value is None:

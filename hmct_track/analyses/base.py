@@ -365,6 +365,25 @@ class Answer:
         return model_label(self.run["model_path"], self.run.get("model"))
 
     @cached_property
+    def whole(self) -> dict[Metric, float | None]:
+        """The metrics of the fully quantized model; none if the run has not measured it."""
+        return {Metric(row["metric"]): row["value"] for row in self.query("whole_model")}
+
+    @property
+    def whole_summary(self) -> dict[str, float]:
+        """The same, as metrics of a run of MLflow."""
+        return {f"whole.{m}": v for m, v in self.whole.items() if v is not None}
+
+    @property
+    def whole_line(self) -> str:
+        """The same, as a line of text: by the metrics that were asked for."""
+        from hmct_track.report import whole_line
+
+        asked = self.analysis.metrics_asked or tuple(Metric)[:1]
+        place = getattr(self.analysis, "output_node", None)
+        return whole_line(self.whole, asked, self.run["data_num"], place)
+
+    @cached_property
     def parameters(self) -> dict[str, Any]:
         """What the run has kept of its parameters."""
         return dict(json.loads(self.run["parameters"]))

@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hmct_track.analyses.base import Analysis, Answer, Result
+from hmct_track.analyses.base import Analysis, Answer, Result, Round, Seen
+from hmct_track.analyses.configurations import whole
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import COUNT, FILE, FOLDER, NUMBER, SWITCH, TEXT, TYPES, texts
-from hmct_track.types import CalibrationKind, QuantType
+from hmct_track.types import CalibrationKind, Metric, QuantType
 
 if TYPE_CHECKING:
     import onnx
@@ -55,6 +56,7 @@ class Calibrate(Analysis):
     summary: ClassVar[str] = "Make a calibrated model from a float one and calibration data."
     result_class: ClassVar[type[Result]] = CalibrationResult
     reads_slowly: ClassVar[bool] = False
+    metrics_asked: ClassVar[tuple[Metric, ...]] = (Metric.COSINE_SIMILARITY, Metric.SQNR)
     has_figures: ClassVar[bool] = False
 
     model_or_file: Any = option(
@@ -160,15 +162,19 @@ class Calibrate(Analysis):
         source = str(path) if isinstance(path, str | os.PathLike) else "a proto"
         return {"float_model": source, **to_stored(self)}
 
+    def ask(self, model: QuantModel, seen: Seen) -> Round:
+        """How good the calibrated model is on the samples that it was calibrated on."""
+        return Round() if seen.rounds else Round([whole(model)])
+
     def rows(self, answer: Answer) -> list[Row]:
         """The calibration nodes."""
         return answer.query("calibration")
 
     def text(self, answer: Answer) -> str:
-        """The calibration nodes."""
-        from hmct_track.report.tables import calibration_table
-
-        return calibration_table(answer.rows)
+        """The whole model in a line, and how many nodes of each kind and type there are."""
+        kinds = Counter((row["kind"], row["qtype"]) for row in answer.rows)
+        counts = [f"{count} {kind} nodes {qtype}" for (kind, qtype), count in kinds.items()]
+        return f"{answer.whole_line}\ncalibrated by {self.method}: {', '.join(counts)}"
 
     def heading(self, answer: Answer) -> str:
         """What it shows."""
@@ -182,7 +188,10 @@ class Calibrate(Analysis):
 
     def texts(self, answer: Answer) -> dict[str, str]:
         """The calibration nodes."""
-        return {"calibration.log": self.text(answer) + "\n"}
+        from hmct_track.report.tables import calibration_table
+
+        nodes = calibration_table(answer.rows)
+        return {"calibration.log": f"{self.text(answer)}\n\n{nodes}\n"}
 
     def extras(self, answer: Answer, run: Run) -> dict[str, Any]:
         """The calibrated model."""
@@ -203,15 +212,16 @@ class Calibrate(Analysis):
         return f"calibration of {answer.label}"
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
-        """How many nodes of each kind and type there are."""
+        """The whole model, and how many nodes of each kind and type there are."""
         kinds = Counter(f"{row['kind']} {row['qtype']}" for row in answer.rows)
-        return {f"nodes.{name}": float(count) for name, count in kinds.items()}
+        nodes = {f"nodes.{name}": float(count) for name, count in kinds.items()}
+        return {**answer.whole_summary, **nodes}
 
     def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
         """The thresholds of activations over the nodes."""
         activations = [row for row in answer.rows if row["kind"] == CalibrationKind.ACTIVATION]
         return {
-            "activation_threshold": [
+            "by_node.activation_threshold": [
                 (k, row["threshold"]) for k, row in enumerate(activations) if row["threshold"]
             ]
         }

@@ -19,7 +19,7 @@ from hmct_track.analyses.base import (
     data_num,
     save_dir,
 )
-from hmct_track.analyses.configurations import alone, names_of_type
+from hmct_track.analyses.configurations import alone, names_of_type, whole
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.options import option, parse_metrics, parse_node_type
 from hmct_track.options.kinds import MAYBE_NAMES, METRICS, NAME, NODE_TYPE, SWITCH, as_list
@@ -118,23 +118,25 @@ class GetSensitivityOfNodes(Analysis):
         return found.pop() if len(found) == 1 else NodeType.NODE
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
-        """Each node alone."""
+        """Each node alone, and all of them together."""
         if seen.rounds:
             return Round()
-        return Round(alone(model, self.ranked_nodes(model), self.ranked_type(model)))
+        ranked = alone(model, self.ranked_nodes(model), self.ranked_type(model))
+        return Round([*ranked, whole(model)])
 
     def rows(self, answer: Answer) -> list[Row]:
         """The ranking, most sensitive first."""
         return answer.query("sensitivity", metric=self.metrics_asked[0].value)
 
     def text(self, answer: Answer) -> str:
-        """The documented table."""
+        """The whole model in a line, and the documented table."""
         from hmct_track.report import sensitivity_table
 
-        return sensitivity_table(answer.rows, _type_of(answer), self.metrics_asked)
+        table = sensitivity_table(answer.rows, _type_of(answer), self.metrics_asked)
+        return f"{answer.whole_line}\n\n{table}" if answer.whole else table
 
     def warnings(self, answer: Answer) -> Iterator[str]:
-        """Outputs of one element, and those that are not numbers."""
+        """Outputs of one element, those that are not numbers, and infinite values left out."""
         rows, first = answer.rows, self.metrics_asked[0]
         if first is Metric.COSINE_SIMILARITY and any(row["elements"] == 1 for row in rows):
             yield (
@@ -147,6 +149,15 @@ class GetSensitivityOfNodes(Analysis):
                 f"outputs hold NaN or Inf for {len(broken)} nodes, among them {broken[0]}; metrics "
                 "of such samples are left out of the means"
             )
+        infinite = [row["subject"] for row in rows if row["infinite"]]
+        if infinite:
+            yield (
+                f"{first} is infinite for some samples or outputs of {len(infinite)} nodes, among "
+                f"them {infinite[0]}, as they are exact there; their means leave these out"
+            )
+        zero = max((row["all_zero"] for row in rows), default=0)
+        if zero:
+            yield f"{zero} of the float outputs compared are all zero, which says little of a node"
 
     def heading(self, answer: Answer) -> str:
         """What is ranked."""
@@ -186,18 +197,18 @@ class GetSensitivityOfNodes(Analysis):
         return f"sensitivity of {_type_of(answer)}, {answer.label}"
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
-        """Worst and mean of each metric over the nodes."""
-        summary: dict[str, float] = {}
-        curves = self.run_curves(answer)
+        """The whole model, then worst and mean of each metric over the nodes."""
+        summary = answer.whole_summary
         for metric in Metric:
-            values = [value for _, value in curves[metric.value] if not math.isnan(value)]
+            values = [v for row in answer.rows if (v := row[metric.column]) is not None]
+            finite = [v for v in values if math.isfinite(v)]
             if values:
-                worst = min(values) if metric.higher_is_better else max(values)
-                summary[f"{metric.value}.worst"] = worst
-                summary[f"{metric.value}.mean"] = math.fsum(values) / len(values)
-        cosine = [value for _, value in curves[Metric.COSINE_SIMILARITY.value]]
-        summary[f"cosine-similarity.below_{_NEARLY_EQUAL}"] = float(
-            sum(not value >= _NEARLY_EQUAL for value in cosine)
+                summary[f"worst_node.{metric}"] = max(values, key=metric.badness)
+            if finite:
+                summary[f"mean_of_nodes.{metric}"] = math.fsum(finite) / len(finite)
+        cosine = [row[Metric.COSINE_SIMILARITY.column] for row in answer.rows]
+        summary[f"nodes_below_{_NEARLY_EQUAL}"] = float(
+            sum(value is None or not value >= _NEARLY_EQUAL for value in cosine)
         )
         # Last, as the web UI's plots begin with the first.
         summary["nodes"] = float(len(answer.rows))
@@ -206,7 +217,9 @@ class GetSensitivityOfNodes(Analysis):
     def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
         """Each metric over the nodes in topological order."""
         return {
-            metric.value: sorted((r["position"], _number(r[metric.column])) for r in answer.rows)
+            f"by_node.{metric}": sorted(
+                (row["position"], _number(row[metric.column])) for row in answer.rows
+            )
             for metric in Metric
         }
 

@@ -138,8 +138,8 @@ class PlotAccError(Analysis):
         return [Drawing(f"accumulated_error_{self.metric}{average}", draw)]
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
-        """The last value of each curve."""
-        last = {f"{n}.last": points[-1]["value"] for n, points in _lines(answer.rows).items()}
+        """What each curve is at the last node, which need not be the model's output."""
+        last = {f"at_last_node.{n}": p[-1]["value"] for n, p in _lines(answer.rows).items()}
         return _present({_metric_key(name): value for name, value in last.items()})
 
     def nested(self, answer: Answer) -> list[NestedRun]:
@@ -150,8 +150,8 @@ class PlotAccError(Analysis):
             NestedRun(
                 name,
                 params={"curve": name, "role": points[0]["role"], "metric": self.metric},
-                summary=_present({f"{self.metric}.last": points[-1]["value"]}),
-                curves={self.metric: _points(points)},
+                summary=_present({f"at_last_node.{self.metric}": points[-1]["value"]}),
+                curves={f"by_node.{self.metric}": _points(points)},
             )
             for name, points in _lines(answer.rows).items()
         ]

@@ -76,10 +76,10 @@ class SelectSensitiveSamples(Analysis):
         return answer.query("sensitive_samples", metric=self.metric)
 
     def text(self, answer: Answer) -> str:
-        """The samples."""
+        """The whole model in a line, and the samples."""
         from hmct_track.report import samples_table
 
-        return samples_table(answer.rows, Metric(self.metric))
+        return f"{answer.whole_line}\n\n{samples_table(answer.rows, Metric(self.metric))}"
 
     def heading(self, answer: Answer) -> str:
         """What it shows."""
@@ -129,14 +129,15 @@ class SelectSensitiveSamples(Analysis):
         return [row["sample"] for row in answer.rows[: self.sample_num]]
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
-        """The worst value."""
+        """The whole model over all samples, and on the worst of them."""
         values = [row["value"] for row in answer.rows if row["value"] is not None]
-        return {f"{self.metric}.worst": values[0]} if values else {}
+        worst = {f"worst_sample.{self.metric}": values[0]} if values else {}
+        return {**answer.whole_summary, **worst}
 
     def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
         """The metric over the samples."""
         points = [(r["sample"], r["value"]) for r in answer.rows if r["value"] is not None]
-        return {self.metric: sorted(points)}
+        return {f"by_sample.{self.metric}": sorted(points)}
 
     def note(self, answer: Answer) -> str:
         """The worst samples."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hmct_track.analyses.base import (
@@ -17,7 +18,7 @@ from hmct_track.analyses.base import (
     metric,
     save_dir,
 )
-from hmct_track.analyses.configurations import alone, names_of_type, without
+from hmct_track.analyses.configurations import alone, names_of_type, whole, without
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import MAYBE_NAMES, NUMBER, as_list, choice
@@ -35,6 +36,9 @@ NONE = "none"
 """The step before any node is left out: the fully quantized model."""
 
 PICK_THRESHOLD = 0.999
+_STAND_INS = 3
+"""The worst nodes that are tested where none is sensitive."""
+_MOST_TOLD = 3
 _QTYPES = ("float32", "int16", "float16")
 
 
@@ -78,11 +82,12 @@ class SensitivityAnalysis(Analysis):
         """
         given = model.expand(as_list(self.sensitive_nodes))
         if given and not seen.rounds:
-            return Round([*alone(model, given), *self._steps(model, given)])
+            return Round([whole(model), *alone(model, given), *self._steps(model, given)])
         if not given and not seen.rounds:
-            return Round(alone(model, names_of_type(model, NodeType.NODE)))
+            return Round([whole(model), *alone(model, names_of_type(model, NodeType.NODE))])
         if not given and seen.rounds == 1:
-            return Round(self._steps(model, self._picked(self._ranked(seen))))
+            ranked = self._ranked(seen)
+            return Round(self._steps(model, self._picked(ranked) or _first(ranked)))
         return Round()
 
     def _steps(self, model: QuantModel, nodes: Sequence[str]) -> list[Planned]:
@@ -108,10 +113,8 @@ class SensitivityAnalysis(Analysis):
         return [row["subject"] for row in ranked if self._is_worse(row[column])]
 
     def _is_worse(self, value: float | None) -> bool:
-        if value is None:
-            return True
-        better = Metric(self.metric).higher_is_better
-        return value < self.pick_threshold if better else value > self.pick_threshold
+        metric = Metric(self.metric)
+        return metric.badness(value) > metric.badness(self.pick_threshold)
 
     def rows(self, answer: Answer) -> list[Row]:
         """The steps, from the fully quantized model on."""
@@ -125,10 +128,34 @@ class SensitivityAnalysis(Analysis):
         return (row["subject"], row[Metric(self.metric).column]) if row else None
 
     def text(self, answer: Answer) -> str:
-        """The steps."""
+        """The whole model in a line, and the steps."""
         from hmct_track.report import partial_table
 
-        return partial_table(answer.rows, Metric(self.metric))
+        said = [answer.whole_line, *self._remarks(answer)]
+        return "\n".join([*said, "", partial_table(answer.rows, Metric(self.metric))])
+
+    def _remarks(self, answer: Answer) -> list[str]:
+        """In words what the steps do not say themselves."""
+        said = []
+        if self._is_fallback(answer):
+            said.append(
+                f"no node alone is worse than the threshold of {self.pick_threshold:g}; these are "
+                f"the {len(answer.rows) - 1} worst"
+            )
+        metric, rows = Metric(self.metric), answer.rows
+        worse = [
+            after["node"]
+            for before, after in pairwise(rows)
+            if metric.badness(after["partial"]) > metric.badness(before["partial"])
+        ]
+        if worse:
+            nodes = ", ".join(worse[:_MOST_TOLD]) + (", ..." if len(worse) > _MOST_TOLD else "")
+            said.append(f"leaving out {nodes} made it worse: its error had cancelled others")
+        return said
+
+    def _is_fallback(self, answer: Answer) -> bool:
+        """Whether no node was worse than the threshold, so that the worst few stand in."""
+        return not as_list(self.sensitive_nodes) and not self._picked(self._ranked(answer))
 
     def heading(self, answer: Answer) -> str:
         """What it shows."""
@@ -159,13 +186,16 @@ class SensitivityAnalysis(Analysis):
         return f"partial quantization, {answer.label}"
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
-        """How many nodes are sensitive."""
-        return {"sensitive_nodes": float(len(answer.rows) - 1)}
+        """The whole model, what leaving all sensitive nodes out gives, and how many they are."""
+        last = answer.rows[-1]["partial"] if answer.rows else None
+        left = {} if last is None else {f"all_left_out.{self.metric}": last}
+        nodes = 0 if self._is_fallback(answer) else len(answer.rows) - 1
+        return {**answer.whole_summary, **left, "sensitive_nodes": float(nodes)}
 
     def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
         """The metric over the steps."""
         points = [(r["step"], r["partial"]) for r in answer.rows if r["partial"] is not None]
-        return {f"partial.{self.metric}": points}
+        return {f"by_step.{self.metric}": points}
 
     def nested(self, answer: Answer) -> list[NestedRun]:
         """Each partial configuration is a nested run."""
@@ -200,3 +230,7 @@ class SensitivityAnalysis(Analysis):
         title = "Sensitive nodes left out one after the other"
         query = f"partial_quantization -p metric={self.metric}"
         return table_markdown(title, self.table(answer), query, answer.run_id)
+
+
+def _first(ranked: Sequence[Row]) -> list[str]:
+    return [row["subject"] for row in ranked[:_STAND_INS]]

@@ -14,7 +14,7 @@ from hmct_track.options.recording import Recording
 _HEAD = """\
 # Commands and their options
 
-Made from the declarations by `make docs`; a test holds it equal to them. Names of options may be
+Made from the declarations by `make derived`; a test holds it equal to them. Names of options may be
 written with hyphens or underscores, and are the names of the parameters in Python. Lists are
 written `[a,b]`; quote them where the shell would take brackets for a pattern.
 """

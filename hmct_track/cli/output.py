@@ -44,7 +44,7 @@ def stream_json(columns: Sequence[str], chunks: Iterable[list[tuple[Any, ...]]])
     print("[]" if before == "[\n" else "\n]")
 
 
-def print_json_value(value: list[Row] | Row) -> None:
+def print_json_value(value: Sequence[Row] | Row) -> None:
     """Print objects as JSON."""
     json.dump(plain(value), sys.stdout, indent=2, default=str, ensure_ascii=False)
     print()

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from hmct_track.cli.common import Subparsers, add_command, add_lake
+from hmct_track.cli.common import Subparsers, add_command, add_lake, typed
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.errors import UsageError
-from hmct_track.options.parsing import parse_bytes
+from hmct_track.options.kinds import SIZE
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake
@@ -44,7 +44,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     parser.add_argument(
         "--memory",
-        type=parse_bytes,
+        type=typed(SIZE),
         metavar="SIZE",
         help="what SQL of yours may take, such as 4G (default: half of the machine's memory)",
     )
@@ -128,7 +128,7 @@ def _parameters(lake: Lake, given: list[str]) -> dict[str, str]:
 
 
 def _list() -> None:
-    from hmct_track.lake import TABLES, load_query, query_names
+    from hmct_track.lake import TABLES, Use, load_query, query_names
 
     print("Tables\n")
     for table in TABLES:
@@ -137,10 +137,11 @@ def _list() -> None:
             print(f"    {column.name:<18}{column.type:<11}{column.meaning}")
         print()
     print("Shipped queries (-q NAME -p PARAMETER=VALUE)\n")
-    for query in map(load_query, query_names()):
+    for query in map(load_query, query_names(Use.USER, Use.VIEW)):
         print(f"{query.name}: {query.summary}")
         for param in query.params:
             print(f"    -p {param.name + '=...':<15}{param.type:<11}{param.meaning}")
         for param in query.optional:
-            print(f"    [-p {param.name + '=...]':<14}{param.type:<11}{param.meaning}")
+            given = f"{param.name}={param.default or '...'}]"
+            print(f"    [-p {given:<14}{param.type:<11}{param.meaning}")
         print(f"    gives {', '.join(column.name for column in query.columns)}\n")

@@ -13,7 +13,7 @@ from hmct_track.lake.history import (
 )
 from hmct_track.lake.lake import Lake, Row
 from hmct_track.lake.places import DEFAULT_FOLDER, ENVIRONMENT, is_remote, lake_path
-from hmct_track.lake.queries import Query, load_query, query_names
+from hmct_track.lake.queries import Query, Use, load_query, query_names
 from hmct_track.lake.result import Result
 from hmct_track.lake.schema import (
     CALIBRATION_NODES,
@@ -63,6 +63,7 @@ __all__ = [
     "Row",
     "RunComparison",
     "Table",
+    "Use",
     "compare_runs",
     "find_ranking",
     "find_run",

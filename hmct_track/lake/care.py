@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hmct_track.errors import LakeError, UsageError
-from hmct_track.lake.lake import Lake, Row
+from hmct_track.lake.lake import Lake
 from hmct_track.lake.parts import arrow_schema, read_part, write_table
 from hmct_track.lake.places import is_remote, written
+from hmct_track.lake.rows import RunningRow
 from hmct_track.lake.schema import (
     CONFIGS,
     MEASUREMENTS,
@@ -225,7 +226,7 @@ def import_run(lake: Lake, source: Path) -> list[str]:
     return runs
 
 
-def _is_lost(row: Row) -> bool:
+def _is_lost(row: RunningRow) -> bool:
     if row["host"] == platform.node() and row["pid"]:
         try:
             os.kill(row["pid"], 0)
@@ -251,15 +252,17 @@ def _of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
     if table is MEASUREMENTS:
         rows = [row for row in lake.query("used_measurements") if row["run_id"] in chosen]
         names = ("model_id", "config_id", "sample_id")
-        keys = {tuple(row[name] for name in names) for row in rows}
+        keys = {(row["model_id"], row["config_id"], row["sample_id"]) for row in rows}
         return pa.table(
             {n: pa.array([k[i] for k in keys], pa.string()) for i, n in enumerate(names)}
         )
     if table is CONFIGS:
         rows = lake.query("used_measurements")
         return _only(table, "config_id", {r["config_id"] for r in rows if r["run_id"] in chosen})
-    name = "data_id" if table is SAMPLES else "model_id"
-    return _only(table, name, {r[name] for r in lake.query("runs") if r["run_id"] in chosen})
+    runs = [row for row in lake.query("runs") if row["run_id"] in chosen]
+    if table is SAMPLES:
+        return _only(table, "data_id", {row["data_id"] for row in runs})
+    return _only(table, "model_id", {row["model_id"] for row in runs})
 
 
 def _only(table: Table, column: str, values: Collection[str]) -> pa.Table:

@@ -39,6 +39,7 @@ from hmct_track.lake.parts import write_part
 from hmct_track.lake.places import ENVIRONMENT, is_remote, written
 from hmct_track.lake.queries import Query, load_query
 from hmct_track.lake.result import CHUNK, Result, Rows
+from hmct_track.lake.rows import TypedQueries
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
 from hmct_track.lake.views import (
     empty_views,
@@ -54,10 +55,11 @@ _FEW = 64
 """Parts of a table that DuckDB opens in no time."""
 _ALL = frozenset(table.name for table in TABLES)
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
+"""A row that is read: of any query, or of values to write."""
 
 
-class Lake:
+class Lake(TypedQueries):
     """A lake on disk. Any number of processes may write to it and read from it at once."""
 
     def __init__(self, path: Path) -> None:
@@ -129,12 +131,7 @@ class Lake:
         """Whether a table has a part of this name."""
         return (self.path / "tables" / table.name / f"{part}.parquet").exists()
 
-    def query(self, name: str, /, **params: Any) -> list[Row]:
-        """Rows of the shipped query ``name``, as dictionaries.
-
-        Raises:
-            QueryError: parameters are missing or unknown, or the query failed.
-        """
+    def _rows(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         result = self.run_query(load_query(name), params)
         return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
@@ -145,15 +142,15 @@ class Lake:
             QueryError: parameters are missing or unknown, or the query failed.
         """
         expected = {param.name for param in query.params}
-        optional = {param.name for param in query.optional}
-        if not expected <= params.keys() <= expected | optional:
+        optional = {param.name: param.default for param in query.optional}
+        if not expected <= params.keys() <= expected | optional.keys():
             may = f" and may take {', '.join(sorted(optional))}" if optional else ""
             raise QueryError(
                 f"query {query.name!r} takes {', '.join(sorted(expected)) or 'no parameters'}{may}"
                 f"; given were {', '.join(sorted(params)) or 'none'}"
             )
-        bound = {**dict.fromkeys(optional), **params} or None
-        return self._execute(query.sql, bound, tables_of(query.sql), most)
+        bound = {**optional, **params} or None
+        return self._execute(query.sql, bound, tables_of(query.name), most)
 
     def sql(self, text: str, most: int | None = None, limits: Limits | None = None) -> Result:
         """Run one SELECT of a user's.

@@ -1,8 +1,9 @@
-"""Scalar macros that the shipped queries and views use: what is said once about metrics, in SQL."""
+"""Scalar macros of the shipped queries and views: what is said once about metrics and names."""
 
 from __future__ import annotations
 
 from hmct_track.metrics import METRICS
+from hmct_track.names import GENERIC
 
 _TEXTS = {
     # How bad a value is, larger is worse; made from the registry of metrics. NULL where there is no
@@ -43,7 +44,17 @@ _TEXTS = {
         WHEN a IS NULL THEN '-Infinity'::DOUBLE
         ELSE badness(metric, b) - badness(metric, a)
     END""",
+    # A model's name for people, as hmct_track.names.model_label.
+    "model_label(path, graph_name)": """CASE
+        WHEN path IS NULL THEN coalesce(nullif(graph_name, ''), 'model')
+        WHEN {folder} <> '' AND {stem} IN ({generic}) THEN {folder} || '/' || {stem}
+        ELSE {stem}
+    END""",
 }
+_PARTS = "list_filter(string_split(path, '/'), lambda part: part NOT IN ('', '.'))"
+# As PurePath has them: a name that begins with a dot, or ends with one, has no suffix there.
+_STEM = f"regexp_replace(coalesce({_PARTS}[-1], ''), '(?s)^(.+)\\.[^.]+$', '\\1')"
+_FOLDER = f"coalesce({_PARTS}[-2], '')"
 
 
 def scalar_macros() -> dict[str, str]:
@@ -53,9 +64,9 @@ def scalar_macros() -> dict[str, str]:
         for metric, facts in METRICS.items()
     )
     names = ", ".join(f"'{metric}'" for metric in METRICS)
+    said = {"cases": cases, "names": names, "folder": _FOLDER, "stem": _STEM}
+    said["generic"] = ", ".join(f"'{stem}'" for stem in GENERIC)
     return {
-        head.partition("(")[
-            0
-        ]: f"CREATE OR REPLACE MACRO {head} AS {body.format(cases=cases, names=names)}"
+        head.partition("(")[0]: f"CREATE OR REPLACE MACRO {head} AS {body.format(**said)}"
         for head, body in _TEXTS.items()
     }

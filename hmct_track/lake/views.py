@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from hmct_track.lake.macros import scalar_macros
-from hmct_track.lake.queries import MACROS, VIEWS, load_query
+from hmct_track.lake.queries import stored_queries
+from hmct_track.lake.rows import READS
 from hmct_track.lake.schema import TABLES, Table
 
 
@@ -17,10 +18,10 @@ def empty_views() -> Iterator[str]:
     for table in TABLES:
         yield from table_views(table, None)
     yield from scalar_macros().values()
-    for name in VIEWS:
-        yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
-    for name in MACROS:
-        yield load_query(name).macro
+    for query in stored_queries():
+        is_macro = query.params or query.optional
+        view = f"CREATE OR REPLACE VIEW {query.name} AS {query.sql}"
+        yield query.macro if is_macro else view
 
 
 def table_views(table: Table, source: str | None) -> Iterator[str]:
@@ -50,20 +51,14 @@ def _rows(table: Table, source: str | None) -> str:
 
 
 @cache
-def tables_of(sql: str) -> frozenset[str]:
-    """Names of the tables that a shipped query reads, or more: whatever stands in it unqualified.
-
-    Statements of users may spell names in ways that this does not see; theirs read all tables.
-    """
+def tables_of(query: str) -> frozenset[str]:
+    """Names of the tables that a shipped query reads, itself or by what it reads; else of all."""
+    if query not in READS:
+        return frozenset(table.name for table in TABLES)
+    tables = {name: table.name for table in TABLES for name in (table.name, table.rows_view)}
     found: set[str] = set()
-    words = set(re.findall(r"(?<![.\w$])\w+", re.sub(r"--.*", "", sql)))
-    for table in TABLES:
-        if words & {table.name, table.rows_view}:
-            found.add(table.name)
-    for name in words & {*VIEWS, *MACROS}:
-        inner = load_query(name).sql
-        if inner != sql:
-            found |= tables_of(inner)
+    for name in READS[query]:
+        found |= {tables[name]} if name in tables else tables_of(name)
     return frozenset(found)
 
 

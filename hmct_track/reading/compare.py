@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hmct_track.errors import UsageError
 from hmct_track.lake import (
@@ -48,7 +48,7 @@ class ComparisonResult:
     """What was written to ``save_dir``."""
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> Sequence[Row]:
         """The nodes, worst change first."""
         return self.comparison.nodes
 
@@ -137,7 +137,8 @@ def compare(
         chosen or Metric(after["metrics"][0]),
         tolerance,
     )
-    failed = tuple(c.text for c in parsed if c.holds(found.summary))
+    values = cast("Mapping[str, float | None]", found.summary)
+    failed = tuple(c.text for c in parsed if c.holds(values))
     figure = cache(partial(_figure, found, before, after))
     result = ComparisonResult(found, figure, failed, _notes(before, after))
     if folder is None:

@@ -35,6 +35,35 @@ def sensitivity_table(
     return "\n".join([f"{fill}{_TITLE}{fill}", line(header), "-" * total, *map(line, lines)])
 
 
+def whole_line(
+    values: Mapping[Metric, float | None],
+    metrics: Sequence[Metric],
+    samples: int,
+    place: str | None = None,
+) -> str:
+    """The fully quantized model in a line: what all quantization together costs.
+
+    Args:
+        values: metric to value, the mean over samples and outputs.
+        metrics: those to show.
+        samples: how many samples there were.
+        place: the node whose output is compared, if it is not the model's.
+    """
+    shown = ", ".join(f"{m} {_exact(values.get(m), m)}" for m in metrics)
+    of = f"mean of {samples} samples" if samples > 1 else "one sample"
+    at = f" at {_shortened(place)}" if place else ""
+    return f"all nodes quantized{at}: {shown} ({of})"
+
+
+def _exact(value: float | None, metric: Metric) -> str:
+    """A value with its unit; beside one that is nearly 1 what it lacks."""
+    text = format_value(value) + (f" {metric.unit}" if metric.unit else "")
+    lacks = 0.0 if value is None else 1 - value
+    if metric is Metric.COSINE_SIMILARITY and 0 < lacks < 1e-3:
+        text += f" (1 - {lacks:.2g})"
+    return text
+
+
 def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     """The steps of a partial quantization as text.
 

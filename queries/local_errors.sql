@@ -5,24 +5,26 @@
 -- comes before it. Sums over all samples, so that one with large values counts more. They say where
 -- values change, not what that costs at the model's output.
 --
+-- :use user
 -- :param run_id VARCHAR a run of kind local-errors
--- :param metric VARCHAR the metric of own, accumulated and the ranking, such as sqnr
--- :optional by VARCHAR own, which it is unless given, or accumulated: what ranks
+-- :optional metric VARCHAR='cosine-similarity' the metric of own, accumulated and the ranking
+-- :optional by VARCHAR='own' what ranks: own or accumulated
 -- :column rank BIGINT 1 is the worst
 -- :column node VARCHAR the calibration node
--- :column kind VARCHAR weight or activation
--- :column consumers VARCHAR[] the general nodes that read it
+-- :column kind VARCHAR? weight or activation
+-- :column consumers VARCHAR[]? the general nodes that read it
 -- :column position BIGINT its place in topological order
--- :column qtype VARCHAR its type
+-- :column qtype VARCHAR? its type
 -- :column samples BIGINT number of samples; 0 for a weight, which is the same in all
 -- :column elements BIGINT number of elements, of all samples together
 -- :column nonfinite BIGINT number of NaN and Inf among them
--- :column own DOUBLE the metric of its own error; empty where it is NaN
--- :column accumulated DOUBLE the metric of the accumulated error; empty where it is NaN
--- :column own_cosine_similarity DOUBLE x.y / (max(|x|, 1e-8) max(|y|, 1e-8)) of its own error
--- :column own_sqnr DOUBLE 20 log10(|x| / |d|) in dB of its own error
--- :column accumulated_cosine_similarity DOUBLE likewise of the accumulated error
--- :column accumulated_sqnr DOUBLE likewise, in dB
+-- :column own DOUBLE? the metric of its own error; empty where it is NaN
+-- :column accumulated DOUBLE? the metric of the accumulated error; empty where it is NaN
+-- :column own_cosine_similarity DOUBLE? x.y / (max(|x|, 1e-8) max(|y|, 1e-8)) of its own error
+-- :column own_sqnr DOUBLE? 20 log10(|x| / |d|) in dB of its own error
+-- :column accumulated_cosine_similarity DOUBLE? likewise of the accumulated error
+-- :column accumulated_sqnr DOUBLE? likewise, in dB
+-- :unique node
 WITH summed AS (
     -- In a fixed order, so that the last digits do not depend on threads.
     SELECT
@@ -66,10 +68,10 @@ wide AS (
         max(nonfinite) AS nonfinite,
         any_value(if(isnan(value), NULL, value)) FILTER (error = 'own') AS own,
         any_value(if(isnan(value), NULL, value)) FILTER (error = 'accumulated') AS accumulated,
-        any_value(cosine) FILTER (error = 'own') AS own_cosine_similarity,
-        any_value(sqnr) FILTER (error = 'own') AS own_sqnr,
-        any_value(cosine) FILTER (error = 'accumulated') AS accumulated_cosine_similarity,
-        any_value(sqnr) FILTER (error = 'accumulated') AS accumulated_sqnr
+        any_value(if(isnan(cosine), NULL, cosine)) FILTER (error = 'own') AS own_cosine_similarity,
+        any_value(if(isnan(sqnr), NULL, sqnr)) FILTER (error = 'own') AS own_sqnr,
+        any_value(if(isnan(cosine), NULL, cosine)) FILTER (error = 'accumulated') AS accumulated_cosine_similarity,
+        any_value(if(isnan(sqnr), NULL, sqnr)) FILTER (error = 'accumulated') AS accumulated_sqnr
     FROM measured
     GROUP BY node
 ),
@@ -86,7 +88,7 @@ valued AS (
     LEFT JOIN calibration_nodes AS c ON c.model_id = r.model_id AND c.node = w.node
     WHERE known_metric($metric) = $metric
         AND CASE
-            WHEN coalesce($by, 'own') IN ('own', 'accumulated') THEN true
+            WHEN $by IN ('own', 'accumulated') THEN true
             ELSE error('by is own or accumulated, not ' || $by)
         END
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -264,6 +265,11 @@ def _number(file: Path) -> int | None:
     return int(digits[-1]) if digits else None
 
 
+_HEADER = threading.Lock()
+"""NumPy parses a header with ``ast``, which Python 3.11 cannot do in several threads at a time:
+https://github.com/python/cpython/issues/106905."""
+
+
 def _load(file: Path) -> Array:
     try:
         with file.open("rb") as stream:
@@ -275,7 +281,8 @@ def _load(file: Path) -> Array:
     if magic != _MAGIC:
         raise DataError(f"{file} is not in .npy format; write it with numpy.save")
     try:
-        array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
+        with _HEADER:
+            array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a broken header makes NumPy raise nearly anything
         if "Python objects" in str(error):
             raise DataError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -511,3 +513,24 @@ def test_samples_are_loaded_one_at_a_time(tmp_path: Path) -> None:
     count, grown = map(int, done.stdout.split())
     assert count == 60
     assert grown < 6 * one, f"memory grew by {grown / one:.1f} samples"
+
+
+def test_threads_may_load_samples_at_the_same_time(tmp_path: Path) -> None:
+    """GIVEN garbage collections with callbacks, in which threads change
+    THEN none of many loads fails: Python 3.11's ast, which NumPy reads headers with, would.
+    """
+    for k in range(64):
+        np.save(tmp_path / f"{k}.npy", np.zeros((1, 4), np.float32))
+    samples = open_data(tmp_path, (TensorSpec("x", "float32", (1, 4)),))
+    before, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.callbacks.append(noticed := lambda *_: sum(range(300)))
+    gc.set_threshold(5)
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            loaded = list(threads.map(lambda k: samples[k % 64], range(1280)))
+    finally:
+        gc.callbacks.remove(noticed)
+        gc.set_threshold(*before)
+        sys.setswitchinterval(interval)
+    assert len(loaded) == 1280

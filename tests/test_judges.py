@@ -124,6 +124,27 @@ def test_several_judges_take_no_more_runs_than_one(monkeypatch: pytest.MonkeyPat
     assert counts[2] == counts[1] <= counts[0]
 
 
+class Counting:
+    """Adds up samples, as a score over a whole set does."""
+
+    identity = "counting"
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def judge_sample(self, sample_id: str, x: Any, y: Any, /) -> int:
+        self.seen.add(sample_id)
+        return len(self.seen)
+
+
+def test_a_judge_with_a_memory_is_never_taken_for_another_of_its_name() -> None:
+    engine = Engine(load_model(network()), threads=1)
+    first, second = Counting(), Counting()
+    for judge in (first, second, second):
+        list(engine.records([ALL], SAMPLES, NAMES, [judge]))
+    assert first.seen == second.seen == set(SAMPLES)
+
+
 def test_the_engine_and_these_judges_fit_the_protocols() -> None:
     evaluator: Evaluator = Engine(load_model(network()))
     assert evaluator.runtime.startswith("onnxruntime-")

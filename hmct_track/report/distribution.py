@@ -15,7 +15,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 
-from hmct_track.report.style import RED, settle, shortened, style
+from hmct_track.report.style import RED, settle, style
 
 _TITLES = {
     "before": "before quantization",

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hmct_track.report.style import BLUE, GREEN, RED, settle, shortened, style
+from hmct_track.report.style import BLUE, GREEN, RED, settle, style
 from hmct_track.types import Metric
 
 _MOST = 40

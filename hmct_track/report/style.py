@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hmct_track.types import Metric
+from hmct_track.report.labels import distinct_labels, lines_of
 
 # Of Okabe and Ito's palette, safe for colour-blind readers.
 BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -63,19 +63,29 @@ def _saved(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def shortened(name: str, width: int = 42) -> str:
-    """The end of a long name, which tells more than its beginning."""
-    return name if len(name) <= width else "..." + name[3 - width :]
+def columns_of(inches: float, size: float) -> int:
+    """Characters of text of this size, in points, that a width surely holds."""
+    return max(12, int(inches * 72 / (0.62 * size)))
+
+
+def head(figure: Figure, title: str, note: str = "") -> None:
+    """Head a figure, in as many lines as its width asks for; texts are drawn as they are.
+
+    Args:
+        figure: what is headed.
+        title: the heading.
+        note: words in another line.
+    """
+    width = figure.get_figwidth() - 0.3
+    size = 13 if len(title) <= columns_of(width, 13) else 11
+    lines = [lines_of(title, columns_of(width, size))]
+    lines += [lines_of(note, columns_of(width, size))] if note else []
+    figure.suptitle("\n".join(lines), parse_math=False, fontsize=size)
 
 
 def label_steps(axes: Axes, names: Sequence[str], most: int = 60) -> None:
     """Name the places 0, 1, ... below the axis; so few that the names do not overlap."""
     every = -(-len(names) // most)
     places = range(0, len(names), every)
-    labels = [shortened(names[place], 30) for place in places]
+    labels = distinct_labels([names[place] for place in places], 30)
     axes.set_xticks(list(places), labels, rotation=90, fontsize=8, parse_math=False)
-
-
-def best_value(metric: Metric) -> float | None:
-    """The value of equal outputs, where it is finite."""
-    return metric.optimum if math.isfinite(metric.optimum) else None

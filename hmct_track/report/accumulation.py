@@ -25,6 +25,7 @@ _KNOWN = {
     "only_weight_calibrated": "weights quantized",
     "only_activation_calibrated": "activations quantized",
 }
+_MOST_IN_A_COLUMN = 4
 _NAME = 48
 """Characters of a name below the axes."""
 
@@ -56,7 +57,8 @@ def accumulation_figure(
     scale = ErrorScale([row["value"] for row in rows], metric)
     curves = _curves(rows, metric, scale, curve_nodes or {}, quantized)
     width = min(10 + 0.06 * len(names), 16)
-    lines = sum(curve.text.count("\n") + 1 for curve in curves)
+    columns = 2 if len(curves) > _MOST_IN_A_COLUMN else 1
+    lines = sum(curve.text.count("\n") + 1 for curve in curves) / columns
     with style():
         figure = Figure(figsize=(width, 6.6 + 0.19 * lines), layout="constrained")
         axes = figure.subplots()
@@ -73,8 +75,9 @@ def accumulation_figure(
         head(figure, title)
         note = f"at {EQUAL!r}: no error" if scale.has_equal else None
         figure.legend(
-            handles=[curve.handle(columns_of(width - 1.2, 9)) for curve in curves],
-            loc="outside lower left", fontsize=9, title=note, title_fontsize=9,
+            handles=[c.handle(columns_of(width / columns - 0.8, 9)) for c in curves],
+            loc="outside lower left",
+            ncols=columns, fontsize=9, title=note, title_fontsize=9,
             alignment="left", frameon=False,
         )  # fmt: skip
     settle(figure)
@@ -102,7 +105,7 @@ class _Curve:
         self.y = scale.places(values)
         dashes, self.color = ("--", "0.35") if is_reference else look
         width = 1.4 if is_reference else 1.8
-        self.look = {"color": self.color, "linestyle": dashes, "linewidth": width}
+        self.look: dict[str, Any] = {"color": self.color, "linestyle": dashes, "linewidth": width}
         self.has_markers = len(points) <= 60 and not is_reference
         wrong = np.where(scale.is_equal(values), np.nan, self.y)
         self.worst: int | None = None

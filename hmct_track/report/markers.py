@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 
 _HALF = 7.0
 """Half the height of a number, in points."""
 _RINGS = (11.0, 19.0, 28.0, 40.0)
 _ANGLES = (90, -90, 45, 135, -45, -135, 0, 180)
 _FORBIDDEN = 1e6
+_LIGHT = 0.6
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,14 @@ def _write(axes: Axes, point: Numbered, offset: np.ndarray, filled: bool) -> Non
         ha="center",
         va="center",
         fontsize=8 if filled else 9,
-        color="white" if filled else point.color,
+        color=_on(point.color) if filled else point.color,
         bbox=disc if filled else None,
         arrowprops=leader if math.hypot(*offset) > _RINGS[0] + 1 else None,
         zorder=6,
     )
+
+
+def _on(color: str) -> str:
+    """What can be read on a colour: black or white."""
+    red, green, blue = to_rgb(color)
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > _LIGHT else "white"

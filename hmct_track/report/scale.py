@@ -129,7 +129,7 @@ class ErrorScale:
         marks = [] if self._is_empty and self.has_equal else self._marks()
         found = {place: self._name(place) for place in marks}
         if self.has_equal:
-            found[self.equal] = EQUAL
+            found[self.equal] = "1" if self._as_value else EQUAL
         if self._has_endless:
             found[self.endless] = ENDLESS
         return found

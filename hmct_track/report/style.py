@@ -68,19 +68,11 @@ def columns_of(inches: float, size: float) -> int:
     return max(12, int(inches * 72 / (0.62 * size)))
 
 
-def head(figure: Figure, title: str, note: str = "") -> None:
-    """Head a figure, in as many lines as its width asks for; texts are drawn as they are.
-
-    Args:
-        figure: what is headed.
-        title: the heading.
-        note: words in another line.
-    """
+def head(figure: Figure, title: str) -> None:
+    """Head a figure, in as many lines as its width asks for; the text is drawn as it is."""
     width = figure.get_figwidth() - 0.3
     size = 13 if len(title) <= columns_of(width, 13) else 11
-    lines = [lines_of(title, columns_of(width, size))]
-    lines += [lines_of(note, columns_of(width, size))] if note else []
-    figure.suptitle("\n".join(lines), parse_math=False, fontsize=size)
+    figure.suptitle(lines_of(title, columns_of(width, size)), parse_math=False, fontsize=size)
 
 
 def label_steps(axes: Axes, names: Sequence[str], most: int = 60) -> None:

@@ -103,9 +103,13 @@ class _Curve:
         values = [point["value"] for point in points]
         self.x = np.array([point["step"] for point in points], float)
         self.y = scale.places(values)
-        dashes, self.color = ("--", "0.35") if is_reference else look
+        self.color: str = "0.35" if is_reference else look[1]
         width = 1.4 if is_reference else 1.8
-        self.look: dict[str, Any] = {"color": self.color, "linestyle": dashes, "linewidth": width}
+        self.look: dict[str, Any] = {
+            "color": self.color,
+            "linestyle": "--" if is_reference else look[0],
+            "linewidth": width,
+        }
         self.has_markers = len(points) <= 60 and not is_reference
         wrong = np.where(scale.is_equal(values), np.nan, self.y)
         self.worst: int | None = None

@@ -173,7 +173,8 @@ class _Boxes:
         outliers = [(row["channel"], v) for row in self.rows[shown] for v in row["outlier_sample"]]
         inside = [(channel, v) for channel, v in outliers if self.low <= v <= self.high]
         if inside:
-            axes.scatter(*zip(*inside, strict=True), s=6, color="0.45", linewidths=0)
+            across, up = zip(*inside, strict=True)
+            axes.scatter(across, up, s=6, color="0.45", linewidths=0)
 
     def _draw_beyond(self, axes: Axes, shown: slice) -> None:
         x = self.columns["channel"]
@@ -238,9 +239,10 @@ class _Boxes:
             least = "at least " if len(values) < outliers else ""
             channels = len({one.place for one in beyond})
             furthest = max(beyond, key=lambda one: abs(one.value))
+            channel = self.rows[furthest.place]["channel"]
             said.append(
-                f"beyond the axis: {least}{count} values in {channels} of {len(self.rows)} channels, "
-                f"up to {furthest.value:.4g} (channel {self.rows[furthest.place]['channel']})"
+                f"beyond the axis: {least}{count} values in {channels} of {len(self.rows)} "
+                f"channels, up to {furthest.value:.4g} (channel {channel})"
             )
         said += self._far_thresholds()
         return "\n".join(said)

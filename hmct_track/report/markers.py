@@ -62,7 +62,8 @@ def draw_numbers(
             met = any((np.abs(other - center) < 2 * half).all() for other in taken)
             low, high = center - half, center + half
             out = low[0] < frame.x0 or low[1] < frame.y0 or high[0] > frame.x1 or high[1] > frame.y1
-            return float(inside) + _FORBIDDEN * (2 * met + out) + 0.02 * math.hypot(*offset)
+            forbidden = _FORBIDDEN * (2 * int(met) + int(out))
+            return float(inside) + forbidden + 0.02 * _length(offset)
 
         best = min(_offsets(), key=cost)
         taken.append(at + best * unit)
@@ -81,7 +82,7 @@ def _dotted(corners: np.ndarray, apart: float) -> np.ndarray:
     """Points along a line through the corners; where a corner is not finite the line has a gap."""
     found = [corners[np.isfinite(corners).all(axis=1)]]
     for start, end in itertools.pairwise(corners):
-        length = math.hypot(*(end - start))
+        length = _length(end - start)
         if math.isfinite(length) and length > apart:
             parts = np.linspace(0, 1, int(length / apart) + 1, endpoint=False)[1:, None]
             found.append(start + parts * (end - start))
@@ -101,7 +102,7 @@ def _write(axes: Axes, point: Numbered, offset: np.ndarray, filled: bool) -> Non
         fontsize=8 if filled else 9,
         color=_on(point.color) if filled else point.color,
         bbox=disc if filled else None,
-        arrowprops=leader if math.hypot(*offset) > _RINGS[0] + 1 else None,
+        arrowprops=leader if _length(offset) > _RINGS[0] + 1 else None,
         zorder=6,
     )
 
@@ -110,3 +111,7 @@ def _on(color: str) -> str:
     """What can be read on a colour: black or white."""
     red, green, blue = to_rgb(color)
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > _LIGHT else "white"
+
+
+def _length(vector: np.ndarray) -> float:
+    return float(np.hypot(vector[0], vector[1]))

@@ -113,7 +113,8 @@ class _Ranking:
         x = np.array([row["position"] for row in self.rows])
         order = np.argsort(x, kind="stable")
         axes.plot(x[order], self.places[order], color="0.8", linewidth=1, zorder=1)
-        axes.vlines(x, *self.spans, color=self.colors, linewidth=1.2, alpha=0.6, zorder=2)
+        if np.isfinite(self.spans).any():
+            axes.vlines(x, *self.spans, color=self.colors, linewidth=1.2, alpha=0.6, zorder=2)
         self._scatter(axes, x, self.places, size=24 if len(x) > 200 else 32)
         self._draw_whole(axes, "y", self.scale)
         self.scale.apply(axes, "y", before=0.04, after=0.12)
@@ -140,9 +141,10 @@ class _Ranking:
         ends = np.where(self.equal[:count], np.nan, x)
         axes.hlines(y, axes.get_xlim()[0], ends, color=self.colors[:count], linewidth=2)
         low, high = _spans(scale, intervals)
-        axes.hlines(y, low, high, color="0.15", linewidth=1.1, zorder=4)
-        for ends in (low, high):
-            axes.vlines(ends, y - 0.2, y + 0.2, color="0.15", linewidth=1.1, zorder=4)
+        if np.isfinite(low).any():
+            axes.hlines(y, low, high, color="0.15", linewidth=1.1, zorder=4)
+            for side in (low, high):
+                axes.vlines(side, y - 0.2, y + 0.2, color="0.15", linewidth=1.1, zorder=4)
         self._scatter(axes, x, y, size=36)
         self._draw_whole(axes, "x", scale)
         labels = distinct_labels([str(row["subject"]) for row in self.rows[:count]], 42)
@@ -177,7 +179,9 @@ class _Ranking:
     def _scatter(self, axes: Axes, x: np.ndarray, y: np.ndarray, size: float) -> None:
         shown = slice(len(y))
         faces = np.where(self.equal[shown], "white", self.colors[shown])
-        axes.scatter(x, y, s=size, c=faces, edgecolors=self.colors[shown], linewidths=1, zorder=5)
+        axes.scatter(
+            x, y, s=size, c=faces, edgecolors=list(self.colors[shown]), linewidths=1, zorder=5
+        )
 
     def _draw_whole(self, axes: Axes, which: Literal["x", "y"], scale: ErrorScale) -> None:
         place = scale.places([self.whole])[0]

@@ -63,8 +63,8 @@ class ErrorScale:
         at_low, at_high = self.has_equal, self._has_endless
         if not self.is_log:
             at_low, at_high = at_high, at_low
-        margin = max(0.12 * span, 0.3 if self.is_log else 0.5)
-        gap = max(0.08 * span, 0.6 if self.is_log else 3.0)
+        margin = max(0.12 * span, 0.3) if self.is_log else max(0.06 * span, 0.5)
+        gap = max(0.13 * span, 0.6 if self.is_log else 0.5)
         if self.is_log:  # a special place is between two decades, whose ticks it must not meet
             self._low = math.floor(low) if at_low else low - margin
             self._high = math.ceil(high) if at_high else high + margin
@@ -165,10 +165,12 @@ class ErrorScale:
         return finite & (errors > 0) if self.is_log else finite
 
     def _is_equal(self, errors: np.ndarray) -> np.ndarray:
-        return np.equal(errors, 0.0 if self.is_log else np.inf)
+        found: np.ndarray = errors == (0.0 if self.is_log else np.inf)
+        return found
 
     def _is_endless(self, errors: np.ndarray) -> np.ndarray:
-        return np.equal(errors, np.inf if self.is_log else -np.inf)
+        found: np.ndarray = errors == (np.inf if self.is_log else -np.inf)
+        return found
 
     def _steps(self, errors: np.ndarray) -> np.ndarray:
         return np.log10(errors) if self.is_log else errors

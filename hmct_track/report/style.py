@@ -20,6 +20,8 @@ from hmct_track.report.labels import distinct_labels, lines_of
 BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
 PALETTE = (BLUE, RED, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 
+_DPI = 144
+"""Dots per inch, so that a figure is still sharp when it is enlarged."""
 _DRAWN: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
 # Matplotlib's style is global to the process, and so is its parser of the texts on log scales.
 _LOCK = threading.RLock()
@@ -59,7 +61,7 @@ def svg(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind)
+    figure.savefig(buffer, format=kind, dpi=_DPI)
     return buffer.getvalue()
 
 

@@ -124,7 +124,7 @@ def test_curves_of_any_values_and_names_are_drawn(values: list[float | None]) ->
     for metric in Metric:
         rows = [r for name in ODD for r in curve(name, values)]
         rows += curve("calibrated_model", values, "reference")
-        named = {name: ODD for name in ODD}
+        named = dict.fromkeys(ODD, ODD)
         png(accumulation_figure(rows, metric, ODD[0], average_mode=True, curve_nodes=named))
 
 
@@ -193,7 +193,7 @@ def test_one_outlier_does_not_flatten_the_boxes_and_is_told() -> None:
     assert figure.get_suptitle().startswith("304_HzCalibration: weight of /layer1/conv/Conv")
     low, high = figure.axes[0].get_ylim()
     assert high - low < 8
-    told = "1 values in 1 of 480 channels, up to 500 (channel 7)"
+    told = "1 value in 1 of 480 channels, up to 500 (channel 7)"
     assert f"beyond the axis: {told}" in words(figure)
     assert "channel 7: 500" in {t.get_text() for t in figure.axes[0].texts}
     assert "beyond" not in words(channel_figure(boxes(480), "weight"))

@@ -240,8 +240,9 @@ class _Boxes:
             channels = len({one.place for one in beyond})
             furthest = max(beyond, key=lambda one: abs(one.value))
             channel = self.rows[furthest.place]["channel"]
+            what = f"{least}{count} value{'s' * (count != 1)}"
             said.append(
-                f"beyond the axis: {least}{count} values in {channels} of {len(self.rows)} "
+                f"beyond the axis: {what} in {channels} of {len(self.rows)} "
                 f"channels, up to {furthest.value:.4g} (channel {channel})"
             )
         said += self._far_thresholds()

@@ -30,7 +30,8 @@ def distinct_labels(names: Sequence[str], width: int) -> list[str]:
     alike: dict[str, list[str]] = {}
     for name in different:
         if name not in taken:
-            alike.setdefault(_by_parts(name, width, shared), []).append(name)
+            label = _by_parts(name, width, shared, len(different))
+            alike.setdefault(label, []).append(name)
     # Those that are alone with their label first, so that no number takes it from them.
     for label, group in sorted(alike.items(), key=lambda item: len(item[1]) > 1):
         labels = [label] if len(group) == 1 else _differing(group, width)
@@ -92,7 +93,7 @@ def _parts(name: str) -> list[str]:
     return [p for p in re.split(f"(?<={re.escape(separator)})", name) if p]
 
 
-def _by_parts(name: str, width: int, shared: Counter[str]) -> str:
+def _by_parts(name: str, width: int, shared: Counter[str], total: int) -> str:
     """The last part and the rarest others, as many as fit, with a mark for what is left out."""
     parts = _parts(name)
     kept = {len(parts) - 1}
@@ -102,6 +103,8 @@ def _by_parts(name: str, width: int, shared: Counter[str]) -> str:
     for place in sorted(others, key=lambda k: (shared[parts[k]], -k)):
         if len(_joined(parts, kept | {place})) <= width:
             kept.add(place)
+        elif 2 * shared[parts[place]] > total:
+            break  # the rest tells no more
     return _joined(parts, kept)
 
 

@@ -73,9 +73,9 @@ def ranking_figure(
         drawn.draw_order(above)
         drawn.draw_bars(below)
         handles = drawn.legend(interval_name)
-        above.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
-            fontsize=9, frameon=False, borderaxespad=0.2, columnspacing=1.4, handletextpad=0.5,
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=9,
+            frameon=False,
         )  # fmt: skip
     settle(figure)
     drawn.number_worst(above)
@@ -130,7 +130,11 @@ class _Ranking:
         order = np.argsort(x, kind="stable")
         worst = np.flatnonzero(self.worst & np.isfinite(self.places))
         numbers = [Numbered(x[k], self.places[k], str(k + 1), RED) for k in worst]
-        draw_numbers(axes, numbers, [(x[order], self.places[order])])
+        lines = [(x[order], self.places[order])]
+        lines += [(x[[k, k]], self.spans[:, k]) for k in worst]
+        if self.whole is not None:
+            lines.append((np.array(axes.get_xlim()), self.scale.places([self.whole] * 2)))
+        draw_numbers(axes, numbers, lines)
 
     def draw_bars(self, axes: Axes) -> None:
         count = min(len(self.rows), _MOST_BARS)
@@ -192,7 +196,8 @@ class _Ranking:
         """What the signs mean, of those that are drawn."""
         found: list[Artist] = []
         if self.worst.any():
-            found.append(_dot(RED, f"the {self.worst.sum()} {self.wording.worst}"))
+            count = int(self.worst.sum())
+            found.append(_dot(RED, f"the {f'{count} ' * (count > 1)}{self.wording.worst}"))
         if (~self.worst & ~self.equal & np.isfinite(self.places)).any():
             found.append(_dot(BLUE, "others"))
         if self.equal.any():

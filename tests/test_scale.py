@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from hmct_track.report.scale import ErrorScale, best_value
+from hmct_track.report.scale import ErrorScale
 from hmct_track.report.tables import adapted_values
 from hmct_track.types import Metric
 
@@ -40,7 +40,7 @@ def test_errors_keep_their_order_and_lie_within_the_axis(
 
 @pytest.mark.parametrize("metric", Metric)
 def test_what_equals_the_float_model_stands_at_a_tick_that_says_so(metric: Metric) -> None:
-    values = [best_value(metric), 0.5, 0.25]
+    values = [metric.optimum, 0.5, 0.25]
     scale = ErrorScale(values, metric)
     figure = Figure()
     axes = figure.subplots()

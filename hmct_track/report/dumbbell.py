@@ -85,7 +85,7 @@ def _largest_changes(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
 
 def _whole_row(whole: tuple[float, float], metric: Metric) -> Mapping[str, Any]:
     a, b = whole
-    worse = b < a if metric.higher_is_better else b > a
+    worse = metric.badness(b) > metric.badness(a)
     status = "same" if a == b else "worse" if worse else "better"
     return {"node": _WHOLE, "status": status, "value_a": a, "value_b": b}
 

@@ -145,11 +145,11 @@ def curves(rows: Rows, metric: Metric) -> Table:
     points: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         points.setdefault(row["curve"], []).append(row)
-    choose = min if metric.higher_is_better else max
     worst = []
     for every in points.values():
         valued = [point for point in every if point["value"] is not None]
-        worst.append(choose(valued, key=lambda p: p["value"]) if valued else every[-1])
+        badly = max(valued, key=lambda p: metric.badness(p["value"]), default=every[-1])
+        worst.append(badly)
     ends = [every[-1] for every in points.values()]
     # The two columns are compared, so that they have the same digits.
     shown = adapted_values([point["value"] for point in (*worst, *ends)], metric)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hmct_track.report.scale import ErrorScale, best_value
+from hmct_track.report.scale import ErrorScale
 from hmct_track.report.style import head, label_steps, settle, style
 from hmct_track.report.tables import adapted_values
 from hmct_track.types import Metric
@@ -43,7 +43,7 @@ def partial_figure(
         tolerance: a change of the metric that is not larger is not told as one.
     """
     partial, single = ([row[name] for row in rows] for name in ("partial", "single"))
-    scale = ErrorScale([*partial, *single, threshold, best_value(metric)], metric, as_value=True)
+    scale = ErrorScale([*partial, *single, threshold, metric.optimum], metric, as_value=True)
     cancelled = cancelling_steps(rows, metric, tolerance)
     with style():
         figure = Figure(figsize=(min(8 + 0.12 * len(rows), 16), 6.8), layout="constrained")
@@ -66,7 +66,7 @@ def partial_figure(
 
 
 def _draw_lines(axes: Axes, scale: ErrorScale, metric: Metric, threshold: float | None) -> None:
-    best = scale.places([best_value(metric)])[0]
+    best = scale.places([metric.optimum])[0]
     axes.axhline(best, color="blue", linestyle="--", linewidth=1.5, label="float model")
     if threshold is not None:
         place, text = scale.places([threshold])[0], f"threshold {threshold:g}"
@@ -100,13 +100,13 @@ def cancelling_steps(
             than a thousandth of the error.
     """
     found = []
-    sign = -1 if metric.higher_is_better else 1
     for place in range(1, len(rows)):
         before, after = rows[place - 1]["partial"], rows[place]["partial"]
         if before is None or after is None:
             continue
-        error = abs(before - best_value(metric)) if metric is not Metric.SQNR else abs(before)
-        if np.isfinite(after) and sign * (after - before) > max(tolerance, _NOISE * error):
+        best = metric.optimum if math.isfinite(metric.optimum) else 0.0
+        growth = metric.badness(after) - metric.badness(before)
+        if math.isfinite(after) and growth > max(tolerance, _NOISE * abs(before - best)):
             found.append(place)
     return found
 

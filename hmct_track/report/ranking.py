@@ -181,10 +181,11 @@ class _Ranking:
             )
 
     def _scatter(self, axes: Axes, x: np.ndarray, y: np.ndarray, size: float) -> None:
-        shown = slice(len(y))
-        faces = np.where(self.equal[shown], "white", self.colors[shown])
+        # The worst last, so that none of the others lies over them.
+        edges = self.colors[: len(y)][::-1]
+        faces = np.where(self.equal[: len(y)][::-1], "white", edges)
         axes.scatter(
-            x, y, s=size, c=faces, edgecolors=list(self.colors[shown]), linewidths=1, zorder=5
+            x[::-1], y[::-1], s=size, c=faces, edgecolors=list(edges), linewidths=1, zorder=5
         )
 
     def _draw_whole(self, axes: Axes, which: Literal["x", "y"], scale: ErrorScale) -> None:

@@ -20,13 +20,6 @@ _FURTHEST = 1e200
 """Errors are drawn between this and its inverse, so that the axis' own arithmetic stays finite."""
 
 
-def best_value(metric: Metric) -> float:
-    """The value of equal outputs."""
-    if not metric.higher_is_better:
-        return 0.0
-    return 1.0 if metric is Metric.COSINE_SIMILARITY else math.inf
-
-
 class ErrorScale:
     """Where the values of a metric stand on an axis.
 
@@ -45,7 +38,7 @@ class ErrorScale:
         self, values: Iterable[float | None], metric: Metric, *, as_value: bool = False
     ) -> None:
         self.metric = metric
-        self.is_log = metric is not Metric.SQNR
+        self.is_log = math.isfinite(metric.optimum)
         self._as_value = as_value and metric is Metric.COSINE_SIMILARITY
         errors = self._errors(list(values))
         self.has_equal = bool(self._is_equal(errors).any())
@@ -87,7 +80,7 @@ class ErrorScale:
         """What the axis shows."""
         if self.metric is Metric.COSINE_SIMILARITY:
             return "cosine similarity" if self._as_value else "1 - cosine similarity"
-        return "sqnr (dB)" if self.metric is Metric.SQNR else self.metric.value
+        return f"{self.metric} ({self.metric.unit})" if self.metric.unit else self.metric.value
 
     def places(self, values: Sequence[float | None]) -> np.ndarray:
         """Where values stand; NaN for what has no value."""
@@ -152,8 +145,12 @@ class ErrorScale:
 
     def _errors(self, values: Sequence[float | None]) -> np.ndarray:
         found = np.array([np.nan if value is None else value for value in values], float)
-        if self.metric is Metric.COSINE_SIMILARITY:
-            found = 1 - found
+        if self.is_log and self.metric.optimum:
+            found = (
+                self.metric.optimum - found
+                if self.metric.higher_is_better
+                else (found - self.metric.optimum)
+            )
             found[np.isfinite(found) & (found < _NO_ERROR)] = 0.0
         if self.is_log:
             near = np.isfinite(found) & (found > 0)

@@ -202,4 +202,6 @@ def _figure(comparison: RunComparison, before: Row, after: Row) -> Figure:
     from hmct_track.report.dumbbell import comparison_figure
 
     labels = [f"{row['run_id']} ({model_label(row['model'], None)})" for row in (before, after)]
-    return comparison_figure(comparison.nodes, comparison.metric, labels[0], labels[1])
+    whole_a, whole_b = comparison.summary["whole_a"], comparison.summary["whole_b"]
+    whole = None if whole_a is None or whole_b is None else (whole_a, whole_b)
+    return comparison_figure(comparison.nodes, comparison.metric, labels[0], labels[1], whole=whole)

@@ -75,7 +75,8 @@ def get_sensitivity_of_nodes(
             input names to arrays. Required.
         output_node: compare at this node's output instead of the model's.
         node_type: what is quantized alone: ``node`` (a general node's inputs and weights),
-            ``weight`` or ``activation`` (one calibration node).
+            ``weight`` or ``activation`` (one calibration node), or ``output`` (the quantizers of
+            what a general node gives out).
         data_num: number of samples to use; None for all.
         verbose: print the table.
         interested_nodes: rank only these nodes, of whatever type.

@@ -52,6 +52,8 @@ class NodeType(enum.StrEnum):
     NODE = "node"
     WEIGHT = "weight"
     ACTIVATION = "activation"
+    OUTPUT = "output"
+    """What a node gives out, by the calibration nodes that read it."""
 
 
 class CalibrationKind(enum.StrEnum):
@@ -102,6 +104,14 @@ class CalibrationNode:
     stored: str | None = None
     """The constant with the values that it gives out as calibrated, where rounding to nearest does
     not give them."""
+    goes_with: str | None = None
+    """The calibration node with which it is switched: that of the weight for whose rounding the
+    quantizer changed this constant, a bias."""
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it only chooses between the float model's values and the quantizer's."""
+        return self.stored is not None and self.params.qtype.name == "float32"
 
 
 @dataclass(frozen=True)

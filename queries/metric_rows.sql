@@ -28,20 +28,9 @@ SELECT
     count,
     nonfinite_x + nonfinite_y AS nonfinite,
     sum_abs_x = 0 AS all_zero,
-    CASE
-        WHEN sum_dd = 0 THEN 1.0
-        ELSE sum_xy / (greatest(sqrt(sum_xx), 1e-8) * greatest(sqrt(sum_yy), 1e-8))
-    END AS cosine_similarity,
+    cosine_of(sum_xx, sum_yy, sum_xy, sum_dd) AS cosine_similarity,
     sum_dd / count AS mse,
-    CASE
-        WHEN sum_abs_x > 0 THEN sum_abs_d / sum_abs_x
-        WHEN sum_abs_d = 0 THEN 0.0
-        ELSE 'Infinity'::DOUBLE
-    END AS mre,
-    CASE
-        WHEN sum_dd = 0 THEN 'Infinity'::DOUBLE
-        WHEN sum_xx = 0 THEN '-Infinity'::DOUBLE
-        ELSE 10 * (log10(sum_xx) - log10(sum_dd))
-    END AS sqnr,
+    mre_of(sum_abs_d, sum_abs_x) AS mre,
+    sqnr_of(sum_xx, sum_dd) AS sqnr,
     max_abs_d AS chebyshev
 FROM measurement_rows

@@ -35,6 +35,8 @@ WITH lost AS (
     SELECT 'channel_summaries.run_id', 'runs', run_id
     FROM channel_summaries ANTI JOIN runs USING (run_id)
     UNION ALL
+    SELECT 'local_errors.run_id', 'runs', run_id FROM local_errors ANTI JOIN runs USING (run_id)
+    UNION ALL
     SELECT 'tags.run_id', 'runs', t.run_id
     FROM tags AS t ANTI JOIN runs USING (run_id)
     WHERE t.run_id IS NOT NULL

@@ -38,6 +38,7 @@ COMMANDS = (
     "sensitivity-analysis",
     "runall",
     "select-sensitive-samples",
+    "local-errors",
     "calibrate",
     "runs",
     "compare",

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from hmct_track import debug, demo
+from hmct_track.cli import main
 from hmct_track.errors import QueryError
 from hmct_track.lake import RUNS, TABLES, Lake, Query, load_query, query_names, set_tag
 from hmct_track.lake.macros import scalar_macros
@@ -40,6 +41,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     quantizers = ["301_HzCalibration", "302_HzCalibration"]
     debug.get_channelwise_data_distribution(None, DEMO, DATA, quantizers, **options)
     debug.select_sensitive_samples(DEMO, DATA, data_num=3, **options)
+    main(["local-errors", str(DEMO), str(DATA), "--lake", str(place / "lake"), "--no-track"])
     opened = Lake.open(place / "lake")
     newest = opened.query("runs", kind="sensitivity")[0]
     set_tag(opened, "baseline", newest["run_id"])
@@ -55,7 +57,7 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
     kinds = {"error_accumulation": "error-accumulation", "histogram": "distribution"}
     kinds |= {"partial_quantization": "sensitivity-analysis", "distribution": "distribution"}
     kinds |= {"channel_distribution": "channelwise-distribution"}
-    kinds |= {"sensitive_samples": "sensitive-samples"}
+    kinds |= {"sensitive_samples": "sensitive-samples", "local_errors": "local-errors"}
     weights, _, nodes = lake.query("runs", kind="sensitivity")
     of = lake.query("runs", kind=kinds.get(query.name, "sensitivity"))[-1]
     values = {"run_id": of["run_id"], "run_a": nodes["run_id"], "run_b": weights["run_id"]}

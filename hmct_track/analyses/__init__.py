@@ -17,6 +17,7 @@ from hmct_track.analyses.base import (
 from hmct_track.analyses.calibrate import Calibrate
 from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwiseDataDistribution
 from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
+from hmct_track.analyses.local_errors import LocalErrors
 from hmct_track.analyses.plot_acc_error import PlotAccError
 from hmct_track.analyses.plot_distribution import PlotDistribution
 from hmct_track.analyses.registry import ANALYSES, analysis_of_kind, register
@@ -32,6 +33,7 @@ for _analysis in (
     SensitivityAnalysis,
     Runall,
     SelectSensitiveSamples,
+    LocalErrors,
     Calibrate,
 ):
     register(_analysis)
@@ -44,6 +46,7 @@ __all__ = [
     "Drawing",
     "GetChannelwiseDataDistribution",
     "GetSensitivityOfNodes",
+    "LocalErrors",
     "PlotAccError",
     "PlotDistribution",
     "Result",

@@ -25,12 +25,15 @@ def whole(model: QuantModel) -> Planned:
     return Planned(WHOLE, "reference", config)
 
 
-def alone(model: QuantModel, names: Iterable[str]) -> list[Planned]:
-    """Each node quantized alone."""
+def alone(
+    model: QuantModel, names: Iterable[str], node_type: NodeType = NodeType.NODE
+) -> list[Planned]:
+    """Each node quantized alone; of type output, what each gives out."""
     known = every(model)
+    output = node_type is NodeType.OUTPUT
+    switched = model.output_quantizers if output else model.calibrations_of
     return [
-        Planned(name, "only", QuantConfig.only(model.calibrations_of(name)).canonical(known))
-        for name in names
+        Planned(name, "only", QuantConfig.only(switched(name)).canonical(known)) for name in names
     ]
 
 
@@ -46,5 +49,7 @@ def names_of_type(model: QuantModel, node_type: NodeType) -> list[str]:
     """The nodes of a type that can be quantized alone, in topological order."""
     if node_type is NodeType.NODE:
         return [node.name for node in model.quantizable_nodes]
+    if node_type is NodeType.OUTPUT:
+        return [n.name for n in model.general_nodes if model.output_quantizers(n.name)]
     kind = CalibrationKind(node_type.value)
-    return [n.name for n in model.calibration_nodes if n.kind is kind and not n.fixed]
+    return [n.name for n in model.switchable_calibrations if n.kind is kind]

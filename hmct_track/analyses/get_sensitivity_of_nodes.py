@@ -125,7 +125,8 @@ class GetSensitivityOfNodes(Analysis):
         """Each node alone, and all of them together."""
         if seen.rounds:
             return Round()
-        return Round([*alone(model, self.ranked_nodes(model)), whole(model)])
+        ranked = alone(model, self.ranked_nodes(model), self.ranked_type(model))
+        return Round([*ranked, whole(model)])
 
     def observe(self, run: Run) -> None:
         """Look whether some channels of an output hide the error of others."""

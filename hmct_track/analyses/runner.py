@@ -11,12 +11,13 @@ from typing import Any
 
 from hmct_track.analyses.base import Analysis, Answer, Round, Seen
 from hmct_track.analyses.registry import ANALYSES
-from hmct_track.engine import Engine
-from hmct_track.model import QuantModel
+from hmct_track.engine import Engine, float_gap
+from hmct_track.model import QuantModel, load_original
 from hmct_track.options import options_of, to_stored
 from hmct_track.recording import Recording, Run, Subject, check_save_dir, images, make_subject, save
 from hmct_track.recording.draft import Content
 from hmct_track.recording.progress import progress
+from hmct_track.report.reference import gap_db, gap_line
 
 LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def run_analysis(
         emit=emit,
     )
     with run:
+        run.row["float_gap"] = parent.row["float_gap"] if parent else _float_gap(analysis, subject)
         _measure(analysis, run, first)
         analysis.observe(run)
         row = {**run.row, "model": model.proto.graph.name}
@@ -140,6 +142,18 @@ def _subject(
 def _given(recording: Recording) -> dict[str, Any]:
     """What the run was given of the machine, where it was anything."""
     return {name: value for name, value in to_stored(recording).items() if value}
+
+
+def _float_gap(analysis: Analysis, subject: Subject) -> float | None:
+    """How far the float reference is from the given float model in dB, which is told as well."""
+    if analysis.float_model is None:
+        return None
+    original, sample = load_original(analysis.float_model), next(iter(subject.inputs().values()))
+    gap = float_gap(subject.engine, original, sample)
+    if not gap:
+        return None
+    LOG.warning("%s", gap_line(gap, subject.model))
+    return gap_db(gap)
 
 
 def _measure(analysis: Analysis, run: Run, asked: Round) -> None:

@@ -3,6 +3,7 @@
 from hmct_track.engine.evaluate import Engine
 from hmct_track.engine.local import LocalError, local_errors
 from hmct_track.engine.protocols import Evaluator, Judge, OutputJudge, Record, SampleJudge
+from hmct_track.engine.reference import float_gap
 from hmct_track.engine.runtime import RUNTIME
 from hmct_track.engine.spill import Spill
 from hmct_track.engine.statistics import PAIRS, pair_statistics
@@ -24,6 +25,7 @@ __all__ = [
     "bounds_of",
     "channel_scales",
     "channel_summaries",
+    "float_gap",
     "histogram",
     "local_errors",
     "pair_statistics",

@@ -54,6 +54,7 @@ class Engine:
         self._lowering = Lowering(model)
         self._threads = threads or default_threads()
         self._memory = memory or default_memory()
+        self._providers = tuple(providers)
         self._runtime = Runtime(model.weights, threads=self._threads, providers=providers)
         self._routes: dict[tuple[str, ...], Route] = {}
         self._comparisons: dict[Any, Comparison] = {}
@@ -68,6 +69,10 @@ class Engine:
     def runtime(self) -> str:
         """Name of what computes; part of a measurement's key."""
         return self._runtime.name
+
+    def runtime_for(self, weights: Mapping[str, NDArray[Any]]) -> Runtime:
+        """What runs another model on the same threads and providers."""
+        return Runtime(weights, threads=self._threads, providers=self._providers)
 
     @property
     def noise_floor(self) -> float | None:

@@ -22,17 +22,13 @@ from hmct_track.lake.parts import arrow_schema, read_part, write_table
 from hmct_track.lake.places import is_remote, written
 from hmct_track.lake.rows import RunningRow
 from hmct_track.lake.schema import (
-    CHANNEL_SUMMARIES,
     CONFIGS,
-    HISTOGRAMS,
     MEASUREMENTS,
-    RUN_CONFIGS,
     RUNS,
     SAMPLES,
     SCHEMA_VERSION,
     TABLES,
     TAGS,
-    TENSOR_SUMMARIES,
     Table,
 )
 from hmct_track.types import RunState, digest
@@ -251,7 +247,7 @@ def _with_steps(lake: Lake, run_ids: Sequence[str]) -> set[str]:
 def _of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
     """The keys of a table's rows that these runs rest on."""
     chosen = set(run_ids)
-    if table in (RUNS, TAGS, RUN_CONFIGS, TENSOR_SUMMARIES, HISTOGRAMS, CHANNEL_SUMMARIES):
+    if table is TAGS or table.key[0] == "run_id":
         return _only(table, "run_id", sorted(chosen))
     if table is MEASUREMENTS:
         rows = [row for row in lake.query("used_measurements") if row["run_id"] in chosen]

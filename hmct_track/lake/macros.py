@@ -14,6 +14,21 @@ _TEXTS = {
         WHEN metric IN ({names}) THEN metric
         ELSE error('no metric of this name: ' || metric)
     END""",
+    # The formulas of metrics on sums over x float, y quantized and d = x - y.
+    "cosine_of(xx, yy, xy, dd)": """CASE
+        WHEN dd = 0 THEN 1.0
+        ELSE xy / (greatest(sqrt(xx), 1e-8) * greatest(sqrt(yy), 1e-8))
+    END""",
+    "mre_of(abs_d, abs_x)": """CASE
+        WHEN abs_x > 0 THEN abs_d / abs_x
+        WHEN abs_d = 0 THEN 0.0
+        ELSE 'Infinity'::DOUBLE
+    END""",
+    "sqnr_of(xx, dd)": """CASE
+        WHEN dd = 0 THEN 'Infinity'::DOUBLE
+        WHEN xx = 0 THEN '-Infinity'::DOUBLE
+        ELSE 10 * (log10(xx) - log10(dd))
+    END""",
     # A mean in a fixed order, so that the last digits do not depend on threads. An infinite value
     # would hide all others and is left out, unless there is none but infinite ones: then the worst.
     "mean_of(metric, value, place)": """coalesce(

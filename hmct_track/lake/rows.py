@@ -219,6 +219,26 @@ class KnownMeasurementsRow(TypedDict):
     sample_id: str
 
 
+class LocalErrorsRow(TypedDict):
+    """A row of local_errors."""
+
+    rank: int
+    node: str
+    kind: str | None
+    consumers: list[str] | None
+    position: int
+    qtype: str | None
+    samples: int
+    elements: int
+    nonfinite: int
+    own: float | None
+    accumulated: float | None
+    own_cosine_similarity: float | None
+    own_sqnr: float | None
+    accumulated_cosine_similarity: float | None
+    accumulated_sqnr: float | None
+
+
 class MetricRowsRow(TypedDict):
     """A row of metric_rows."""
 
@@ -610,6 +630,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "error_accumulation": ("metric_values", "nodes", "runs"),
     "histogram": ("histograms",),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
+    "local_errors": ("calibration_nodes", "local_errors", "runs"),
     "metric_rows": ("measurement_rows",),
     "metric_values": ("results",),
     "metrics": ("metric_rows",),
@@ -624,6 +645,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "channel_summaries",
         "configs",
         "histograms",
+        "local_errors",
         "measurements",
         "models",
         "nodes",
@@ -747,6 +769,17 @@ class TypedQueries:
     def query(
         self, name: Literal["known_measurements"], /, *, run_id: str
     ) -> list[KnownMeasurementsRow]: ...
+
+    @overload
+    def query(
+        self,
+        name: Literal["local_errors"],
+        /,
+        *,
+        run_id: str,
+        metric: str | None = ...,
+        by: str | None = ...,
+    ) -> list[LocalErrorsRow]: ...
 
     @overload
     def query(self, name: Literal["metric_rows"], /) -> list[MetricRowsRow]: ...

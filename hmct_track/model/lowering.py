@@ -312,7 +312,7 @@ def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams 
             are none.
     """
     state = config.state(node.name)
-    if state is Quantization.OFF or node.fixed or _is_stored(node, config):
+    if state is Quantization.OFF or node.fixed or node.is_correction or _is_stored(node, config):
         return None
     if state is Quantization.AS_CALIBRATED and not node.enabled:
         return None

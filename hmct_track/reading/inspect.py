@@ -109,7 +109,10 @@ def _oddities(model: QuantModel) -> Iterator[Oddity]:
             yield Oddity(node.name, "switch is OFF: as calibrated it passes its input through")
         if node.fixed:
             yield Oddity(node.name, "float weights are missing: it cannot be switched off")
-        if node.stored:
+        if node.is_correction or node.goes_with:
+            owner = f"; it is switched with {node.goes_with}" if node.goes_with else ""
+            yield Oddity(node.name, f"the quantizer changed it by more than rounding{owner}")
+        elif node.stored:
             yield Oddity(node.name, "its integers are not the nearest to the float weights")
         if not node.consumers:
             outputs = {spec.name for spec in model.outputs}

@@ -97,6 +97,7 @@ class Run:
             "runtime": subject.engine.runtime,
             "numeric_version": NUMERIC_VERSION,
             "noise_floor": None,
+            "float_gap": None,
             "package_version": version("hmct-track"),
             "mlflow_run_id": None,
             "mlflow_uri": None,

@@ -89,6 +89,26 @@ def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     return _plain_table(header, lines)
 
 
+def local_errors_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """Local errors of quantizers as text.
+
+    Args:
+        rows: rows of the query ``local_errors``, in order.
+        metric: the metric of the values.
+    """
+    header = ["quantizer", "kind", "of", f"{metric}, own", f"{metric}, accumulated"]
+    lines = [
+        [
+            _shortened(row["node"]),
+            row["kind"],
+            _shortened(";".join(row["consumers"] or ())),
+            *("" if row[n] is None else format_value(row[n]) for n in ("own", "accumulated")),
+        ]
+        for row in rows
+    ]
+    return _plain_table(header, lines)
+
+
 def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The calibration nodes of a model as text.
 
@@ -245,7 +265,7 @@ def _front(node_type: NodeType) -> Any:
     def consumers(row: Mapping[str, Any]) -> str:
         return _shortened(";".join(row["consumers"] or ()))
 
-    if node_type is NodeType.NODE:
+    if node_type in (NodeType.NODE, NodeType.OUTPUT):
         return ["node"], lambda row: [name(row)]
     if node_type is NodeType.WEIGHT:
         return ["weight", "node"], lambda row: [name(row), consumers(row)]

@@ -24,10 +24,12 @@ _SECRET_VARIABLES = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
+_FILES = ("sqlite", "file")
 _SHORTEST_SECRET = 3
 _SHORTEST_TOKEN = 8
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`|\\]+")
 _WITHOUT_SCHEME = re.compile(r"^[^/\\@]*:[^/\\]*@")
+_DELIMITERS = re.compile(r"[:/@?&=;#,\s]+")
 _PATH_PARAMETER = re.compile(r"(;[^;=/?#]+=)[^;/?#]*")
 
 
@@ -42,7 +44,7 @@ def public_uri(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return _WITHOUT_SCHEME.sub("", uri)
-    if rest.startswith("/"):  # no host, so no user: a file, such as one of SQLite
+    if rest.startswith("/") and scheme.partition("+")[0] in _FILES:  # no host, so no user
         path, mark, query = rest.partition("?")
     else:
         # A password may itself hold @, /, ? and #, against the rules; databases take it.
@@ -81,19 +83,14 @@ def _public_query(query: str) -> str:
 
 
 def _secrets(uri: str) -> Iterator[str]:
-    """What `public_uri` takes away, as it is written and as it is meant."""
-    rest = uri.partition("://")[2]
-    user = "" if rest.startswith("/") else rest.rpartition("@")[0]
-    name, _, password = user.partition(":")
-    found = [user, password, *re.split(r"[:@,/?#]", password)]
-    if not name.isalpha() or (not password and len(name) >= _SHORTEST_TOKEN):
-        # A word beside a password is a name; masked, it would be missed in messages.
-        found.append(name)
-    for part in re.split(r"[?&;#]", rest)[1:]:
-        name, mark, value = part.partition("=")
-        if mark and unquote_plus(name).lower() not in _OPEN_PARAMETERS:
-            found += [value, unquote_plus(value)]
-    for secret in found:
+    """What `public_uri` takes away, as it is written, as it is meant, and as others write it."""
+    rest = uri.partition("://")[2] or uri
+    name, _, password = rest.rpartition("@")[0].partition(":")
+    shown = set(_DELIMITERS.split(public_uri(uri)))
+    if name.isalpha() and (password or len(name) < _SHORTEST_TOKEN):
+        shown.add(name)  # a word is a name; hidden, it would be missed in messages
+    found = {password, *_DELIMITERS.split(uri), *_DELIMITERS.split(unquote_plus(unquote(uri)))}
+    for secret in found - shown:
         yield from (secret, unquote(secret), quote(unquote(secret), safe=""))
 
 

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-RUN_ID = "0123456789abcdef0123456789abcdef"
-
 Reply = tuple[int, dict[str, str], bytes]
 """Status, headers and body."""
 
@@ -38,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass  # the client has gone
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - names of http.server
 
 
 Behaviour = Callable[[Handler, str, bytes], Reply]
@@ -59,6 +57,11 @@ class Server(ThreadingHTTPServer):
     def place(self) -> str:
         """Host and port."""
         return f"127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def run_id(self) -> str:
+        """Of the one run that it makes. MLflow's client keeps what it knows of a run by its id."""
+        return f"{self.server_address[1]:032x}"
 
     def endpoints(self) -> list[str]:
         return [endpoint for _, endpoint, _, _ in self.seen]
@@ -83,12 +86,13 @@ def as_json(content: Any, status: int = 200) -> Reply:
 
 def well(handler: Handler, endpoint: str, body: bytes) -> Reply:
     """As MLflow's server answers what logging asks for."""
+    run_id = handler.server.run_id
     info = {
-        "run_id": RUN_ID,
-        "run_uuid": RUN_ID,
+        "run_id": run_id,
+        "run_uuid": run_id,
         "experiment_id": "7",
         "status": "RUNNING",
-        "artifact_uri": f"mlflow-artifacts:/{handler.server.server_address[1]}/artifacts",
+        "artifact_uri": f"mlflow-artifacts:/7/{run_id}/artifacts",
         "lifecycle_stage": "active",
     }
     experiment = {"experiment_id": "7", "name": "e", "lifecycle_stage": "active"}

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from hmct_track.cli import main
 from hmct_track.errors import TrackingError
 from hmct_track.tracking import TrackedRun, bounds, deleted_runs, kept_image, move_tag, track
-from tests.conftest import Cli
 from tests.support.tracking_server import (
     Behaviour,
     Handler,
@@ -338,14 +338,17 @@ def test_a_database_server_that_is_down_is_not_asked_for_minutes(
 
 @pytest.mark.parametrize("case", ["drip", "lock", "database"])
 def test_the_command_gives_its_answer_one_line_and_exit_code_3(
-    case: str, tmp_path: Path, cli: Cli, demo_files: tuple[str, str]
+    case: str,
+    tmp_path: Path,
+    demo_files: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     lake = tmp_path / "lake"
     with ExitStack() as stack:
-        environment: dict[str, Any] = dict(os.environ)
         if case == "drip":
             server = stack.enter_context(serving(drip))
-            environment["MLFLOW_TRACKING_URI"] = f"http://me:s3cret@{server.place}"
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:s3cret@{server.place}")
         else:
             lake.mkdir()
             if case == "lock":
@@ -353,12 +356,8 @@ def test_the_command_gives_its_answer_one_line_and_exit_code_3(
                 fcntl.flock(handle, fcntl.LOCK_EX)
             else:
                 os.mkfifo(lake / "mlflow.db")
-        done = cli(
-            *("get-sensitivity-of-nodes", *demo_files, "--lake", "lake", "--no-progress"),
-            env=environment,
-            timeout=120,
-        )
-    assert done.returncode == 3, done.stderr
-    assert len(done.stdout.splitlines()) == 25 and "Traceback" not in done.stderr
-    told = [line for line in done.stderr.splitlines() if "did not take the run" in line]
-    assert len(told) == 1 and "s3cret" not in done.stdout + done.stderr
+        code = main(["get-sensitivity-of-nodes", *demo_files, "--lake", str(lake), "--no-progress"])
+    out, err = capfd.readouterr()
+    assert code == 3 and len(out.splitlines()) == 25 and "Traceback" not in err
+    told = [line for line in err.splitlines() if "did not take the run" in line]
+    assert len(told) == 1 and "s3cret" not in out + err

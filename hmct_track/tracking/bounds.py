@@ -146,23 +146,21 @@ def ask(what: str, uri: str, work: Callable[[Watch], T]) -> T:
         TrackingError: it failed, for whatever reason, or took too long.
     """
     with _environment() as leave:
-        watch = Watch(Limits.of_environment())
-        try:
-            return _bounded(watch, work)
         # MLflow passes on errors of databases, HTTP and file systems.
+        try:
+            import mlflow.tracking  # noqa: F401 - seconds that are not MLflow's to answer
+
+            return _bounded(Watch(Limits.of_environment()), work, leave)
         except Exception as error:  # noqa: BLE001 - what is raised is another error
             LOG.debug("%s", public_text(repr(error), uri))
             reason = one_line(public_text(_reason(error), uri))
+            where = one_line(public_uri(uri), 80)
             # Not chained: a traceback would show the URI of the first error.
-            raise TrackingError(
-                f"MLflow at {one_line(public_uri(uri), 80)} {what}: {reason}"
-            ) from None
-        finally:
-            if watch.abandoned:
-                leave()
+            raise TrackingError(f"MLflow at {where} {what}: {reason}") from None
 
 
-def _bounded(watch: Watch, work: Callable[[Watch], T]) -> T:
+def _bounded(watch: Watch, work: Callable[[Watch], T], leave: Callable[[], None]) -> T:
+    """Do it in a thread; leave it alone, and call ``leave``, when it takes too long."""
     results: list[T] = []
     errors: list[BaseException] = []
     done = threading.Event()
@@ -181,9 +179,11 @@ def _bounded(watch: Watch, work: Callable[[Watch], T]) -> T:
         while not done.wait(max(0.0, min(0.5, watch.left))):
             if watch.left <= 0:
                 watch.abandoned = True
+                leave()
                 raise watch.failure or TimeoutError(watch.told)
     except (KeyboardInterrupt, SystemExit):
         watch.abandoned = True
+        leave()
         done.wait(_GRACE)  # to set the run to FAILED
         raise
     if errors:
@@ -235,8 +235,6 @@ def _environment() -> Iterator[Callable[[], None]]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep notes on setting up a database and on retries off the terminal; some show the URI."""
-    import mlflow.tracking  # noqa: F401 - it sets the levels of its loggers
-
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -20,6 +20,7 @@ _COLUMNS = (
     "params.`data_num`",
     f"params.`{_TYPE}`",
 )
+_WIDTHS = {"attributes.`Run Name`": 320, _COLUMNS[0]: 170, _COLUMNS[1]: 170, _COLUMNS[2]: 150}
 
 
 def experiment_tags() -> dict[str, str]:
@@ -40,6 +41,7 @@ def _state() -> dict[str, Any]:
     return {
         "selectedColumns": list(_COLUMNS),
         "columnOrder": list(_COLUMNS),
+        "columnWidths": dict(_WIDTHS),
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
         "compareRunCharts": [_parallel(), _bar()],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -83,6 +81,9 @@ def _locked(path: Path, seconds: float) -> Iterator[None]:
 
 def _copy(store: Path, target: Path) -> bool:
     """Copy a store, unless it is missing or damaged."""
+    import shutil
+    import sqlite3
+
     try:
         shutil.copyfile(store, target)
         with closing(sqlite3.connect(target)) as connection:
@@ -98,6 +99,8 @@ def _copy(store: Path, target: Path) -> bool:
 
 def _keep(store: Path, place: Path) -> None:
     """Keep a copy of a store, if that can be: without it the next lake is only slower."""
+    import shutil
+
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _aside(place) as aside:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -71,6 +70,8 @@ def run(args: argparse.Namespace) -> ExitCode:
 
 def _check_port(port: int) -> None:
     """Complain of a port that cannot be had."""
+    import socket
+
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

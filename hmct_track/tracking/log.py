@@ -8,7 +8,6 @@ import re
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.errors import TrackingError
@@ -104,6 +103,8 @@ def _log_content(client: Any, run_id: str, run: TrackedRun | NestedRun, at_ms: i
 
 def _log_files(client: Any, run_id: str, run: TrackedRun) -> None:
     """Log what a run was given, its texts and its images."""
+    from tempfile import TemporaryDirectory
+
     client.log_inputs(run_id, datasets=[_dataset(given) for given in run.inputs])
     for path, text in run.texts.items():
         client.log_text(run_id, text, path)

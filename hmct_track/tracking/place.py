@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,6 +54,9 @@ def check_database(uri: str, seconds: float) -> None:
     Raises:
         TrackingError: it is there and cannot be opened.
     """
+    import sqlite3
+    from contextlib import closing
+
     path = Path(uri.removeprefix(_SQLITE).partition("?")[0])
     if not uri.startswith(_SQLITE) or not path.exists():
         return

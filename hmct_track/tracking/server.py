@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import sys
@@ -49,6 +48,8 @@ def ui_page(port: int, lake: Path) -> str | None:
 
     An experiment in the lake's own store that an older version made is given our view.
     """
+    from http.client import HTTPException
+
     try:
         if _call(port, "GET", "/health") is None:
             return None
@@ -58,7 +59,7 @@ def ui_page(port: int, lake: Path) -> str | None:
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
         if own_store(lake):
             tags |= _give_view(port, found["experiment_id"], tags)
-    except (OSError, http.client.HTTPException, ValueError, KeyError):
+    except (OSError, HTTPException, ValueError, KeyError):
         return None
     query = {"workflowType": "machine_learning"}
     if VIEW_TAG in tags:
@@ -92,13 +93,15 @@ def _give_view(port: int, experiment: str, tags: dict[str, str]) -> dict[str, st
 
 def _call(port: int, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """What the server on this machine answers, or None if it is not 200; through no proxy."""
-    connection = http.client.HTTPConnection(_HOST, port, timeout=_PATIENCE)
+    from http.client import OK, HTTPConnection
+
+    connection = HTTPConnection(_HOST, port, timeout=_PATIENCE)
     try:
         content = json.dumps(body) if body is not None else None
         connection.request(method, path, content, {"Content-Type": "application/json"})
         reply = connection.getresponse()
         text = reply.read()
-        if reply.status != http.client.OK:
+        if reply.status != OK:
             return None
         return True if path == "/health" else json.loads(text)
     finally:

@@ -276,13 +276,14 @@ def test_what_the_ui_says_leads_to_a_list_of_runs_with_the_columns_that_matter(
         client.set_tag(run_id, "hmct_track.worst_node", "Conv_21")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1500, "height": 900})
+        page = browser.new_page(viewport={"width": 2400, "height": 1000})
         page.set_default_timeout(PATIENCE * 1000)
         page.goto(address)
         page.get_by_role("link", name="sensitivity of node").first.wait_for()
         page.get_by_role("gridcell", name="Conv_21").first.wait_for()
-        shown = page.locator("[role=columnheader][col-id*='`']").all()
-        assert [header.get_attribute("col-id") for header in shown] == [
+        headers = page.locator("[role=columnheader][col-id*='`']").all()
+        shown = {h.get_attribute("col-id"): (h.bounding_box() or {"x": 0})["x"] for h in headers}
+        assert sorted(shown, key=lambda name: shown[name]) == [
             "attributes.`Run Name`",
             "metrics.`whole.cosine-similarity`",
             "tags.`hmct_track.worst_node`",

@@ -5,7 +5,10 @@
 -- :param run_b VARCHAR a run of kind sensitivity: after
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :optional tolerance DOUBLE=1e-6 a change that is not larger counts as none
--- :column max_drop DOUBLE largest drop of a node that both have; 0 if none became worse
+-- :column whole_drop DOUBLE? how much worse the fully quantized model became; empty if a run has not measured it
+-- :column whole_a DOUBLE? the metric of the fully quantized model in run_a
+-- :column whole_b DOUBLE? the same in run_b
+-- :column max_drop DOUBLE? largest drop of a node that both have; 0 if none became worse, empty if they have none in common
 -- :column mean_drop DOUBLE? mean drop of the nodes that both have, better ones counted against it, but for those that are infinitely better
 -- :column worst_drop DOUBLE? drop from the worst node of run_a to the worst of run_b, whichever they are
 -- :column worst_a DOUBLE? the metric of the worst node of run_a
@@ -20,7 +23,14 @@
 -- :column changed_types BIGINT calibration nodes whose type differs
 -- :column infinite BIGINT nodes of both whose drop is infinite, from or to NaN or an infinite value
 -- :unique
-WITH compared AS (
+WITH whole AS (
+    SELECT
+        any_value(value) FILTER (run_id = $run_a) AS whole_a,
+        any_value(value) FILTER (run_id = $run_b) AS whole_b
+    FROM subject_values
+    WHERE run_id IN ($run_a, $run_b) AND role = 'reference' AND metric = $metric
+),
+compared AS (
     FROM compare_nodes($run_a, $run_b, $metric, $tolerance)
 ),
 calibration AS (
@@ -28,7 +38,8 @@ calibration AS (
 ),
 counted AS (
     SELECT
-        greatest(max(drop), 0) AS max_drop,
+        -- greatest() takes no notice of NULL, and nothing in common is no drop of 0.
+        if(count(drop) > 0, greatest(max(drop), 0), NULL) AS max_drop,
         -- What became infinitely better must not hide what became worse.
         coalesce(avg(drop) FILTER (drop > '-Infinity'::DOUBLE), max(drop)) AS mean_drop,
         count(*) FILTER (isinf(drop)) AS infinite,
@@ -45,6 +56,10 @@ counted AS (
     FROM compared
 )
 SELECT
+    (SELECT if(whole_a IS NULL OR whole_b IS NULL, NULL, drop_of($metric, whole_a, whole_b)) FROM whole)
+        AS whole_drop,
+    (SELECT whole_a FROM whole) AS whole_a,
+    (SELECT whole_b FROM whole) AS whole_b,
     max_drop,
     mean_drop,
     if(has_both, drop_of($metric, worst_a, worst_b), NULL) AS worst_drop,

@@ -227,7 +227,8 @@ def test_command_line_and_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str
         captured = capsys.readouterr()
         assert code == 0, captured.err
         runs.append(captured.err.split()[1])
-    assert "Conv_21" in captured.out and "int16" in captured.out
+    assert captured.out.startswith("all nodes quantized: cosine-similarity 0.9")
+    assert "calibrated by kl: " in captured.out and " activation nodes int16" in captured.out
     assert sorted(f.name for f in (tmp_path / "data/input").iterdir()) == [
         f"{k}.npy" for k in range(4)]  # fmt: skip
     CalibrationDataSet.from_folder(tmp_path / "data")

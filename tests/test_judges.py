@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from hmct_track.engine import Engine
+from hmct_track.engine import Engine, partition
 from hmct_track.engine.protocols import Evaluator, OutputJudge, SampleJudge
 from hmct_track.engine.runtime import Session
 from hmct_track.engine.statistics import PairJudge
@@ -83,8 +83,17 @@ def expected(config: QuantConfig, sample: str) -> dict[str, Array]:
     return dict(zip(NAMES, run(network(), SAMPLES[sample], config), strict=True))
 
 
+def everywhere(costs: object, places: Sequence[int], end: int, held_cost: float) -> list[int]:
+    return [0, end] if held_cost else [0, *(int(p) for p in places), end]
+
+
+@pytest.mark.parametrize("cut_everywhere", [True, False])
 @pytest.mark.parametrize("memory", [None, 200], ids=["much memory", "little memory"])
-def test_judges_of_outputs_and_of_samples_see_the_same_execution(memory: int | None) -> None:
+def test_judges_of_outputs_and_of_samples_see_the_same_execution(
+    memory: int | None, cut_everywhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cut_everywhere:
+        monkeypatch.setattr(partition, "best_cuts", everywhere)
     engine = Engine(load_model(network()), memory=memory)
     judges = [PairJudge(), Largest(), Kept()]
     found = list(engine.records(CONFIGS, SAMPLES, NAMES, judges))
@@ -122,6 +131,27 @@ def test_several_judges_take_no_more_runs_than_one(monkeypatch: pytest.MonkeyPat
         list(engine.records(CONFIGS, SAMPLES, NAMES, judges))
         counts.append(len(ran))
     assert counts[2] == counts[1] <= counts[0]
+
+
+class Counting:
+    """Adds up samples, as a score over a whole set does."""
+
+    identity = "counting"
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def judge_sample(self, sample_id: str, x: Any, y: Any, /) -> int:
+        self.seen.add(sample_id)
+        return len(self.seen)
+
+
+def test_a_judge_with_a_memory_is_never_taken_for_another_of_its_name() -> None:
+    engine = Engine(load_model(network()), threads=1)
+    first, second = Counting(), Counting()
+    for judge in (first, second, second):
+        list(engine.records([ALL], SAMPLES, NAMES, [judge]))
+    assert first.seen == second.seen == set(SAMPLES)
 
 
 def test_the_engine_and_these_judges_fit_the_protocols() -> None:

@@ -19,7 +19,7 @@ from hmct_track.errors import UsageError
 from hmct_track.names import model_label
 from hmct_track.options import option, parse_metric
 from hmct_track.options.declared import check_options, from_stored, options_of, to_stored
-from hmct_track.options.kinds import COUNT, FILE, FOLDER, METRIC
+from hmct_track.options.kinds import COUNT, FILE, FOLDER, METRIC, as_list, texts
 from hmct_track.types import Metric, Planned
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ def data_num(short: str | None = None, default: int | None = 1) -> Any:
 def save_dir(short: str) -> Any:
     """The field for the folder of figures and tables."""
     return option(FOLDER, "save figures and tables here as well", short, default=None, stored=False)
+
+
+def output() -> Any:
+    """The field for what is compared of the model's outputs."""
+    return option(
+        texts("OUTPUTS"), "compare only these outputs, or parts of them in their own units, such "
+        "as output0[:, 4:] or output0[:, 4:]/rms(1)", default=None,
+    )  # fmt: skip
 
 
 def metric(short: str = "-m") -> Any:
@@ -194,10 +202,19 @@ class Analysis:
         return model, engine
 
     def outputs(self, model: QuantModel, engine: Engine) -> tuple[str, ...]:
-        """The tensors that are compared; those of the model by default."""
-        from hmct_track.recording import output_tensors
+        """What is compared: the outputs of the model, of a node, or those asked for.
 
-        return output_tensors(model, engine, getattr(self, "output_node", None))
+        Raises:
+            UsageError: one is not there, or has no float values.
+        """
+        from hmct_track.recording import output_parts, output_tensors
+
+        node, chosen = getattr(self, "output_node", None), as_list(getattr(self, "output", None))
+        if not chosen:
+            return output_tensors(model, engine, node)
+        if node:
+            raise UsageError("give either output or output_node; both were given")
+        return output_parts(engine, chosen)
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:

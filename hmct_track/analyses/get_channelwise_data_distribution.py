@@ -124,10 +124,15 @@ class GetChannelwiseDataDistribution(Analysis):
         """The boxes of each node."""
 
         def draw(node: str) -> Figure:
-            from hmct_track.report.distribution import channel_figure
+            from hmct_track.report.boxes import channel_figure, threshold_pairs
 
-            types = {row["node"]: row["type"] for row in answer.query("model_nodes")}
-            return channel_figure(boxes[node], types[node])
+            found = next(row for row in answer.query("model_nodes") if row["node"] == node)
+            return channel_figure(
+                boxes[node],
+                found["type"],
+                consumers=found["consumers"] or (),
+                thresholds=threshold_pairs(found["thresholds"] or (), len(found["scales"] or ())),
+            )
 
         boxes = by_node(answer.rows)
         return [

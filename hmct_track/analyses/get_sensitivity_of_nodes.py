@@ -17,8 +17,10 @@ from hmct_track.analyses.base import (
     Round,
     Seen,
     data_num,
+    output,
     save_dir,
 )
+from hmct_track.analyses.channels import hidden_channels
 from hmct_track.analyses.configurations import alone, names_of_type, whole
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.options import option, parse_metrics, parse_node_type
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from hmct_track.lake import Row
     from hmct_track.model import QuantModel
+    from hmct_track.recording import Run
     from hmct_track.report.html import Table
 
 _NEARLY_EQUAL = 0.999
@@ -65,6 +68,7 @@ class GetSensitivityOfNodes(Analysis):
         MAYBE_NAMES, "rank only these nodes, of any type", "-i", default=None
     )
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
+    output: str | Sequence[str] | None = output()
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
@@ -124,6 +128,11 @@ class GetSensitivityOfNodes(Analysis):
         ranked = alone(model, self.ranked_nodes(model), self.ranked_type(model))
         return Round([*ranked, whole(model)])
 
+    def observe(self, run: Run) -> None:
+        """Look whether some channels of an output hide the error of others."""
+        if self.output is None:
+            run.remarks += hidden_channels(run.subject)
+
     def rows(self, answer: Answer) -> list[Row]:
         """The ranking, most sensitive first."""
         return answer.query("sensitivity", metric=self.metrics_asked[0].value)
@@ -179,7 +188,8 @@ class GetSensitivityOfNodes(Analysis):
             if not answer.rows:
                 raise UsageError(f"run {answer.run_id!r} has ranked no node")
             title = f"Sensitivity of {answer.label}: each {node_type} quantized alone"
-            return ranking_figure(answer.rows, self.metrics_asked[0], title)
+            first = self.metrics_asked[0]
+            return ranking_figure(answer.rows, first, title, whole=answer.whole.get(first))
 
         return [Drawing(f"sensitivity_of_{node_type}", draw)]
 

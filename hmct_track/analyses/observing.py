@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.errors import UsageError
-from hmct_track.types import CalibrationKind, CalibrationNode, QuantConfig
+from hmct_track.types import CalibrationKind, CalibrationNode, NodeType, QuantConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hmct_track.analyses.base import Answer
     from hmct_track.lake import Row
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
@@ -90,6 +91,14 @@ def by_node(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         found.setdefault(row["node"], []).append(row)
     return found
+
+
+def consumers_of(answer: Answer, node: str) -> list[str]:
+    """The general nodes that read a calibration node; none of a general one."""
+    for row in answer.query("model_nodes"):
+        if row["node"] == node and row["type"] != NodeType.NODE:
+            return list(row["consumers"] or ())
+    return []
 
 
 def figure_stem(position: int, node: str) -> str:

@@ -131,11 +131,24 @@ class PlotAccError(Analysis):
             what = "only these" if self.quantize_node else "all but these"
             title = f"Accumulated error of {answer.label}: {what} quantized"
             return accumulation_figure(
-                answer.rows, Metric(self.metric), title, average_mode=self.average_mode
+                answer.rows,
+                Metric(self.metric),
+                title,
+                average_mode=self.average_mode,
+                curve_nodes=self._curve_nodes(),
+                quantized=bool(self.quantize_node),
             )
 
         average = "_average" if self.average_mode else ""
         return [Drawing(f"accumulated_error_{self.metric}{average}", draw)]
+
+    def _curve_nodes(self) -> dict[str, list[str]]:
+        """The nodes of each nested list by the name of its curve, as they were given."""
+        given = self.quantize_node or self.non_quantize_node or ()
+        elements = [given] if isinstance(given, str) else list(given)
+        if not _is_nested(elements):
+            return {}
+        return {f"partial_qmodel_{i}": list(group) for i, group in enumerate(elements)}
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
         """What each curve is at the last node, which need not be the model's output."""
@@ -164,17 +177,21 @@ class PlotAccError(Analysis):
         return table_markdown("Accumulated error", self.table(answer), query, answer.run_id)
 
 
-def _curves(
-    model: QuantModel, selection: str | Sequence[str] | Sequence[Sequence[str]], *, inverted: bool
-) -> dict[str, list[str]]:
-    """Name of each curve, and the calibration nodes that it is about."""
-    elements = [selection] if isinstance(selection, str) else list(selection)
+def _is_nested(elements: Sequence[str] | Sequence[Sequence[str]]) -> bool:
     nested = [not isinstance(element, str) for element in elements]
     if any(nested) and not all(nested):
         raise UsageError(
             f"{elements!r} mixes names and lists; give a list of names or a list of lists"
         )
-    if any(nested):
+    return any(nested)
+
+
+def _curves(
+    model: QuantModel, selection: str | Sequence[str] | Sequence[Sequence[str]], *, inverted: bool
+) -> dict[str, list[str]]:
+    """Name of each curve, and the calibration nodes that it is about."""
+    elements = [selection] if isinstance(selection, str) else list(selection)
+    if _is_nested(elements):
         return {
             f"partial_qmodel_{i}": _calibrations(model, group) for i, group in enumerate(elements)
         }

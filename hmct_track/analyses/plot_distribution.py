@@ -12,6 +12,7 @@ from hmct_track.analyses.base import Analysis, Answer, Drawing, data_num, save_d
 from hmct_track.analyses.observing import (
     Observed,
     by_node,
+    consumers_of,
     expanded,
     figure_stem,
     observed_calibration,
@@ -112,7 +113,9 @@ class PlotDistribution(Analysis):
 
             if not bins:
                 bins.update(by_node(answer.query("histogram")))
-            return distribution_figure(series[node], bins[node])
+            return distribution_figure(
+                series[node], bins[node], consumers=consumers_of(answer, node)
+            )
 
         series, bins = by_node(answer.rows), dict[str, list["Row"]]()
         return [

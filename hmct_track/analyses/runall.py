@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hmct_track.analyses.base import Analysis, Answer, Result, data_num
+from hmct_track.analyses.base import Analysis, Answer, Result, data_num, output
 from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwiseDataDistribution
 from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
 from hmct_track.analyses.plot_acc_error import PlotAccError, Selection
@@ -126,6 +126,7 @@ class Runall(Analysis):
         MAYBE_NAMES, "leave out these nodes instead", "-sn", default=None
     )
     data_num: int | None = data_num("-dn", None)
+    output: str | Sequence[str] | None = output()
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
@@ -194,6 +195,7 @@ class Runall(Analysis):
                 output_node=self.output_node,
                 node_type=str(node_type),
                 interested_nodes=self.interested_nodes,
+                output=self.output,
                 **self._shared("node_sensitivity"),
             )
             for node_type in types
@@ -221,6 +223,7 @@ class Runall(Analysis):
         return SensitivityAnalysis(
             pick_threshold=self.pick_threshold,
             sensitive_nodes=self.sensitive_nodes,
+            output=self.output,
             **self._shared("sensitivity_analysis"),
         )
 

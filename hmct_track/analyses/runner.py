@@ -172,7 +172,7 @@ def _show(analysis: Analysis, answer: Answer, run: Run, folder: Path | None) -> 
     text = analysis.text(answer)
     if run.emit and text is not None:
         run.emit(text)
-    for warning in analysis.warnings(answer):
+    for warning in (*run.remarks, *analysis.warnings(answer)):
         LOG.warning("%s", warning)
     files = [file for step in run.results for file in step.files]
     files += analysis.save_more(answer, run, folder)

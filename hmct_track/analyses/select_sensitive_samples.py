@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from hmct_track.analyses.base import (
     Seen,
     data_num,
     metric,
+    output,
     save_dir,
 )
 from hmct_track.analyses.configurations import whole
@@ -60,6 +62,7 @@ class SelectSensitiveSamples(Analysis):
         default=1,
     )  # fmt: skip
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
+    output: str | Sequence[str] | None = output()
 
     def check_subject(self, subject: Subject) -> None:
         """There must be so many samples."""

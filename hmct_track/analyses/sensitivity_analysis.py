@@ -16,6 +16,7 @@ from hmct_track.analyses.base import (
     Seen,
     data_num,
     metric,
+    output,
     save_dir,
 )
 from hmct_track.analyses.configurations import alone, names_of_type, whole, without
@@ -68,6 +69,7 @@ class SensitivityAnalysis(Analysis):
         choice("TYPE", *_QTYPES), f"what the sensitive nodes become: {', '.join(_QTYPES)}", "-q",
         default="float32",
     )  # fmt: skip
+    output: str | Sequence[str] | None = output()
 
     def parameters(self, model: QuantModel) -> dict[str, Any]:
         """As given."""
@@ -177,7 +179,13 @@ class SensitivityAnalysis(Analysis):
                 raise UsageError(f"run {answer.run_id!r} has no steps")
             what = "not quantized" if self.qtype == "float32" else self.qtype
             title = f"Partial quantization of {answer.label}: sensitive nodes {what}"
-            return partial_figure(answer.rows, Metric(self.metric), title)
+            return partial_figure(
+                answer.rows,
+                Metric(self.metric),
+                title,
+                threshold=None if as_list(self.sensitive_nodes) else self.pick_threshold,
+                worst_instead=self._is_fallback(answer),
+            )
 
         return [Drawing("partial_quantization", draw)]
 

@@ -16,7 +16,7 @@ from hmct_track.engine.partition import size_of
 from hmct_track.engine.protocols import Judge, Record, SampleJudge, Samples
 from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
-from hmct_track.engine.statistics import PairJudge
+from hmct_track.engine.statistics import PAIRS
 from hmct_track.errors import EngineError, UsageError
 from hmct_track.model import Lowering, QuantModel
 from hmct_track.types import Measurement, Output, QuantConfig, TensorSpec
@@ -108,7 +108,7 @@ class Engine:
             ModelError: a configuration asks a calibration node for what it cannot do.
             UsageError: an output is not there, or has no such part.
         """
-        for found in self.records(configs, samples, outputs, (PairJudge(),), known):
+        for found in self.records(configs, samples, outputs, (PAIRS,), known):
             assert found.output is not None  # noqa: S101 - its judge judges single outputs
             yield Measurement(found.config_id, found.sample_id, found.output, found.value)
 
@@ -175,7 +175,8 @@ class Engine:
 
     def _comparison(self, outputs: Sequence[Output], judges: Sequence[Judge]) -> Comparison:
         """The comparison of these, with what it knows of float values from before."""
-        key = tuple(outputs), tuple(judge.identity for judge in judges)
+        # By the judges themselves, which the comparison keeps alive: they may have a memory.
+        key = tuple(outputs), tuple(map(id, judges))
         comparison = self._comparisons.pop(key, None) or Comparison(outputs, judges)
         self._comparisons[key] = comparison
         while len(self._comparisons) > _MOST_ROUTES:

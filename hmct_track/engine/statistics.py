@@ -93,3 +93,7 @@ class PairJudge:
     def judge_output(self, x: NDArray[Any], y: NDArray[Any], prepared: Sums, /) -> PairStatistics:
         """`pair_statistics`."""
         return pair_statistics(x, y, prepared)
+
+
+PAIRS = PairJudge()
+"""The judge that everything is measured with."""

@@ -135,7 +135,10 @@ class CompareSettingsRow(TypedDict):
 class CompareSummaryRow(TypedDict):
     """A row of compare_summary."""
 
-    max_drop: float
+    whole_drop: float | None
+    whole_a: float | None
+    whole_b: float | None
+    max_drop: float | None
     mean_drop: float | None
     worst_drop: float | None
     worst_a: float | None
@@ -621,7 +624,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "compare_channels": ("channel_summaries", "node_matches", "runs"),
     "compare_nodes": ("node_matches", "sensitivity"),
     "compare_settings": ("models", "runs"),
-    "compare_summary": ("compare_calibration", "compare_nodes"),
+    "compare_summary": ("compare_calibration", "compare_nodes", "subject_values"),
     "data_sets": ("runs",),
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),

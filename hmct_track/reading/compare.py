@@ -129,6 +129,8 @@ def compare(
             f"run {before['run_id']} ranks {before['node_type']}s and run {after['run_id']} "
             f"{after['node_type']}s; compare two of one sort"
         )
+    if parsed:
+        _check_gate(before, after)
     folder = check_save_dir(save_dir)
     found = compare_runs(
         place,
@@ -137,6 +139,11 @@ def compare(
         chosen or Metric(after["metrics"][0]),
         tolerance,
     )
+    if parsed and not any(found.summary[name] for name in ("worse", "better", "same")):
+        raise UsageError(
+            f"runs {before['run_id']} and {after['run_id']} have no node in common, so --fail-if "
+            "decides nothing; compare rankings of two versions of one model"
+        )
     values = cast("Mapping[str, float | None]", found.summary)
     failed = tuple(c.text for c in parsed if c.holds(values))
     figure = cache(partial(_figure, found, before, after))
@@ -146,6 +153,25 @@ def compare(
     texts = {"comparison.log": result.table + "\n", "comparison.md": result.markdown}
     files = save(folder, figures={"comparison": figure()}, texts=lambda: texts)
     return ComparisonResult(found, figure, failed, result.notes, files)
+
+
+def _check_gate(before: Row, after: Row) -> None:
+    """A gate passes only where it has decided something.
+
+    Raises:
+        UsageError: the runs are one, or were not measured alike.
+    """
+    if before["run_id"] == after["run_id"]:
+        raise UsageError(
+            f"both references mean run {before['run_id']}, so --fail-if decides nothing; give two "
+            "runs, such as baseline latest"
+        )
+    for name, what in (("data_id", "samples"), ("outputs", "outputs")):
+        if before[name] != after[name]:
+            raise UsageError(
+                f"runs {before['run_id']} and {after['run_id']} used other {what}, so --fail-if "
+                f"decides nothing; rank both models on the same {what}"
+            )
 
 
 def _ranking(lake: Lake, reference: str, node_type: NodeType) -> Row:
@@ -176,4 +202,6 @@ def _figure(comparison: RunComparison, before: Row, after: Row) -> Figure:
     from hmct_track.report.dumbbell import comparison_figure
 
     labels = [f"{row['run_id']} ({model_label(row['model'], None)})" for row in (before, after)]
-    return comparison_figure(comparison.nodes, comparison.metric, labels[0], labels[1])
+    whole_a, whole_b = comparison.summary["whole_a"], comparison.summary["whole_b"]
+    whole = None if whole_a is None or whole_b is None else (whole_a, whole_b)
+    return comparison_figure(comparison.nodes, comparison.metric, labels[0], labels[1], whole=whole)

@@ -29,6 +29,13 @@ _COMPARISON = re.compile(
 )
 
 
+_NOTHING = "the two runs have no node in common"
+_WHY = dict.fromkeys(
+    ("whole_drop", "whole_a", "whole_b"),
+    "one of the runs has not measured the fully quantized model; rank its model again",
+)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A quantity compared with a number."""
@@ -88,7 +95,7 @@ def _holds(comparison: Comparison, values: Mapping[str, float | None]) -> bool:
     value = values[comparison.quantity]
     if value is None:
         raise UsageError(
-            f"{comparison.quantity} has no value, as the two runs have no node in common; "
-            "the condition cannot be decided"
+            f"{comparison.quantity} has no value: {_WHY.get(comparison.quantity, _NOTHING)}; the "
+            "condition cannot be decided"
         )
     return _OPERATORS[comparison.symbol](value, comparison.number)

@@ -3,7 +3,7 @@
 from hmct_track.options.recording import Recording
 from hmct_track.recording.run import Run
 from hmct_track.recording.saving import check_save_dir, images, save
-from hmct_track.recording.subject import Subject, make_subject, output_tensors
+from hmct_track.recording.subject import Subject, make_subject, output_parts, output_tensors
 
 __all__ = [
     "Recording",
@@ -12,6 +12,7 @@ __all__ = [
     "check_save_dir",
     "images",
     "make_subject",
+    "output_parts",
     "output_tensors",
     "save",
 ]

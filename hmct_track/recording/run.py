@@ -73,6 +73,8 @@ class Run:
         )
         self.results: list[Any] = []
         """The results of its steps."""
+        self.remarks: list[str] = []
+        """What was seen on the way that makes its values mean less than they seem to."""
         self._nested: list[tuple[Run, TrackedRun]] = []
         self._content: Callable[[], Content] | None = None
         watched = recording.track and parent is None

@@ -93,6 +93,20 @@ def output_tensors(model: QuantModel, engine: Engine, output_node: str | None) -
     return kept
 
 
+def output_parts(engine: Engine, texts: Sequence[str]) -> tuple[str, ...]:
+    """Outputs as the user writes them, in their canonical form.
+
+    Raises:
+        UnknownNodeError: the model has no such tensor.
+        UsageError: a text is not understood, or a tensor holds no float values.
+    """
+    parts = [engine.output(text) for text in texts]
+    for part in parts:
+        if not engine.output_tensors([part.tensor]):
+            raise UsageError(f"output {part.tensor!r} holds no float values to compare")
+    return tuple(dict.fromkeys(map(str, parts)))
+
+
 class _LazySamples(Mapping[str, Sample]):
     """Loads a sample whenever it is asked for, so that none but the current one is held."""
 

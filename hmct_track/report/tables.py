@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hmct_track.types import Metric, NodeType
@@ -10,6 +12,9 @@ from hmct_track.types import Metric, NodeType
 _TITLE = "node sensitivity"
 _NAME_WIDTH = 50
 _GAP = 2
+_NEAR = 0.99
+"""Cosine similarities from here on are told by what is missing to 1."""
+_ROUNDING = 1e-15
 
 
 def sensitivity_table(
@@ -201,6 +206,56 @@ def format_value(value: float | None) -> str:
         return text
     text = text.rstrip("0")
     return f"{text}0" if text.endswith(".") else text
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Values of a metric as text, with digits that tell them apart."""
+
+    name: str
+    """What the texts are: the metric, or ``1 - cosine-similarity``."""
+    texts: tuple[str, ...]
+
+
+def adapted_values(values: Sequence[float | None], metric: Metric) -> Adapted:
+    """Texts of values that stand together, in a figure or a column.
+
+    Cosine similarities that are all 0.99 or more are given as 1 - cosine similarity, with three
+    significant digits; among others each has as many decimals as show two digits of what is
+    missing to 1, but at least 5. Other metrics have 4 significant digits, decibels 2 decimals. No
+    value is ``nan``.
+
+    Args:
+        values: the values; None is no value.
+        metric: what they are.
+    """
+    if metric is not Metric.COSINE_SIMILARITY:
+        return Adapted(metric.value, tuple(_significant(v, metric) for v in values))
+    finite = [v for v in values if v is not None and math.isfinite(v)]
+    if finite and min(finite) >= _NEAR:
+        return Adapted(f"1 - {metric.value}", tuple(map(_missing, values)))
+    return Adapted(metric.value, tuple(map(_cosine, values)))
+
+
+def _significant(value: float | None, metric: Metric) -> str:
+    if value is None:
+        return "nan"
+    return f"{value:.2f}" if metric is Metric.SQNR and 0.01 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
+def _missing(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "nan" if value is None else str(value)
+    return f"{max(1 - value, 0):.3g}" if 1 - value > _ROUNDING else "0"
+
+
+def _cosine(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "nan" if value is None else str(value)
+    missing = 1 - value
+    if value == 0 or abs(missing) <= _ROUNDING:
+        return "0" if value == 0 else "1"
+    return f"{value:.{max(5, 1 - math.floor(math.log10(abs(missing))))}f}"
 
 
 def _front(node_type: NodeType) -> Any:

@@ -63,6 +63,8 @@ def get_sensitivity_of_nodes(
     verbose: bool = False,
     interested_nodes: str | Sequence[str] | None = None,
     save_dir: str | os.PathLike[str] | None = None,
+    *,
+    output: str | Sequence[str] | None = None,
     **recording: Unpack[Recording],
 ) -> dict[str, dict[str, float]]:
     """Rank nodes by how much the output changes when each alone is quantized.
@@ -81,6 +83,8 @@ def get_sensitivity_of_nodes(
         verbose: print the table.
         interested_nodes: rank only these nodes, of whatever type.
         save_dir: folder for the table (``sensitivity_of_<type>.log``) and the figure.
+        output: compare only these outputs of the model, or parts of them in their own units, such
+            as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
         **recording: see `Recording`.
 
     Returns:
@@ -207,6 +211,7 @@ def sensitivity_analysis(
     *,
     metric: str = "cosine-similarity",
     qtype: str = "float32",
+    output: str | Sequence[str] | None = None,
     **recording: Unpack[Recording],
 ) -> Result:
     """Test what leaving the sensitive nodes out of quantization, one after the other, gives.
@@ -221,6 +226,8 @@ def sensitivity_analysis(
         metric: one of the five metrics.
         qtype: what the sensitive nodes become: ``float32`` (not quantized), ``int16`` or
             ``float16``.
+        output: compare only these outputs of the model, or parts of them in their own units, such
+            as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
         **recording: see `Recording`.
 
     Returns:
@@ -252,6 +259,8 @@ def runall(
     average_mode: bool = False,
     pick_threshold: float = 0.999,
     sensitive_nodes: str | Sequence[str] | None = None,
+    *,
+    output: str | Sequence[str] | None = None,
     **recording: Unpack[Recording],
 ) -> RunallResult:
     """Run all analyses under one run, with a page that shows them.
@@ -276,6 +285,8 @@ def runall(
         average_mode: whether the error curves are running means.
         pick_threshold: as in `sensitivity_analysis`.
         sensitive_nodes: as in `sensitivity_analysis`.
+        output: compare only these outputs of the model, or parts of them in their own units, such
+            as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
         **recording: see `Recording`.
 
     Returns:
@@ -295,6 +306,8 @@ def select_sensitive_samples(
     data_num: int | None = None,
     sample_num: int = 1,
     save_dir: str | os.PathLike[str] | None = None,
+    *,
+    output: str | Sequence[str] | None = None,
     **recording: Unpack[Recording],
 ) -> SamplesResult:
     """Find the samples on which full quantization hurts most.
@@ -306,6 +319,8 @@ def select_sensitive_samples(
         data_num: number of samples to rank; None for all.
         sample_num: number of samples to keep.
         save_dir: folder for the table and for the kept samples, as ``calibration_data``.
+        output: compare only these outputs of the model, or parts of them in their own units, such
+            as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
         **recording: see `Recording`.
 
     Returns:

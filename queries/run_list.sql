@@ -17,6 +17,7 @@
 -- :column error VARCHAR? why it failed
 -- :column worst_node VARCHAR? the most sensitive node that it found
 -- :column worst_value DOUBLE? the first metric of that node
+-- :column whole_value DOUBLE? the first metric of the fully quantized model
 -- :column mlflow_run_id VARCHAR? the run in MLflow; empty if it is not tracked there
 -- :column updated_at TIMESTAMP in UTC, of its newest row
 -- :unique run_id
@@ -37,6 +38,7 @@ SELECT
     r.error,
     r.worst_node,
     r.worst_value,
+    r.whole_value,
     r.mlflow_run_id,
     r.updated_at
 FROM runs AS r

@@ -24,6 +24,7 @@
 -- :column data_id VARCHAR key of samples
 -- :column worst_node VARCHAR? the most sensitive node that it found
 -- :column worst_value DOUBLE? the first metric of that node
+-- :column whole_value DOUBLE? the first metric of the fully quantized model
 -- :column tags VARCHAR[] the tags that point at it
 -- :column parent_run_id VARCHAR? the run that it is a step of
 -- :column mlflow_run_id VARCHAR? the run in MLflow
@@ -46,6 +47,7 @@ SELECT
     r.data_id,
     r.worst_node,
     r.worst_value,
+    r.whole_value,
     coalesce(t.tags, []) AS tags,
     r.parent_run_id,
     r.mlflow_run_id,

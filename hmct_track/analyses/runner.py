@@ -169,6 +169,8 @@ def _show(analysis: Analysis, answer: Answer, run: Run, folder: Path | None) -> 
     """Print the answer, say what it does not mean, and save it."""
     if worst := analysis.worst(answer):
         run.row.update(worst_node=worst[0], worst_value=worst[1])
+    if asked := analysis.metrics_asked:
+        run.row["whole_value"] = answer.whole.get(asked[0])
     text = analysis.text(answer)
     if run.emit and text is not None:
         run.emit(text)

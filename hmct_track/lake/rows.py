@@ -484,6 +484,7 @@ class RunListRow(TypedDict):
     error: str | None
     worst_node: str | None
     worst_value: float | None
+    whole_value: float | None
     mlflow_run_id: str | None
     updated_at: datetime
 
@@ -516,6 +517,7 @@ class RunsRow(TypedDict):
     data_id: str
     worst_node: str | None
     worst_value: float | None
+    whole_value: float | None
     tags: list[str]
     parent_run_id: str | None
     mlflow_run_id: str | None

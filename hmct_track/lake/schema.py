@@ -66,6 +66,7 @@ RUNS = Table(
         parent_run_id    VARCHAR    the run that this one is a step of; empty if it is none
         worst_node       VARCHAR    the most sensitive node that it found; empty if it ranks none
         worst_value      DOUBLE     the first metric of that node
+        whole_value      DOUBLE     the first metric of the fully quantized model; empty if unknown
         noise_floor      DOUBLE     how far the float model in parts is from the whole, as a share
         float_gap        DOUBLE     SQNR in dB of the float reference against the given float model
         host             VARCHAR    the machine that it runs on

@@ -1,7 +1,7 @@
 """Constants that a quantizer changed beside rounding weights: bias correction above all.
 
 The float reference has the float model's values, the fully quantized model the file's. Between
-them such a constant goes with the weight for whose rounding it makes up (docs/decisions/0011).
+them such a constant goes with the weight for whose rounding it makes up (docs/decisions/0012).
 """
 
 from __future__ import annotations

@@ -105,6 +105,7 @@ class Run:
             "parent_run_id": parent and parent.run_id,
             "worst_node": None,
             "worst_value": None,
+            "whole_value": None,
             "host": platform.node(),
             "pid": os.getpid(),
             "updated_at": now,

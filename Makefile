@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint format rows clean
+.PHONY: help demo test lint format rows docs clean
 
 help:
 	@echo "make demo    install, and rank the nodes of the demo model"
@@ -11,6 +11,7 @@ help:
 	@echo "make lint    style, types and import layers"
 	@echo "make format  format the code"
 	@echo "make rows    type the rows of the queries anew"
+	@echo "make docs    make the pages that are derived from the code"
 	@echo "make clean   remove .venv and what the demo wrote"
 
 demo: .venv/runtime.stamp
@@ -31,6 +32,9 @@ format: .venv/test.stamp
 
 rows: .venv/test.stamp
 	$(BIN)/python -m scripts.query_rows
+
+docs: .venv/test.stamp
+	$(BIN)/python -m hmct_track.cli.commands_page > docs/commands.md
 
 clean:
 	rm -rf .venv hmct_demo hmct_lake

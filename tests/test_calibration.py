@@ -23,7 +23,7 @@ from hmct_track.model import load_model, onnx_io
 from hmct_track.types import QuantType
 from scripts.calibrate_demo import calibrate as calibrate_demo
 from tests.support import graphs
-from tests.test_qdq import Reader, float_model
+from tests.support.floats import Reader, float_model
 
 FILES = sorted(demo.calibration_data_path().glob("input/*.npy"), key=lambda f: int(f.stem))
 INT8 = QuantType("int8")
@@ -255,7 +255,7 @@ def test_a_model_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     data = {"input": [np.load(f) for f in FILES[:2]]}
     whole = tmp_path / "whole.onnx"
     calibrated(source, data, tmp_path / "lake", output=whole)
-    monkeypatch.setattr(onnx_io, "_LARGEST_PROTO", 20_000)
+    monkeypatch.setattr(onnx_io, "LARGEST_PROTO", 20_000)
     split = tmp_path / "split.onnx"
     result = hmct_track.calibrate(source, data, split, lake=tmp_path / "lake", track=False)
     assert split.stat().st_size < 100_000 < (tmp_path / "split.onnx.data").stat().st_size

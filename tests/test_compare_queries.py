@@ -13,11 +13,8 @@ from hmct_track.errors import UsageError
 from hmct_track.lake import (
     CALIBRATION_NODES,
     CHANNEL_SUMMARIES,
-    MEASUREMENTS,
     NODES,
-    RUN_CONFIGS,
     RUNS,
-    SAMPLES,
     Lake,
     compare_runs,
     find_ranking,
@@ -26,7 +23,13 @@ from hmct_track.lake import (
     set_tag,
 )
 from hmct_track.types import Metric, NodeType
-from tests.test_lake import measurement_row, run_row
+from tests.support.rows import (
+    add_ranking,
+    calibration_row,
+    chain,
+    node_row,
+    run_row,
+)
 
 NAN = math.nan
 
@@ -34,42 +37,6 @@ NAN = math.nan
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake.create(tmp_path)
-
-
-def node_row(model: str, node: str, index: int, op: str, reads: str, gives: str) -> dict[str, Any]:
-    row = {"model_id": model, "node": node, "node_index": index, "op_type": op}
-    return {**row, "inputs": [reads], "outputs": [gives], "calibration_nodes": []}
-
-
-def calibration_row(model: str, node: str, **changes: Any) -> dict[str, Any]:
-    row = {"model_id": model, "node": node, "node_index": 0, "kind": "activation", "input": "x"}
-    row |= {"output": f"{node}_out", "consumers": [], "qtype": "int8", "bits": 8, "axis": 1}
-    row |= {"scales": [0.1], "zero_points": [0], "thresholds": [12.7], "enabled": True}
-    return row | changes
-
-
-def add_ranking(
-    lake: Lake, run_id: str, cosines: dict[str, float], model: str = "m", **run: Any
-) -> None:
-    """A finished ranking with these cosine similarities on the one sample and output there are."""
-    parameters = '{"node_type": "node"}'
-    ended = {"state": "FINISHED", "model_id": model, "parameters": parameters}
-    lake.append(RUNS, [run_row(run_id, **ended, **run)])
-    lake.append(SAMPLES, [{"data_id": "d", "position": 0, "sample_id": "s", "source": ""}])
-    for position, (node, cosine) in enumerate(cosines.items()):
-        row = {"run_id": run_id, "position": position, "config_id": f"{model}{node}"}
-        lake.append(RUN_CONFIGS, [{**row, "subject": node, "role": "only"}])
-        sums = {"sum_xx": 1.0, "sum_yy": 1.0, "sum_xy": cosine, "sum_dd": 1 - cosine}
-        lake.append(MEASUREMENTS, [measurement_row(f"{model}{node}", model_id=model, **sums)])
-
-
-def chain(lake: Lake, model: str, names: list[str], ops: list[str]) -> None:
-    """A model whose nodes read one another in a row."""
-    rows = [
-        node_row(model, name, k, op, f"t{k}", f"t{k + 1}")
-        for k, (name, op) in enumerate(zip(names, ops, strict=True))
-    ]
-    lake.append(NODES, rows)
 
 
 def found(lake: Lake, metric: Metric = Metric.COSINE_SIMILARITY) -> dict[str, tuple[Any, ...]]:

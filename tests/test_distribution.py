@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import astuple
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,7 @@ def test_channels_over_samples_are_those_of_all_values_at_once(
     parts[1][:, 4] = np.inf
     parts[0][:, 4], parts[2][:, 4] = np.nan, -np.inf
     whole = channel_summaries([np.concatenate(parts)], 1)
-    monkeypatch.setattr(summaries, "_BLOCK_VALUES", 60)  # two channels at a time
+    monkeypatch.setattr(summaries, "BLOCK_VALUES", 60)  # two channels at a time
     boxes = channel_summaries(parts, -2)
     assert [box.count for box in boxes] == [30, 30, 25, 30, 0, 30, 30]
     for box, other in zip(boxes, whole, strict=True):
@@ -178,12 +178,12 @@ def test_channels_over_samples_are_those_of_all_values_at_once(
 
 
 def test_no_room_for_values_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
     spill = Spill()
-
-    def full(_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(spill, "_file", SimpleNamespace(seek=full))
     with pytest.raises(EngineError, match=r"No space left.*set TMPDIR"):
         spill.append(np.ones(3))
 

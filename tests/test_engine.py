@@ -149,7 +149,7 @@ def test_parts_give_what_the_whole_model_gives(
     graph: object, cut_everywhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if cut_everywhere:
-        monkeypatch.setattr(partition, "_best_cuts", everywhere)
+        monkeypatch.setattr(partition, "best_cuts", everywhere)
     quantized = load_model(graph())  # type: ignore[operator]
     outputs = [spec.name for spec in quantized.outputs]
     shape = [d or 2 for d in quantized.inputs[0].shape or ()]
@@ -181,7 +181,7 @@ def vars_of(statistics: PairStatistics) -> list[float]:
 
 
 def test_a_configuration_runs_only_from_where_it_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
     quantized = load_model(chain())
     engine = Engine(quantized, threads=1)
     samples = {"0": {"x": weight(0, 2, 4)}}
@@ -211,7 +211,7 @@ def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_configurations_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
     quantized = load_model(chain())
     engine = Engine(quantized, threads=1)
     samples = {"0": {"x": weight(0, 2, 4)}}
@@ -290,7 +290,7 @@ def test_a_model_that_draws_random_numbers_is_refused() -> None:
 def test_where_parts_do_not_give_the_whole_the_model_stays_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(partition, "_best_cuts", everywhere)
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
     compare, seen = route.difference, []
 
     def suspicious(x: np.ndarray, y: np.ndarray) -> float:
@@ -336,18 +336,19 @@ KILLED = """
 import os, signal, sys
 import hmct_track.debug as dbg
 from hmct_track import demo
-from hmct_track.workflow import run
+from hmct_track.recording import measuring
 
-run._FLUSH_SECONDS = 0
-row, count = run.Run._measurement_row, [0]
+measuring.FLUSH_SECONDS = 0
+shown, count = measuring.progress, [0]
 
-def dies(self, measurement):
-    count[0] += 1
-    if count[0] == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return row(self, measurement)
+def dies(items, **options):
+    for item in shown(items, **options):
+        count[0] += 1
+        if count[0] == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
 
-run.Run._measurement_row = dies
+measuring.progress = dies
 data = str(demo.calibration_data_path())
 dbg.get_sensitivity_of_nodes(
     str(demo.model_path()), calibrated_data=data, data_num=5, lake=sys.argv[1], track=False

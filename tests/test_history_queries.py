@@ -20,8 +20,7 @@ from hmct_track.lake import (
     TENSOR_SUMMARIES,
     Lake,
 )
-from tests.test_compare_queries import add_ranking, calibration_row, chain
-from tests.test_lake import measurement_row, run_row
+from tests.support.rows import add_ranking, calibration_row, chain, measurement_row, run_row
 
 COSINE = "cosine-similarity"
 

@@ -14,7 +14,7 @@ import hmct_track
 from hmct_track import demo
 from hmct_track.cli import main
 from tests.support import graphs
-from tests.test_qdq import float_model
+from tests.support.floats import float_model
 
 
 def odd_model() -> onnx.ModelProto:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -17,36 +16,7 @@ import pytest
 
 from hmct_track.errors import LakeError, QueryError
 from hmct_track.lake import CONFIGS, MEASUREMENTS, RUNS, TABLES, Lake, lake_path
-
-
-def run_row(run_id: str, **changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {column.name: None for column in RUNS.columns}
-    row |= {
-        "run_id": run_id,
-        "kind": "sensitivity",
-        "state": "RUNNING",
-        "started_at": datetime(2026, 1, 1),
-        "updated_at": datetime(2026, 1, 1),
-        "model_id": "m",
-        "data_id": "d",
-        "outputs": ["y"],
-        "runtime": "r",
-        "numeric_version": 1,
-    }
-    return row | changes
-
-
-def measurement_row(config_id: str, **changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {c.name: 1.0 if c.type == "DOUBLE" else 1 for c in MEASUREMENTS.columns}
-    row |= {
-        "model_id": "m",
-        "config_id": config_id,
-        "sample_id": "s",
-        "output": "y",
-        "runtime": "r",
-        "run_id": "first",
-    }
-    return row | changes
+from tests.support.rows import measurement_row, run_row
 
 
 def test_any_duckdb_client_opens_the_lake_from_any_folder(

@@ -20,7 +20,7 @@ from hmct_track.errors import UsageError
 from hmct_track.lake import CONFIGS, MEASUREMENTS, RUN_CONFIGS, RUNS, TABLES, Lake, find_runs
 from hmct_track.lake.care import check, compact, drop_runs, export_run, import_run, leftovers
 from tests.conftest import Cli
-from tests.test_lake import measurement_row, run_row
+from tests.support.rows import measurement_row, run_row
 
 
 def rank(lake: Path, model: Path | None = None, **options: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from hmct_track.errors import LakeError
 from hmct_track.lake import RUNS, SCHEMA_VERSION, TABLES, Lake, find_runs, set_tag
-from tests.test_lake import run_row
+from tests.support.rows import run_row
 
 SINCE_2 = {"runs": {"worst_node", "worst_value", "host", "pid"}, "tags": None}
 """What version 1 did not have: columns of a table, or the whole table."""

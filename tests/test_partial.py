@@ -15,7 +15,7 @@ from hmct_track import demo
 from hmct_track.errors import HmctTrackError, UnknownNodeError, UsageError
 from hmct_track.model import load_model
 from tests.support.real import real_model
-from tests.test_tracking import client
+from tests.support.tracked import client
 
 
 @pytest.mark.parametrize("name", ["demo", "docorient", "ocr-cls"])

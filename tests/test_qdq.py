@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 import hmct_track.debug as dbg
 from hmct_track import demo
@@ -22,35 +21,7 @@ from hmct_track.errors import ModelError, UsageError
 from hmct_track.model import Lowering, QuantModel, load_model
 from hmct_track.types import CalibrationKind, QuantConfig, Quantization
 from tests.support import graphs
-
-SAMPLES = [
-    {"input": np.load(file)}
-    for file in sorted(demo.calibration_data_path().glob("input/*.npy"))[:3]
-]
-
-
-@cache
-def float_model() -> onnx.ModelProto:
-    """The demo model without its calibration nodes."""
-    model = onnx.load(demo.model_path())
-    nodes = list(model.graph.node)
-    source = {n.output[0]: n.input[0] for n in nodes if n.op_type == "HzCalibration"}
-    del model.graph.node[:]
-    for node in nodes:
-        if node.op_type != "HzCalibration":
-            inputs = [source.get(name, name) for name in node.input]
-            del node.input[:]
-            node.input.extend(inputs)
-            model.graph.node.append(node)
-    return model
-
-
-class Reader(CalibrationDataReader):
-    def __init__(self) -> None:
-        self._samples = iter(SAMPLES)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._samples, None)
+from tests.support.floats import SAMPLES, Reader, float_model
 
 
 def quantized(folder: Path, name: str, **options: object) -> Path:

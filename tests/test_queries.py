@@ -24,7 +24,7 @@ from hmct_track.lake import (
 )
 from hmct_track.lake.queries import parse_query
 from hmct_track.types import Metric, PairStatistics
-from tests.test_lake import measurement_row, run_row
+from tests.support.rows import measurement_row, run_row
 
 NAN = math.nan
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from hmct_track.engine.statistics import _CHUNK, pair_statistics
+from hmct_track.engine.statistics import CHUNK, pair_statistics
 from hmct_track.types import PairStatistics
 
 
@@ -58,7 +58,7 @@ def test_every_sum_is_what_it_says(pair: tuple[np.ndarray, np.ndarray]) -> None:
     assert_same(pair_statistics(x, y), x, y)
 
 
-@pytest.mark.parametrize("size", [1, _CHUNK - 1, _CHUNK, _CHUNK + 1, 2 * _CHUNK, 2 * _CHUNK + 1])
+@pytest.mark.parametrize("size", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1])
 def test_sizes_around_the_chunk(size: int) -> None:
     rng = np.random.default_rng(size)
     x, y = rng.normal(3, 1, (2, size)).astype(np.float32)
@@ -115,12 +115,12 @@ def test_empty_tensors_sum_to_zero(shape: tuple[int, ...]) -> None:
     assert not any(astuple(pair_statistics(empty, empty)))
 
 
-@pytest.mark.parametrize("position", [0, _CHUNK - 1, _CHUNK, _CHUNK + 9])
+@pytest.mark.parametrize("position", [0, CHUNK - 1, CHUNK, CHUNK + 9])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_counted_and_seen_in_its_sums(
     value: float, position: int
 ) -> None:
-    good = np.ones(_CHUNK + 10, np.float32)
+    good = np.ones(CHUNK + 10, np.float32)
     bad = good.copy()
     bad[position] = value
     for got, counts in (

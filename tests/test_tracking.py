@@ -19,20 +19,9 @@ from hmct_track import tracking
 from hmct_track.errors import HmctTrackError, TrackingError
 from hmct_track.lake import Lake
 from hmct_track.store import make_store
-from hmct_track.tracking import TrackedRun, track
-from hmct_track.types import Metric, RunState
-
-
-def client(lake: Path) -> Any:
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(tracking_uri=f"sqlite:///{lake / 'mlflow.db'}")
-
-
-def only_run(lake: Path, experiment: str = "hmct-track") -> Any:
-    found = client(lake).get_experiment_by_name(experiment)
-    (run,) = client(lake).search_runs([found.experiment_id])
-    return run
+from hmct_track.tracking import track
+from hmct_track.types import Metric
+from tests.support.tracked import client, draft, only_run
 
 
 @pytest.fixture(scope="module")
@@ -177,12 +166,6 @@ def test_uri_and_experiment_of_the_user_are_honoured(
     assert not (tmp_path / "lake" / "mlflow.db").exists()
 
 
-def draft(**changes: Any) -> TrackedRun:
-    values: dict[str, Any] = {"name": "n", "experiment": "e", "state": RunState.KILLED}
-    values |= {"started_ms": 1000, "ended_ms": 3000, "params": {}, "tags": {}}
-    return TrackedRun(**(values | changes))
-
-
 def test_state_times_long_parameters_and_many_metrics(tmp_path: Path) -> None:
     curve = [(step, float(step)) for step in range(2500)] + [(2500, float("inf"))]
     track(draft(params={"long": "x" * 9000}, curves={"c": curve}), tmp_path)
@@ -209,7 +192,7 @@ def test_the_users_environment_is_left_alone(tmp_path: Path) -> None:
 
 def test_two_processes_make_the_store_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.test_tracking import draft;"
+        "import sys; from pathlib import Path; from tests.support.tracked import draft;"
         "from hmct_track.tracking import track; track(draft(), Path(sys.argv[1]))"
     )
     runs = [subprocess.Popen([sys.executable, "-c", code, tmp_path]) for _ in range(3)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hmct_track.cli.common import Subparsers, add_command, add_lake
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.cli.parsing import parse_bytes
 from hmct_track.errors import UsageError
+from hmct_track.options.parsing import parse_bytes
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake

@@ -43,6 +43,8 @@ class Part:
     compared: frozenset[str]
     calibrations: tuple[str, ...]
     """The calibration nodes that change what the part computes."""
+    nodes: tuple[str, ...]
+    """The nodes that are its steps."""
     bytes: int
     """Size of the constants that the part holds."""
 
@@ -95,7 +97,7 @@ def make_partition(
     places = np.flatnonzero(np.cumsum(blocked)[1 : len(steps)] == 0) + 1
     held_cost = 0.0
     while True:
-        cuts = _best_cuts(costs, places, len(steps), held_cost)
+        cuts = best_cuts(costs, places, len(steps), held_cost)
         crossing = {n for n, (a, b) in lives.items() if _crosses(cuts, a, b)}
         held = sum(sizes[name] or 0 for name in crossing)
         if held <= most_bytes or len(cuts) == 2:
@@ -119,7 +121,7 @@ class _Costs:
     samples: int
 
 
-def _best_cuts(costs: _Costs, places: NDArray[np.intp], end: int, held_cost: float) -> list[int]:
+def best_cuts(costs: _Costs, places: NDArray[np.intp], end: int, held_cost: float) -> list[int]:
     """Where to cut, first and last place included, for the least seconds of a ranking.
 
     Every quantizer's configuration runs the parts from its own on, and builds its own.
@@ -184,6 +186,7 @@ def _parts(
             tuple(n for n in made if n in compared or last_use.get(n, number) > number),
             frozenset(compared & made.keys()),
             tuple(names[position] for position in flow.calibrations(own)),
+            tuple(names[position] for position in own),
             _constant_bytes(lowering, own),
         )
         for number, (own, read, made) in enumerate(drafts)

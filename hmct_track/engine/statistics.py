@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hmct_track.types import PairStatistics
 
-_CHUNK = 1 << 13  # stays in the cache, and below where BLAS starts threads of its own
+CHUNK = 1 << 13  # stays in the cache, and below where BLAS starts threads of its own
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def tensor_sums(x: NDArray[Any]) -> Sums:
     squares = magnitudes = 0.0
     bad = 0
     with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, x.size, _CHUNK):
-            a = x[start : start + _CHUNK].astype(np.float64)
+        for start in range(0, x.size, CHUNK):
+            a = x[start : start + CHUNK].astype(np.float64)
             own = float(a @ a)
             squares += own
             magnitudes += float(np.abs(a).sum())
@@ -59,9 +59,9 @@ def pair_statistics(x: NDArray[Any], y: NDArray[Any], sums: Sums | None = None) 
     yy = xy = dd = abs_d = largest = 0.0
     bad = 0
     with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, x.size, _CHUNK):
-            a = x[start : start + _CHUNK].astype(np.float64)
-            b = y[start : start + _CHUNK].astype(np.float64)
+        for start in range(0, x.size, CHUNK):
+            a = x[start : start + CHUNK].astype(np.float64)
+            b = y[start : start + CHUNK].astype(np.float64)
             own = float(b @ b)
             yy += own
             bad += _nonfinite(b, own)
@@ -79,3 +79,17 @@ def pair_statistics(x: NDArray[Any], y: NDArray[Any], sums: Sums | None = None) 
 def _nonfinite(values: NDArray[np.float64], squares: float) -> int:
     """How many are NaN or infinite; none, where the sum of their squares is neither."""
     return 0 if isfinite(squares) else values.size - int(np.isfinite(values).sum())
+
+
+class PairJudge:
+    """Pair statistics of every output; see `PairStatistics`."""
+
+    identity = "pair-statistics"
+
+    def prepare(self, x: NDArray[Any], /) -> Sums:
+        """Its own sums."""
+        return tensor_sums(x)
+
+    def judge_output(self, x: NDArray[Any], y: NDArray[Any], prepared: Sums, /) -> PairStatistics:
+        """`pair_statistics`."""
+        return pair_statistics(x, y, prepared)

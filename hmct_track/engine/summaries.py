@@ -22,7 +22,7 @@ _QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 _DIGIT = 16
 """Bits by which order statistics are narrowed down in each pass."""
 
-_BLOCK_VALUES = 1 << 23
+BLOCK_VALUES = 1 << 23
 """Channels are summarized in groups of about so many values, 64 MB in float64."""
 
 
@@ -111,7 +111,7 @@ def channel_summaries(parts: Sequence[NDArray[Any]], axis: int) -> list[ChannelS
         )
     (channels,) = sizes
     values = sum(part.size for part in parts)
-    group = max(1, _BLOCK_VALUES * channels // max(values, 1))
+    group = max(1, BLOCK_VALUES * channels // max(values, 1))
     found: list[ChannelSummary] = []
     for first in range(0, channels, group):
         block = np.concatenate(

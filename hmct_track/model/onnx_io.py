@@ -24,7 +24,7 @@ from hmct_track.types import digest
 LARGE = 1024
 """Constants of more bytes than this leave the skeleton."""
 
-_LARGEST_PROTO = 2**31 - 2**20
+LARGEST_PROTO = 2**31 - 2**20
 
 _PAGE = 4096
 """Where weights in a file of their own begin, so that runtimes can map them into memory."""
@@ -143,7 +143,7 @@ def save_model(skeleton: Skeleton, path: Path) -> None:
     held = sum(array.nbytes for array in skeleton.weights.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if held + skeleton.proto.ByteSize() > _LARGEST_PROTO:
+        if held + skeleton.proto.ByteSize() > LARGEST_PROTO:
             proto = _write_weights(skeleton, data, f"{path.name}.data")
             aside.write_bytes(proto.SerializeToString())
             os.replace(data, path.with_name(f"{path.name}.data"))

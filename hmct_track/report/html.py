@@ -176,6 +176,13 @@ def calibrations(rows: Rows) -> Table:
     return _plain(rows, ("node", "kind", "qtype"), ("scales", "threshold"))
 
 
+def whole_table(rows: Rows) -> Table:
+    """Of rows of any query: all their columns."""
+    names = list(rows[0]) if rows else []
+    numbers = [n for n in names if any(isinstance(row[n], int | float) for row in rows)]
+    return _plain(rows, [n for n in names if n not in numbers], numbers)
+
+
 def _plain(rows: Rows, texts: Sequence[str], numbers: Sequence[str]) -> Table:
     lines = [
         [*(str(row[name]) for name in texts), *(_number(row[name]) for name in numbers)]

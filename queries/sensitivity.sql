@@ -25,44 +25,45 @@
 -- :column infinite BIGINT infinite values, of a sample and output, that its mean leaves out
 -- :column all_zero BIGINT samples and outputs whose float output is all zero
 -- :unique position
-WITH valued AS (
-    SELECT * FROM subject_values WHERE run_id = $run_id AND role = 'only'
-),
-wide AS (
+WITH wide AS (
     SELECT
+        run_id,
         position,
+        any_value(subject) AS subject,
+        any_value(nonfinite) AS nonfinite,
+        any_value(elements) AS elements,
+        any_value(all_zero) AS all_zero,
         any_value(value) FILTER (metric = 'cosine-similarity') AS cosine_similarity,
         any_value(value) FILTER (metric = 'mse') AS mse,
         any_value(value) FILTER (metric = 'mre') AS mre,
         any_value(value) FILTER (metric = 'sqnr') AS sqnr,
-        any_value(value) FILTER (metric = 'chebyshev') AS chebyshev
-    FROM valued
-    GROUP BY position
+        any_value(value) FILTER (metric = 'chebyshev') AS chebyshev,
+        any_value(value) FILTER (metric = known_metric($metric)) AS value,
+        any_value(infinite) FILTER (metric = $metric) AS infinite
+    FROM subject_values
+    WHERE run_id = $run_id AND role = 'only'
+    GROUP BY run_id, position
 )
 SELECT
-    row_number() OVER (
-        ORDER BY badness(v.metric, v.value) DESC NULLS FIRST, v.position
-    ) AS rank,
-    v.subject,
-    v.position,
+    row_number() OVER (ORDER BY badness($metric, w.value) DESC NULLS FIRST, w.position) AS rank,
+    w.subject,
+    w.position,
     coalesce(n.op_type, 'HzCalibration') AS op_type,
     c.consumers,
     list_max(c.thresholds) AS threshold,
     c.bits,
-    v.nonfinite,
-    v.elements,
+    w.nonfinite,
+    w.elements,
     w.cosine_similarity,
     w.mse,
     w.mre,
     w.sqnr,
     w.chebyshev,
-    v.value,
-    v.infinite,
-    v.all_zero
-FROM valued AS v
-JOIN wide AS w USING (position)
+    w.value,
+    w.infinite,
+    w.all_zero
+FROM wide AS w
 JOIN runs AS run USING (run_id)
-LEFT JOIN nodes AS n ON n.model_id = run.model_id AND n.node = v.subject
-LEFT JOIN calibration_nodes AS c ON c.model_id = run.model_id AND c.node = v.subject
-WHERE v.metric = known_metric($metric)
+LEFT JOIN nodes AS n ON n.model_id = run.model_id AND n.node = w.subject
+LEFT JOIN calibration_nodes AS c ON c.model_id = run.model_id AND c.node = w.subject
 ORDER BY rank

@@ -24,10 +24,11 @@ from hmct_track.lake import (
     load_query,
     query_names,
 )
-from hmct_track.metrics import METRICS, Metric
+from hmct_track.metrics import METRICS, Metric, value_of
 from tests.test_lake import measurement_row, run_row
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 TWO_HEADS = ROOT / "tests" / "data" / "two_heads.onnx"
 INF, NAN = math.inf, math.nan
 
@@ -94,6 +95,16 @@ def test_formulas_are_told_alike() -> None:
     assert set(METRICS) == set(Metric)
     told = {column.name: column.meaning for column in load_query("metric_rows").columns}
     assert {m.column: m.formula for m in Metric} == {m.column: told[m.column] for m in Metric}
+
+
+def test_the_readme_has_the_optimum_of_every_metric() -> None:
+    table = dict(re.findall(r"^\| `([a-z-]+)` \| .* \| ([0-9a-z]+) \|$", README, re.MULTILINE))
+    assert {metric: float(table[metric]) for metric in Metric} == {m: m.optimum for m in Metric}
+
+
+def test_a_metric_is_read_from_a_wide_row() -> None:
+    row = {metric.column: place for place, metric in enumerate(Metric)} | {"mse": None}
+    assert [value_of(row, metric) for metric in Metric] == [0, None, 2, 3, 4]
 
 
 def test_a_direction_is_spelt_out_in_the_registry_alone() -> None:

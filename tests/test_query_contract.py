@@ -5,7 +5,11 @@ Checked on the rows of real analyses of the demo, one of them of an object witho
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -22,6 +26,7 @@ from hmct_track.lake.rows import READS
 from hmct_track.lake.views import tables_of
 from scripts import query_rows
 
+ROOT = Path(__file__).parent.parent
 DEMO, DATA = demo.model_path(), demo.calibration_data_path()
 PYTHON = {"VARCHAR": str, "BIGINT": int, "DOUBLE": float, "BOOLEAN": bool, "TIMESTAMP": datetime}
 
@@ -178,3 +183,30 @@ def test_a_parameter_has_one_default_wherever_it_is_taken() -> None:
 def test_a_header_that_promises_nonsense_is_refused(text: str, message: str) -> None:
     with pytest.raises(QueryError, match=message):
         parse_query("x", text)
+
+
+@pytest.mark.slow
+def test_mypy_knows_the_rows(tmp_path: Path) -> None:
+    """A column that there is not, and one that may be empty, are found before anything runs."""
+    code = tmp_path / "snippet.py"
+    code.write_text(
+        "from hmct_track.lake import Lake\n"
+        "from hmct_track.metrics import Metric, value_of\n"
+        "def ask(lake: Lake) -> None:\n"
+        "    (row,) = lake.query('sensitivity', run_id='r', metric=Metric.SQNR)\n"
+        "    name: str = row['subject']\n"
+        "    value: float | None = value_of(row, Metric.SQNR)\n"
+        "    row['subjekt']\n"
+        "    row['value'] + 1\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+        str(code),
+    ]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    lines = re.findall(r"snippet\.py:(\d+): error: .*\[([a-z-]+)\]", run.stdout)
+    assert lines == [("7", "typeddict-item"), ("8", "operator")], run.stdout

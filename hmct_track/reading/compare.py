@@ -20,7 +20,7 @@ from hmct_track.lake import (
     lake_path,
     load_query,
 )
-from hmct_track.names import model_label
+from hmct_track.lake.rows import CompareNodesRow
 from hmct_track.options import parse_metric, parse_node_type
 from hmct_track.reading.condition import parse_condition
 from hmct_track.recording import check_save_dir, save
@@ -48,7 +48,7 @@ class ComparisonResult:
     """What was written to ``save_dir``."""
 
     @property
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> list[CompareNodesRow]:
         """The nodes, worst change first."""
         return self.comparison.nodes
 
@@ -201,7 +201,7 @@ def _notes(before: Row, after: Row) -> tuple[str, ...]:
 def _figure(comparison: RunComparison, before: Row, after: Row) -> Figure:
     from hmct_track.report.dumbbell import comparison_figure
 
-    labels = [f"{row['run_id']} ({model_label(row['model'], None)})" for row in (before, after)]
+    labels = [f"{row['run_id']} ({row['model']})" for row in (before, after)]
     whole_a, whole_b = comparison.summary["whole_a"], comparison.summary["whole_b"]
     whole = None if whole_a is None or whole_b is None else (whole_a, whole_b)
     return comparison_figure(comparison.nodes, comparison.metric, labels[0], labels[1], whole=whole)

@@ -13,6 +13,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hmct_track.errors import UsageError
 
@@ -52,7 +53,7 @@ class Condition:
     text: str
     groups: tuple[tuple[Comparison, ...], ...]
 
-    def holds(self, values: Mapping[str, float | None]) -> bool:
+    def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether it holds for these values.
 
         Raises:

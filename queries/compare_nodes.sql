@@ -78,4 +78,5 @@ SELECT
     infinite_a,
     infinite_b
 FROM paired
-ORDER BY drop DESC NULLS LAST, position, node_a
+-- By size: a large change must not stand behind many that are small, whichever way it goes.
+ORDER BY abs(drop) DESC NULLS LAST, position, node_a

@@ -47,6 +47,7 @@ COMMANDS = (
     "figure",
     "tui",
     "inspect",
+    "nodes",
     "sql",
     "lake",
     "ui",

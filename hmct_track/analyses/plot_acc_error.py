@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from hmct_track.report.html import Table
     from hmct_track.tracking import NestedRun
 
+_SHAPES = ("Shape", "Size")
+"""Operators that look at the shape of a tensor and not at its values."""
+
 Selection = str | Sequence[str] | Sequence[Sequence[str]] | None
 """Nodes, or lists of nodes."""
 
@@ -62,13 +65,16 @@ class PlotAccError(Analysis):
     data_num: int | None = data_num()
 
     def outputs(self, model: QuantModel, engine: Engine) -> tuple[str, ...]:
-        """The float outputs of the general nodes that depend on the input, in topological order."""
+        """The float outputs of the nodes that depend on the input's values, in topological order.
+
+        Constants, and what is computed of shapes, are the same in every configuration.
+        """
         from_input = {spec.name for spec in model.inputs}
         calibrations = {node.output: node.input for node in model.calibration_nodes}
         names: list[str] = []
         for node in model.general_nodes:
             sources = {calibrations.get(name, name) for name in node.inputs}
-            if sources & from_input or not any(node.inputs):
+            if sources & from_input and node.op_type not in _SHAPES:
                 from_input.update(node.outputs)
                 names += node.outputs
         kept = engine.output_tensors(names)

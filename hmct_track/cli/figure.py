@@ -13,7 +13,11 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(
         commands, "figure", "Draw the figure of a run, unless it exists, and say where it is."
     )
-    parser.add_argument("run_id", metavar="RUN", help="a run id")
+    parser.add_argument(
+        "run_reference",
+        metavar="RUN",
+        help="a run id, the beginning of one, a tag, latest or latest~1",
+    )
     parser.add_argument("--node", metavar="NODE", help="the node, where a run has a figure of each")
     add_lake(parser)
     parser.set_defaults(run=run)
@@ -21,8 +25,10 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Print the path of the PNG."""
-    from hmct_track.lake import Lake, lake_path
+    from hmct_track.lake import Lake, find_run, lake_path
     from hmct_track.reading.figure import figure_file
 
-    print_answer(str(figure_file(Lake.open(lake_path(args.lake)), args.run_id, args.node)))
+    lake = Lake.open(lake_path(args.lake))
+    run_id = find_run(lake, args.run_reference)["run_id"]
+    print_answer(str(figure_file(lake, run_id, args.node)))
     return ExitCode.OK

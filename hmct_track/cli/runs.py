@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hmct_track.cli.common import Subparsers, add_command, add_lake
+from hmct_track.cli.common import Subparsers, add_command, add_lake, print_answer
 from hmct_track.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from hmct_track.lake import Row
 
-_COLUMNS = ("run", "started (UTC)", "kind", "state", "model", "data", "n", "worst node", "", "s")
+_COLUMNS = ("run", "kind", "state", "model", "n", "whole", "worst node", "alone", "s")
+_FLEXIBLE = {"model": 12, "worst node": 12, "kind": 11}
+"""Columns that are cut in a terminal that is narrow, and how narrow they may become."""
+_GAP = 2
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -41,8 +44,9 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Print the runs."""
-    from hmct_track.cli.output import print_json_value, print_table
-    from hmct_track.lake import Lake, Result, find_runs, lake_path
+    from hmct_track.cli.output import print_json_value
+    from hmct_track.lake import Lake, find_runs, lake_path
+    from hmct_track.report.tables import plain_table
 
     lake = Lake.open(lake_path(args.lake))
     names = ("kind", "state", "model", "data", "since", "most")
@@ -54,28 +58,48 @@ def run(args: argparse.Namespace) -> ExitCode:
     if not rows:
         print("no run fits", file=sys.stderr)
         return ExitCode.OK
-    print_table(Result(_COLUMNS, [_line(row) for row in rows]))
+    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
+    print_answer(plain_table(_COLUMNS, _fitted([_line(row) for row in rows], width)))
     for row in rows:
         if row["error"]:
             print(f"{row['run_id']}: {' '.join(row['error'].split())}", file=sys.stderr)
     return ExitCode.OK
 
 
-def _line(row: Row) -> tuple[Any, ...]:
+def _line(row: Row) -> list[str]:
     tags = f" [{', '.join(row['tags'])}]" if row["tags"] else ""
-    value = row["worst_value"]
-    return (
-        row["run_id"] + tags,
-        f"{row['started_at']:%Y-%m-%d %H:%M}",
+    return [
+        row["run_id"] + tags,  # it begins with the time of the start, in UTC
         row["kind"],
         row["state"],
-        row["model"],
-        Path(row["data"] or "").name,
-        row["data_num"],
-        row["worst_node"],
-        None if value is None else f"{value:.5g}",
-        None if row["seconds"] is None else f"{row['seconds']:.1f}",
-    )
+        row["model"] or "",
+        str(row["data_num"]),
+        _number(row["whole_value"]),
+        row["worst_node"] or "",
+        _number(row["worst_value"]),
+        "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
+
+
+def _fitted(lines: list[list[str]], width: int | None) -> list[list[str]]:
+    """The lines with long names cut, so that they fit; all of them where nothing is cut."""
+    widths = [max(map(len, column)) + _GAP for column in zip(_COLUMNS, *lines, strict=True)]
+    for name, least in _FLEXIBLE.items():
+        place = _COLUMNS.index(name)
+        over = sum(widths) - (width or sum(widths))
+        if over > 0 and widths[place] - _GAP > least:
+            widths[place] = max(widths[place] - over, least + _GAP)
+    from hmct_track.report.labels import shortened
+
+    return [
+        [shortened(cell, widths[k] - _GAP) if _COLUMNS[k] in _FLEXIBLE else cell
+         for k, cell in enumerate(line)]
+        for line in lines
+    ]  # fmt: skip
 
 
 def _when(text: str) -> datetime:

@@ -98,8 +98,23 @@ class QuantModel(SkeletonModel):
         """
         quantizable = [node.name for node in self.quantizable_nodes]
         calibrations = [node.name for node in self.switchable_calibrations]
-        found = (expand(name, quantizable, calibrations, self.node_names) for name in names)
+        groups = quantizable, calibrations, self.node_names
+        found = (self._expanded(name, *groups) for name in names)
         return list(dict.fromkeys(name for group in found for name in group))
+
+    def _expanded(self, name: str, *groups: Sequence[str]) -> list[str]:
+        try:
+            return expand(name, *groups)
+        except UnknownNodeError as error:
+            # The names of calibration nodes say nothing: those of their owners do.
+            owners = [n for n in self.general_nodes if n.name in name and n.calibration_nodes]
+            if not owners:
+                raise
+            owner = max(owners, key=lambda node: len(node.name))
+            feeding = ", ".join(
+                f"{c} ({self.calibration_by_name[c].kind})" for c in owner.calibration_nodes
+            )
+            raise UsageError(f"{error}; those that feed {owner.name!r} are {feeding}") from error
 
     def calibrations_of(self, name: str) -> tuple[str, ...]:
         """The calibration nodes that quantize a node: those that feed it, or itself.

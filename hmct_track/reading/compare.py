@@ -49,7 +49,7 @@ class ComparisonResult:
 
     @property
     def rows(self) -> list[CompareNodesRow]:
-        """The nodes, worst change first."""
+        """The nodes, largest change first."""
         return self.comparison.nodes
 
     @property
@@ -74,8 +74,10 @@ class ComparisonResult:
         return pd.DataFrame(self.rows)
 
     def _repr_html_(self) -> str:
-        """A notebook shows the first rows."""
-        return str(self.to_frame().head(20).to_html(index=False))
+        """A notebook shows the whole model and the nodes that changed most."""
+        from hmct_track.report.html import comparison_html
+
+        return comparison_html(self.comparison)
 
     def _repr_png_(self) -> bytes:
         """A notebook shows the figure."""

@@ -15,6 +15,8 @@ from hmct_track.types import Metric
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hmct_track.lake import RunComparison
+
 Rows = Sequence[Mapping[str, Any]]
 
 _SHOWN = 20
@@ -228,6 +230,26 @@ def encoded(figures: Mapping[str, Figure]) -> list[tuple[str, str]]:
     from hmct_track.report.style import png
 
     return [(name, base64.b64encode(png(figure)).decode()) for name, figure in figures.items()]
+
+
+def comparison_html(comparison: RunComparison) -> str:
+    """What a notebook shows of two rankings: the whole model, and the nodes by size of change."""
+    from hmct_track.report.comparison import whole_change
+
+    changed = [row for row in comparison.nodes if row["status"] != "same"]
+    lines = [
+        {
+            "node": row["node"],
+            "": row["status"],
+            "A": row["value_a"],
+            "B": row["value_b"],
+            "drop": row["drop"],
+        }
+        for row in changed
+    ]
+    title = "; ".join([*whole_change(comparison), f"{len(changed)} of the nodes changed"])
+    shown = _plain(lines, ("node", ""), ("A", "B", "drop"))
+    return notebook_html(title, f"{comparison.run_a} against {comparison.run_b}", [("", shown, {})])
 
 
 def notebook_html(

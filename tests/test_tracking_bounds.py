@@ -361,7 +361,7 @@ def test_the_command_gives_its_answer_one_line_and_exit_code_3(
                 os.mkfifo(lake / "mlflow.db")
         code = main(["get-sensitivity-of-nodes", *demo_files, "--lake", str(lake), "--no-progress"])
     out, err = capfd.readouterr()
-    assert code == 3 and len(out.splitlines()) == 25 and "Traceback" not in err
+    assert code == 3 and "Conv_0 " in out and "Traceback" not in err
     messages = [record.getMessage() for record in caplog.records]  # stderr, outside tests
     (told,) = [message for message in messages if "did not take the run" in message]
     assert len(told) <= 300 and told.isprintable()

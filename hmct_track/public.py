@@ -95,6 +95,9 @@ def _secrets(uri: str) -> Iterator[str]:
 
 
 def one_line(text: str, longest: int = 200) -> str:
-    """A text as one line, without control characters, cut to ``longest`` characters."""
+    """A text as one line, without control characters, its middle left out if it is too long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+    if len(line) <= longest:
+        return line
+    end = longest // 2 - 3
+    return f"{line[: longest - 3 - end]}...{line[-end:]}"

@@ -31,6 +31,9 @@ DEFAULTS = {
 _SILENT = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 _SLACK = 2.0
 _GRACE = 2.0
+# With what a caller adds, a message has at most 300 characters.
+_LONGEST_REASON = 150
+_LONGEST_PLACE = 60
 _UNANSWERED = re.compile(r"timed out|ReadTimeout|ConnectTimeout")
 _WORDS = (
     (re.compile(r"Connection refused"), "the connection was refused"),
@@ -153,8 +156,8 @@ def ask(what: str, uri: str, work: Callable[[Watch], T]) -> T:
             return _bounded(Watch(Limits.of_environment()), work, leave)
         except Exception as error:  # noqa: BLE001 - what is raised is another error
             LOG.debug("%s", public_text(repr(error), uri))
-            reason = one_line(public_text(_reason(error), uri))
-            where = one_line(public_uri(uri), 80)
+            reason = one_line(public_text(_reason(error), uri), _LONGEST_REASON)
+            where = one_line(public_uri(uri), _LONGEST_PLACE)
             # Not chained: a traceback would show the URI of the first error.
             raise TrackingError(f"MLflow at {where} {what}: {reason}") from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -156,11 +155,6 @@ class PlotAccError(Analysis):
             return {}
         return {f"partial_qmodel_{i}": list(group) for i, group in enumerate(elements)}
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
-        """What each curve is at the last node, which need not be the model's output."""
-        last = {f"at_last_node.{n}": p[-1]["value"] for n, p in _lines(answer.rows).items()}
-        return _present({_metric_key(name): value for name, value in last.items()})
-
     def nested(self, answer: Answer) -> list[NestedRun]:
         """Each curve is a nested run, so that any two can be overlaid."""
         from hmct_track.tracking import NestedRun
@@ -240,9 +234,3 @@ def _present(values: Mapping[str, float | None]) -> dict[str, float]:
 
 def _points(rows: Sequence[Row]) -> list[tuple[int, float]]:
     return [(row["step"], row["value"]) for row in rows if row["value"] is not None]
-
-
-def _metric_key(name: str) -> str:
-    """A name as MLflow allows it for a metric: such as a relative path in its shortest form."""
-    allowed = "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
-    return posixpath.normpath(f"/{allowed}").lstrip("/")

@@ -61,7 +61,7 @@ RUNS = Table(
         numeric_version  BIGINT     version of what a measurement means
         package_version  VARCHAR    version of hmct-track
         mlflow_run_id    VARCHAR    the run in MLflow; empty if it is not tracked there
-        mlflow_uri       VARCHAR    where MLflow keeps it
+        mlflow_uri       VARCHAR    where MLflow keeps it, without secrets
         error            VARCHAR    why it failed
         parent_run_id    VARCHAR    the run that this one is a step of; empty if it is none
         worst_node       VARCHAR    the most sensitive node that it found; empty if it ranks none

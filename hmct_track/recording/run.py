@@ -154,7 +154,11 @@ class Run:
             content = self._content()
         else:
             content = Content(f"{self.row['kind']} (no result)")
-        tracked = draft(self.row, self.subject, self.recording, content, self.lake.path)
+        made = self.lake.query("model_calibration", model_id=self.row["model_id"])
+        method = made[0]["method"] if made else None
+        tracked = draft(
+            self.row, self.subject, self.recording, content, self.lake.path, calibration=method
+        )
         tracked = replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
         if self._monitor:
             tracked = replace(tracked, system=self._monitor.samples)

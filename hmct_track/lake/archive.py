@@ -97,6 +97,8 @@ def import_run(lake: Lake, source: Path) -> Imported:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
+            if not source.is_file():  # a FIFO would be waited for without end
+                raise UsageError(f"{str(source)!r} cannot be imported: it is no regular file")
             origin = f"{source.name} (sha256 {_sha256(source)[:16]})"
         except OSError as error:
             raise UsageError(f"{str(source)!r} cannot be read: {error}") from error

@@ -37,7 +37,7 @@ _MOST_KEY = 4096
 _MOST_INTEGER = 2**53
 _MOST_COUNT = 2**38
 """So that the sum of all of them is an integer yet."""
-_BATCH = 1024
+_BATCH = 256
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$"
 _IDS = {"run_id", "model_id", "data_id", "sample_id", "config_id", "parent_run_id"}

@@ -196,7 +196,8 @@ def retried(call: Callable[[], _T]) -> _T:
 def is_gone(error: BaseException | None) -> bool:
     """Whether a file was not there any more, on disk or in what fsspec reads."""
     text = str(error)
-    missing = isinstance(error, duckdb.IOException) and "No such file" in text
+    said = "No such file" in text or "No files found" in text
+    missing = isinstance(error, duckdb.IOException) and said
     return missing or (isinstance(error, duckdb.Error) and "FileNotFoundError" in text)
 
 

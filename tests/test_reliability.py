@@ -29,7 +29,7 @@ from hmct_track.lake import (
     find_runs,
     set_tag,
 )
-from hmct_track.lake.care import check, compact, leftovers, lost_runs, mark_killed
+from hmct_track.lake.care import check, compact, drop_runs, leftovers, lost_runs, mark_killed
 from tests.conftest import Cli
 from tests.test_lake import run_row
 from tests.test_lake_care import rank
@@ -156,6 +156,31 @@ def test_models_without_their_nodes_get_them(tmp_path: Path) -> None:
     assert check(Lake.open(tmp_path)) == []
     rank(tmp_path, data_num=1, interested_nodes=["Conv_2"])
     assert Lake.open(tmp_path).rows(NODES) == before
+
+
+def test_a_link_in_a_lake_from_someone_else_costs_no_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    lake = Lake.create(tmp_path / "lake")
+    for name in ("a", "b"):
+        lake.append(CONFIGS, [{"config_id": name, "config": "{}"}], name)
+        shutil.copy(lake.path / f"tables/configs/{name}.parquet", mine)
+    (mine / ".old.tmp").write_text("mine")
+    os.utime(mine / ".old.tmp", (0, 0))
+    before = sorted(mine.iterdir())
+    shutil.rmtree(lake.path / "tables/configs")
+    (lake.path / "tables/configs").symlink_to(mine)
+    for care_for in (compact, lambda lake: drop_runs(lake, ["r"])):
+        with pytest.raises(LakeError, match="is a link"):
+            care_for(lake)
+    assert leftovers(lake) == [] and sorted(mine.iterdir()) == before
+
+
+def test_a_part_that_is_no_file_is_told(tmp_path: Path) -> None:
+    lake = Lake.create(tmp_path)
+    os.mkfifo(tmp_path / "tables/configs/fifo.parquet")
+    (line,) = check(lake)
+    assert "is no regular file" in line
 
 
 def test_two_that_merge_at_once_both_end_well(tmp_path: Path) -> None:

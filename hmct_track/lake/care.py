@@ -52,6 +52,7 @@ def compact(lake: Lake) -> dict[str, tuple[int, int]]:
     Raises:
         LakeError: a part cannot be read or written; no row was lost.
     """
+    _refuse_links(lake)
     merged = {}
     for table in TABLES:
         parts = _merge(lake, table)
@@ -59,6 +60,21 @@ def compact(lake: Lake) -> dict[str, tuple[int, int]]:
             merged[table] = parts
     _remove(part for parts in merged.values() for part in parts)
     return {table.name: (len(parts), 1) for table, parts in merged.items()}
+
+
+def _is_linked(lake: Lake, table: Table) -> bool:
+    """Whether a table's folder is a link, in a lake from someone else perhaps to files of yours."""
+    folder = lake.path / "tables" / table.name
+    return not is_remote(lake.path) and (folder.is_symlink() or folder.parent.is_symlink())
+
+
+def _refuse_links(lake: Lake) -> None:
+    for table in TABLES:
+        if _is_linked(lake, table):
+            raise LakeError(
+                f"the folder of {table.name} in the lake {str(lake.path)!r} is a link; what is in "
+                "it is not removed, so put the folder itself there"
+            )
 
 
 def _merge(lake: Lake, table: Table) -> list[Path]:
@@ -165,8 +181,10 @@ def leftovers(lake: Lake) -> list[Path]:
     if is_remote(lake.path):
         return []  # what is uploaded shows only when it is whole
     before = time.time() - _DAY
-    patterns = (".*.tmp", ".*.tmp.wal", "tables/*/.*.tmp")
-    found = {path for pattern in patterns for path in lake.path.glob(pattern)}
+    found = {*lake.path.glob(".*.tmp"), *lake.path.glob(".*.tmp.wal")}
+    for table in TABLES:
+        if not _is_linked(lake, table):
+            found |= set((lake.path / "tables" / table.name).glob(".*.tmp"))
     return sorted(path for path in found if _age_time(path) < before)
 
 
@@ -184,6 +202,7 @@ def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
         UsageError: an analysis is running.
         LakeError: a part cannot be read or written.
     """
+    _refuse_links(lake)
     running = [row["run_id"] for row in lake.query("running") if not _is_lost(row)]
     if running:
         raise UsageError(f"run {running[0]} is running; drop runs when it has ended")

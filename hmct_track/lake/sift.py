@@ -59,6 +59,8 @@ def _part_problem(table: Table, path: Path) -> str:
 
     from hmct_track.lake.parts import fitted
 
+    if not path.is_file():
+        return "is no regular file"  # a FIFO would be waited for without end
     with path.open("rb") as stream:
         # Neither threads nor reading ahead: a reader that fails leaves nothing behind that runs.
         file = pq.ParquetFile(stream, pre_buffer=False)

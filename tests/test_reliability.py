@@ -31,7 +31,7 @@ from hmct_track.lake import (
 )
 from hmct_track.lake.care import check, compact, drop_runs, leftovers, lost_runs, mark_killed
 from tests.conftest import Cli
-from tests.test_lake import run_row
+from tests.support.rows import run_row
 from tests.test_lake_care import rank
 
 EARLY, LATE = datetime(2001, 1, 1), datetime(2031, 1, 1)
@@ -97,7 +97,7 @@ def test_a_real_run_that_meets_a_clock_going_back_is_finished(
         def now(cls, tz: object = None) -> datetime:
             return next(moments)
 
-    monkeypatch.setattr("hmct_track.workflow.run.datetime", Backwards)
+    monkeypatch.setattr("hmct_track.recording.run.datetime", Backwards)
     rank(tmp_path, data_num=1, interested_nodes=["Conv_2"])
     assert [row["state"] for row in find_runs(Lake.open(tmp_path))] == ["FINISHED"]
 

@@ -54,7 +54,6 @@ _SUMS = {
 }
 """What is a number is not below zero in these columns."""
 _STATES = [state.value for state in RunState]
-_ROLES = ["only", "partial", "curve", "reference"]
 
 
 def extract(source: Path, folder: Path) -> None:
@@ -199,9 +198,8 @@ def _text_problems(values: _Values, column: Column, table: Table) -> Iterator[st
     pattern = _ID if is_id else _TAG if column.name == "tag" else None
     if pattern and not _all(pc.match_substring_regex(values, pattern)):
         yield f"is {_first_odd(values, pattern)!r}, which is none"
-    allowed = {"state": _STATES, "role": _ROLES}.get(column.name)
-    if allowed and not _all(pc.is_in(values, pa.array(allowed))):
-        yield f"is none of {', '.join(allowed)}"
+    if column.name == "state" and not _all(pc.is_in(values, pa.array(_STATES))):
+        yield f"is none of {', '.join(_STATES)}"
     if column.name in _JSON:
         yield from _json_problems(values)
 

@@ -217,9 +217,10 @@ def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
 
 
 def _is_lost(row: RunningRow) -> bool:
-    if row["host"] == platform.node() and 0 < (row["pid"] or 0) <= _MOST_PID:
+    process = row["pid"] or 0
+    if row["host"] == platform.node() and 0 < process <= _MOST_PID:
         try:
-            os.kill(row["pid"], 0)
+            os.kill(process, 0)
         except ProcessLookupError:
             return True
         except PermissionError:  # it is someone else's, and runs

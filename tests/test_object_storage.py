@@ -18,7 +18,8 @@ import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.errors import LakeError, TrackingError
 from hmct_track.lake import CONFIGS, Lake, find_runs, lake_path
-from hmct_track.lake.care import check, compact, drop_runs, export_run, import_run
+from hmct_track.lake.archive import export_run, import_run
+from hmct_track.lake.care import check, compact, drop_runs
 from hmct_track.tracking import tracking_uri
 from tests.conftest import Cli
 
@@ -101,7 +102,7 @@ def test_it_is_compacted_dropped_from_exported_and_imported(place: str, tmp_path
     assert [row["run_id"] for row in find_runs(lake)] == [newest["run_id"]]
     assert len(lake.sql("FROM measurements").rows) == 2
     other = Lake.create(lake_path(f"{place}-other"))
-    assert import_run(other, tmp_path / "one.zip") == [oldest["run_id"]]
+    assert import_run(other, tmp_path / "one.zip").added == [oldest["run_id"]]
     (ranked,) = {row["run_id"] for row in other.query("ranked")}
     assert ranked == oldest["run_id"]
     assert len(other.sql("FROM measurements").rows) == 2 * len(found)

@@ -186,17 +186,18 @@ def retried(call: Callable[[], _T]) -> _T:
             with translated():
                 return call()
         except QueryError as error:
-            if not _is_gone(error.__cause__):
+            if not is_gone(error.__cause__):
                 raise
             time.sleep(_PAUSE)
     with translated():
         return call()
 
 
-def _is_gone(error: BaseException | None) -> bool:
+def is_gone(error: BaseException | None) -> bool:
     """Whether a file was not there any more, on disk or in what fsspec reads."""
     text = str(error)
-    missing = isinstance(error, duckdb.IOException) and "No such file" in text
+    said = "No such file" in text or "No files found" in text
+    missing = isinstance(error, duckdb.IOException) and said
     return missing or (isinstance(error, duckdb.Error) and "FileNotFoundError" in text)
 
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hmct_track.errors import TrackingError
-from hmct_track.lake import RUNS, Lake, lake_path
+from hmct_track.lake import OWN_STEP, RUNS, Lake, lake_path
 from hmct_track.options.recording import Recording
 from hmct_track.recording.draft import Content, draft
 from hmct_track.recording.measuring import Measuring
@@ -109,6 +109,7 @@ class Run:
             "host": platform.node(),
             "pid": os.getpid(),
             "updated_at": now,
+            "version": -OWN_STEP,
         }
 
     def __enter__(self) -> Self:
@@ -184,7 +185,8 @@ class Run:
         self._write_row()
 
     def _write_row(self) -> None:
-        self.row["updated_at"] = _now()
+        # The order of the rows of a run does not hang on clocks, which may go back.
+        self.row.update(updated_at=_now(), version=self.row["version"] + OWN_STEP)
         self.lake.append(RUNS, [self.row])
 
 

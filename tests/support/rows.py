@@ -34,6 +34,7 @@ def measurement_row(config_id: str, **changes: Any) -> dict[str, Any]:
         "output": "y",
         "runtime": "r",
         "run_id": "first",
+        "imported_from": None,
     }
     return row | changes
 

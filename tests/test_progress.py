@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import pytest
 
 import hmct_track.debug as dbg
 from hmct_track import demo
-from hmct_track.workflow import progress as module
 from hmct_track.workflow import subject
 from hmct_track.workflow.progress import Steps, progress
 
@@ -30,7 +30,8 @@ def work(steps: Steps) -> list[int]:
 def test_in_a_file_each_step_is_a_line_and_slow_work_tells_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "_QUIET_SECONDS", 0)
+    minutes = itertools.count(step=60)
+    monkeypatch.setattr("time.monotonic", lambda: next(minutes))
     assert work(Steps(2, shown=True)) == [0, 1, 2]
     out, err = capsys.readouterr()
     lines = err.splitlines()

@@ -218,7 +218,10 @@ class Lake:
                 connection.execute(statement)
             connection.execute("SET parquet_metadata_cache = true")  # a part never changes
             connection.execute("SET temp_directory = ''")
-            connection.execute(f"SET allowed_directories = [{_literal(self.path / 'tables')}]")
+            tables = self.path / "tables"
+            # A pattern is looked up in the list before DuckDB expands it.
+            allowed = {_literal(tables), _literal(_glob_escaped(tables))}
+            connection.execute(f"SET allowed_directories = [{', '.join(sorted(allowed))}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
         return connection

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-fast test-lowest lint format clean
+.PHONY: help demo test test-fast test-lowest lint format derived clean
 
 help:
 	@echo "make demo    install, and rank the nodes of the demo model"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-lowest  those, with the lowest versions of the dependencies that are allowed"
 	@echo "make lint    style, types and import layers"
 	@echo "make format  format the code"
+	@echo "make derived make the files that are derived from others: pages, types of rows"
 	@echo "make clean   remove .venv and what the demo wrote"
 
 demo: .venv/runtime.stamp
@@ -36,6 +37,10 @@ lint: .venv/test.stamp
 format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+derived: .venv/test.stamp
+	$(BIN)/python -m hmct_track.cli.commands_page > docs/commands.md
+	$(BIN)/python -m scripts.query_rows
 
 clean:
 	rm -rf .venv hmct_demo hmct_lake

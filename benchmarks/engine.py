@@ -23,7 +23,7 @@ import onnxruntime as ort
 
 from benchmarks import rebuild
 from benchmarks.networks import mobilenet_v2
-from hmct_track.analysis import sensitivity
+from hmct_track.analyses.configurations import alone, names_of_type
 from hmct_track.engine import Engine
 from hmct_track.engine.machine import default_threads
 from hmct_track.model import Lowering, QuantModel, load_model
@@ -83,7 +83,7 @@ def suffix_bound(case: Subject) -> float:
     lowering = Lowering(quantized)
     outputs = [spec.name for spec in quantized.outputs]
     steps = lowering.flow.steps(outputs)
-    plan = sensitivity.plan(quantized, NodeType.NODE).planned
+    plan = alone(quantized, names_of_type(quantized, NodeType.NODE))
     position = {quantized.node_names[step]: k for k, step in enumerate(steps)}
     for k, step in enumerate(steps):
         for constant in lowering.flow.calibrations([step]):
@@ -143,7 +143,7 @@ def _session(lowered: Any, lowering: Lowering, threads: int) -> ort.InferenceSes
 
 def ranking(case: Subject, quantized: QuantModel) -> dict[str, float]:
     """Mean cosine similarity of each node, with a new engine."""
-    plan = sensitivity.plan(quantized, NodeType.NODE).planned
+    plan = alone(quantized, names_of_type(quantized, NodeType.NODE))
     engine = Engine(quantized)
     samples = {str(k): sample for k, sample in enumerate(case.samples)}
     found: dict[str, list[float]] = {}

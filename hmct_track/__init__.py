@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
     from hmct_track.lake import Lake
-    from hmct_track.workflow.compare import compare
+    from hmct_track.reading.compare import compare
 
 __all__ = [
     "CalibrationDataSet",
@@ -31,7 +31,7 @@ _HOME = {
     "HmctTrackError": "errors",
     "Lake": "lake",
     "calibrate": "api",
-    "compare": "workflow.compare",
+    "compare": "reading.compare",
     "get_sensitivity_of_nodes": "debug",
     "inspect_model": "api",
 }

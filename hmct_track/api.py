@@ -6,14 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from hmct_track.debug import Recording, recording_options
+from hmct_track.debug import Recording
 
 if TYPE_CHECKING:
     import onnx
 
+    from hmct_track.analyses.calibrate import CalibrationResult, Types
     from hmct_track.data import CalibrationDataSet
-    from hmct_track.workflow.calibration import CalibrationResult, Types
-    from hmct_track.workflow.inspection import Inspection
+    from hmct_track.reading.inspect import Inspection
 
 
 def calibrate(
@@ -66,25 +66,11 @@ def calibrate(
     Raises:
         HmctTrackError: the input is at fault, such as a NaN in a tensor, or the run failed.
     """
-    from hmct_track.workflow.calibration import CalibrationRequest, calibrate_model
+    given = {**locals(), "types": types or {}}
+    from hmct_track.analyses.runner import run_command
 
-    request = CalibrationRequest(
-        model_or_file,
-        calibrated_data,
-        output,
-        method,
-        percentile,
-        weight_method,
-        activation_type,
-        weight_type,
-        types or {},
-        op_types,
-        per_channel,
-        asymmetric,
-        data_num,
-        save_data,
-    )
-    return calibrate_model(request, recording_options(recording))
+    result: CalibrationResult = run_command("calibrate", given)
+    return result
 
 
 def inspect_model(
@@ -100,6 +86,6 @@ def inspect_model(
     Raises:
         ModelError: the model cannot be read, or holds what is not understood.
     """
-    from hmct_track.workflow.inspection import inspect
+    from hmct_track.reading.inspect import inspect
 
     return inspect(model_or_file, float_model)

@@ -9,17 +9,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from hmct_track.errors import UsageError
-
 if TYPE_CHECKING:
     import onnx
 
-    from hmct_track.analysis.accumulation import Selection
+    from hmct_track.analyses.base import Result
+    from hmct_track.analyses.plot_acc_error import Selection
+    from hmct_track.analyses.runall import RunallResult
+    from hmct_track.analyses.select_sensitive_samples import SamplesResult
     from hmct_track.data import CalibrationDataSet
-    from hmct_track.workflow.everything import EverythingResult
-    from hmct_track.workflow.result import AnalysisResult
-    from hmct_track.workflow.run import Options
-    from hmct_track.workflow.samples import SamplesResult
 
 __all__ = [
     "get_channelwise_data_distribution",
@@ -78,7 +75,8 @@ def get_sensitivity_of_nodes(
             input names to arrays. Required.
         output_node: compare at this node's output instead of the model's.
         node_type: what is quantized alone: ``node`` (a general node's inputs and weights),
-            ``weight`` or ``activation`` (one calibration node).
+            ``weight`` or ``activation`` (one calibration node), or ``output`` (the quantizers of
+            what a general node gives out).
         data_num: number of samples to use; None for all.
         verbose: print the table.
         interested_nodes: rank only these nodes, of whatever type.
@@ -93,19 +91,10 @@ def get_sensitivity_of_nodes(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.sensitivity import Ranking, SensitivityRequest, rank_nodes
+    given = locals()
+    from hmct_track.analyses.get_sensitivity_of_nodes import Ranking
 
-    request = SensitivityRequest(
-        model_or_file,
-        _required(calibrated_data),
-        metrics,
-        output_node,
-        node_type,
-        data_num,
-        interested_nodes,
-        save_dir,
-    )
-    return Ranking(rank_nodes(request, recording_options(recording), print if verbose else None))
+    return Ranking(_run("get-sensitivity-of-nodes", given))
 
 
 def plot_acc_error(
@@ -119,7 +108,7 @@ def plot_acc_error(
     *,
     data_num: int | None = 1,
     **recording: Unpack[Recording],
-) -> AnalysisResult:
+) -> Result:
     """Plot how the error grows from node to node when only some nodes are quantized.
 
     Args:
@@ -141,19 +130,8 @@ def plot_acc_error(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.accumulation import AccumulationRequest, accumulate_error
-
-    request = AccumulationRequest(
-        _required_model(model_or_file),
-        _required(calibrated_data),
-        quantize_node,
-        non_quantize_node,
-        metric,
-        average_mode,
-        data_num,
-        save_dir,
-    )
-    return accumulate_error(request, recording_options(recording))
+    result: Result = _run("plot-acc-error", locals())
+    return result
 
 
 def plot_distribution(
@@ -164,7 +142,7 @@ def plot_distribution(
     *,
     data_num: int | None = 1,
     **recording: Unpack[Recording],
-) -> AnalysisResult:
+) -> Result:
     """Plot how the data of nodes are distributed.
 
     Args:
@@ -183,12 +161,8 @@ def plot_distribution(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.distribution import DistributionRequest, show_distribution
-
-    request = DistributionRequest(
-        _required_model(model_or_file), _required(calibrated_data), nodes_list, save_dir, data_num
-    )
-    return show_distribution(request, recording_options(recording))
+    result: Result = _run("plot-distribution", locals())
+    return result
 
 
 def get_channelwise_data_distribution(
@@ -200,7 +174,7 @@ def get_channelwise_data_distribution(
     *,
     data_num: int | None = 1,
     **recording: Unpack[Recording],
-) -> AnalysisResult:
+) -> Result:
     """Draw box plots of the channels of what calibration nodes take in.
 
     Args:
@@ -219,17 +193,8 @@ def get_channelwise_data_distribution(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.distribution import DistributionRequest, show_channels
-
-    request = DistributionRequest(
-        _required_model(model_or_file),
-        _required(calibrated_data),
-        nodes_list,
-        save_dir,
-        data_num,
-        axis,
-    )
-    return show_channels(request, recording_options(recording))
+    result: Result = _run("get-channelwise-data-distribution", locals())
+    return result
 
 
 def sensitivity_analysis(
@@ -243,7 +208,7 @@ def sensitivity_analysis(
     metric: str = "cosine-similarity",
     qtype: str = "float32",
     **recording: Unpack[Recording],
-) -> AnalysisResult:
+) -> Result:
     """Test what leaving the sensitive nodes out of quantization, one after the other, gives.
 
     Args:
@@ -264,19 +229,8 @@ def sensitivity_analysis(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.partial import PartialRequest, analyse_partial_quantization
-
-    request = PartialRequest(
-        model_or_file,
-        calibrated_data,
-        pick_threshold,
-        data_num,
-        sensitive_nodes,
-        save_dir,
-        metric,
-        qtype,
-    )
-    return analyse_partial_quantization(request, recording_options(recording))
+    result: Result = _run("sensitivity-analysis", locals())
+    return result
 
 
 def runall(
@@ -299,7 +253,7 @@ def runall(
     pick_threshold: float = 0.999,
     sensitive_nodes: str | Sequence[str] | None = None,
     **recording: Unpack[Recording],
-) -> EverythingResult:
+) -> RunallResult:
     """Run all analyses under one run, with a page that shows them.
 
     Args:
@@ -330,29 +284,8 @@ def runall(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.everything import EverythingRequest, run_everything
-
-    request = EverythingRequest(
-        model_or_file,
-        calibrated_data,
-        save_dir,
-        ns_metrics,
-        output_node,
-        node_type,
-        data_num,
-        verbose,
-        interested_nodes,
-        dis_nodes_list,
-        cw_nodes_list,
-        axis,
-        quantize_node,
-        non_quantize_node,
-        ae_metric,
-        average_mode,
-        pick_threshold,
-        sensitive_nodes,
-    )
-    return run_everything(request, recording_options(recording), print if verbose else None)
+    result: RunallResult = _run("runall", locals())
+    return result
 
 
 def select_sensitive_samples(
@@ -381,41 +314,11 @@ def select_sensitive_samples(
     Raises:
         HmctTrackError: the input is at fault (then nothing was written), or the run failed.
     """
-    from hmct_track.workflow.samples import SamplesRequest, select_samples
-
-    request = SamplesRequest(model_or_file, calibrated_data, metric, data_num, sample_num, save_dir)
-    return select_samples(request, recording_options(recording))
+    result: SamplesResult = _run("select-sensitive-samples", locals())
+    return result
 
 
-def _required_model(model: Any) -> Any:
-    if model is None:
-        raise UsageError("model_or_file is required: the path of a calibrated model, or a proto")
-    return model
+def _run(command: str, given: Mapping[str, Any]) -> Any:
+    from hmct_track.analyses.runner import run_command
 
-
-def _required(data: Any) -> Any:
-    if data is None:
-        raise UsageError("calibrated_data is required: a folder, a CalibrationDataSet or a mapping")
-    return data
-
-
-def recording_options(recording: Recording) -> Options:
-    """How a run is recorded, from the keywords that every function takes."""
-    from hmct_track.lake import lake_path
-    from hmct_track.workflow.run import Options
-
-    known = Recording.__annotations__
-    for name in recording:
-        if name not in known:
-            raise TypeError(f"unexpected keyword argument {name!r}; known are {', '.join(known)}")
-    return Options(
-        lake_path(recording.get("lake")),
-        recording.get("experiment"),
-        tracked=recording.get("track", True),
-        progress=recording.get("progress", True),
-        reuse=recording.get("reuse", True),
-        float_model=recording.get("float_model"),
-        threads=recording.get("threads"),
-        memory=recording.get("memory"),
-        providers=tuple(recording.get("providers", ())),
-    )
+    return run_command(command, given)

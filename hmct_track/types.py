@@ -6,44 +6,44 @@ Nothing here imports NumPy or ONNX, so that the command line can name metrics wi
 from __future__ import annotations
 
 import enum
-import hashlib
-import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hmct_track.configuration import BiasShift, QuantConfig, digest
+from hmct_track.outputs import Output, Span
+from hmct_track.quantization import Effect, Quantization, QuantParams, QuantType, State
+
+__all__ = [
+    "NUMERIC_VERSION",
+    "BiasShift",
+    "CalibrationKind",
+    "CalibrationNode",
+    "ChannelSummary",
+    "Effect",
+    "GeneralNode",
+    "Measurement",
+    "Metric",
+    "NodeType",
+    "Output",
+    "PairStatistics",
+    "Planned",
+    "QuantConfig",
+    "QuantParams",
+    "QuantType",
+    "Quantization",
+    "RunState",
+    "Span",
+    "State",
+    "TensorSpec",
+    "TensorSummary",
+    "digest",
+]
+
+from hmct_track.metrics import Metric as Metric  # noqa: PLC0414 - part of the vocabulary
 
 NUMERIC_VERSION = 1
 """Version of what a measurement means. Raised whenever the same configuration, sample and output
 would give other statistics, so that values of different meaning never mix."""
-
-
-class Metric(enum.StrEnum):
-    """How far a quantized output y is from the float output x, both flattened.
-
-    The formulas are evaluated in SQL (``queries/metrics.sql``) on the sums of `PairStatistics`.
-    """
-
-    COSINE_SIMILARITY = "cosine-similarity"
-    """x.y / (max(|x|, 1e-8) max(|y|, 1e-8)); -1 to 1, best 1."""
-    MSE = "mse"
-    """mean((x - y)^2); 0 to inf, best 0."""
-    MRE = "mre"
-    """sum(|x - y|) / sum(|x|); 0 to inf, best 0."""
-    SQNR = "sqnr"
-    """20 log10(|x| / |x - y|) in dB; best +inf."""
-    CHEBYSHEV = "chebyshev"
-    """max(|x - y|); 0 to inf, best 0."""
-
-    @property
-    def column(self) -> str:
-        """Name of the metric's column in SQL."""
-        return self.value.replace("-", "_")
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether a larger value means a smaller error."""
-        return self in (Metric.COSINE_SIMILARITY, Metric.SQNR)
 
 
 class NodeType(enum.StrEnum):
@@ -52,6 +52,8 @@ class NodeType(enum.StrEnum):
     NODE = "node"
     WEIGHT = "weight"
     ACTIVATION = "activation"
+    OUTPUT = "output"
+    """What a node gives out, by the calibration nodes that read it."""
 
 
 class CalibrationKind(enum.StrEnum):
@@ -68,84 +70,6 @@ class RunState(enum.StrEnum):
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     KILLED = "KILLED"
-
-
-@dataclass(frozen=True)
-class QuantType:
-    """A numeric type that a calibration node quantizes to: ``int8``, ``uint16``, ``float16``, ...
-
-    Integer types have 4 to 16 bits, signed or unsigned, and ``int32``.
-    """
-
-    name: str
-
-    _INTEGER = re.compile(r"(u?)int([1-9][0-9]?)")
-
-    def __post_init__(self) -> None:
-        if self.name in ("float16", "float32"):
-            return
-        match = self._INTEGER.fullmatch(self.name)
-        if not match or not (4 <= int(match[2]) <= 16 or self.name == "int32"):
-            raise ValueError(
-                f"quantization type {self.name!r} is not supported; supported: int4 to int16, "
-                "uint4 to uint16, int32, float16, float32"
-            )
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether values are rounded to integers times a scale."""
-        return "int" in self.name
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether the type holds negative numbers."""
-        return not self.name.startswith("u")
-
-    @property
-    def bits(self) -> int:
-        """Width in bits."""
-        return int(self.name.lstrip("uintfloa"))
-
-    @property
-    def qmin(self) -> int:
-        """Smallest integer of the full range."""
-        return -(1 << (self.bits - 1)) if self.is_signed else 0
-
-    @property
-    def qmax(self) -> int:
-        """Largest integer of the full range."""
-        return (1 << (self.bits - self.is_signed)) - 1
-
-    def __str__(self) -> str:
-        return self.name
-
-
-@dataclass(frozen=True)
-class QuantParams:
-    """How a calibration node quantizes.
-
-    ``y = (clip(round(x / scale) + zero_point, qmin, qmax) - zero_point) * scale``.
-
-    ``scales`` and ``zero_points`` have one entry (per tensor) or one per channel along ``axis``.
-    ``thresholds`` has as many entries (absolute maxima) or twice as many (minimum and maximum of
-    each); it is empty only for float types. A scale of 0 maps every value to 0.
-    """
-
-    qtype: QuantType
-    scales: tuple[float, ...] = ()
-    zero_points: tuple[int, ...] = ()
-    thresholds: tuple[float, ...] = ()
-    axis: int = 1
-
-    @property
-    def is_per_channel(self) -> bool:
-        """Whether each channel along ``axis`` has its own scale."""
-        return len(self.scales) > 1
-
-    @property
-    def max_threshold(self) -> float | None:
-        """Largest threshold, as the documented table shows it."""
-        return max(self.thresholds, default=None)
 
 
 @dataclass(frozen=True)
@@ -180,6 +104,14 @@ class CalibrationNode:
     stored: str | None = None
     """The constant with the values that it gives out as calibrated, where rounding to nearest does
     not give them."""
+    goes_with: str | None = None
+    """The calibration node with which it is switched: that of the weight for whose rounding the
+    quantizer changed this constant, a bias."""
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it only chooses between the float model's values and the quantizer's."""
+        return self.stored is not None and self.params.qtype.name == "float32"
 
 
 @dataclass(frozen=True)
@@ -199,82 +131,26 @@ class TensorSpec:
         return f"{self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
 
 
-class Quantization(enum.Enum):
-    """What a calibration node does, when it is not given another type."""
-
-    OFF = "off"
-    AS_CALIBRATED = "calibrated"
-
-
-State = Quantization | QuantType
-"""What one calibration node does in a configuration."""
-
-
-@dataclass(frozen=True)
-class QuantConfig:
-    """For each calibration node of a model: off, on as calibrated, or on with another type.
-
-    ``default`` holds for every calibration node that ``overrides`` does not name.
-    """
-
-    default: Quantization = Quantization.OFF
-    overrides: Mapping[str, State] = field(default_factory=dict)
-
-    @classmethod
-    def only(cls, nodes: Iterable[str], state: State = Quantization.AS_CALIBRATED) -> QuantConfig:
-        """The float model but for these calibration nodes."""
-        return cls(Quantization.OFF, dict.fromkeys(nodes, state))
-
-    @classmethod
-    def all_but(cls, nodes: Iterable[str], state: State = Quantization.OFF) -> QuantConfig:
-        """The fully quantized model but for these calibration nodes."""
-        return cls(Quantization.AS_CALIBRATED, dict.fromkeys(nodes, state))
-
-    def state(self, node: str) -> State:
-        """What the calibration node ``node`` does."""
-        return self.overrides.get(node, self.default)
-
-    def canonical(self, nodes: Iterable[str]) -> QuantConfig:
-        """The one way, of many, to write this configuration for a model with these nodes.
-
-        The default is what most nodes do (off, in a draw), and no override repeats it.
-        """
-        every = set(nodes)
-        named: dict[str, State] = {n: s for n, s in self.overrides.items() if n in every}
-        counts = Counter(state for state in named.values() if isinstance(state, Quantization))
-        counts[self.default] += len(every) - len(named)
-        more = counts[Quantization.AS_CALIBRATED] > counts[Quantization.OFF]
-        default = Quantization.AS_CALIBRATED if more else Quantization.OFF
-        if default is not self.default:
-            named = {**dict.fromkeys(every, self.default), **named}
-        return QuantConfig(default, {n: s for n, s in sorted(named.items()) if s is not default})
-
-    def to_json(self) -> str:
-        """Compact JSON, the same for equal configurations."""
-        overrides = {name: _state_name(state) for name, state in sorted(self.overrides.items())}
-        return json.dumps(
-            {"default": self.default.value, "overrides": overrides}, separators=(",", ":")
-        )
-
-    @property
-    def config_id(self) -> str:
-        """Content hash; equal for equal configurations once they are canonical."""
-        return digest(self.to_json().encode())
-
-
-def _state_name(state: State) -> str:
-    return state.value if isinstance(state, Quantization) else state.name
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Planned:
     """A canonical configuration to evaluate, and what it stands for in a run."""
 
-    subject: str
-    """The node, or the curve, that it is about."""
+    subjects: tuple[str, ...]
+    """The nodes, or the curve, that it is about."""
     role: str
-    """What it does to the subject, such as ``only``: its quantizers are on and all others off."""
+    """What it does to the subjects, such as ``only``: their quantizers are on, all others off."""
     config: QuantConfig
+
+    def __init__(self, subjects: str | Iterable[str], role: str, config: QuantConfig) -> None:
+        # One name may be given as it is; a string is also an iterable of its letters.
+        names = (subjects,) if isinstance(subjects, str) else tuple(subjects)
+        for field, value in (("subjects", names), ("role", role), ("config", config)):
+            object.__setattr__(self, field, value)
+
+    @property
+    def subject(self) -> str:
+        """The subjects in one string to read, joined by ``;``."""
+        return ";".join(self.subjects)
 
 
 @dataclass(frozen=True)
@@ -347,11 +223,3 @@ class ChannelSummary:
     outliers: int
     outlier_sample: tuple[float, ...]
     """At most so many outliers as can be drawn; the extremes are always among them."""
-
-
-def digest(*parts: bytes | memoryview) -> str:
-    """Content hash of byte strings: the first 64 bits of SHA-256 in hexadecimal."""
-    sha = hashlib.sha256()
-    for part in parts:
-        sha.update(part)
-    return sha.hexdigest()[:16]

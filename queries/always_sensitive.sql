@@ -1,24 +1,24 @@
 -- Which nodes are among the worst in every finished ranking that has them?
 --
--- :param metric VARCHAR the metric that ranks, such as cosine-similarity
--- :optional top BIGINT the worst so many of a ranking count; 5 by default
+-- :use user
+-- :optional metric VARCHAR='cosine-similarity' the metric
+-- :optional top BIGINT=5 the worst so many of a ranking count
 -- :column node VARCHAR the node
 -- :column rankings BIGINT finished rankings that have it
 -- :column models BIGINT models in them
 -- :column mean_rank DOUBLE its mean rank
--- :column worst_value DOUBLE the metric where it was worst; empty where it was NaN
+-- :column worst_value DOUBLE? the metric where it was worst; empty where it was NaN
+-- :column infinite BIGINT infinite values that the rankings left out of its means
+-- :unique node
 SELECT
     node,
     count(*) AS rankings,
     count(DISTINCT model_id) AS models,
     avg(rank) AS mean_rank,
-    if(
-        bool_or(value IS NULL),
-        NULL,
-        if($metric IN ('cosine-similarity', 'sqnr'), min(value), max(value))
-    ) AS worst_value
+    if(bool_or(value IS NULL), NULL, arg_max(value, badness(metric, value))) AS worst_value,
+    sum(infinite)::BIGINT AS infinite
 FROM ranked
-WHERE metric = $metric
+WHERE metric = known_metric($metric)
 GROUP BY node
-HAVING max(rank) <= coalesce($top::BIGINT, 5)
+HAVING max(rank) <= $top::BIGINT
 ORDER BY rankings DESC, mean_rank, node

@@ -1,5 +1,6 @@
 -- The calibration nodes of the model of one run, in topological order.
 --
+-- :use user
 -- :param run_id VARCHAR a run, such as a calibration
 -- :column node VARCHAR the calibration node
 -- :column kind VARCHAR weight or activation
@@ -7,9 +8,10 @@
 -- :column consumers VARCHAR[] the general nodes that read it
 -- :column qtype VARCHAR int8, uint8, int16, ...
 -- :column scales BIGINT number of scales
--- :column threshold DOUBLE the largest absolute threshold
--- :column smallest DOUBLE the smallest scale
--- :column largest DOUBLE the largest scale
+-- :column threshold DOUBLE? the largest absolute threshold
+-- :column smallest DOUBLE? the smallest scale
+-- :column largest DOUBLE? the largest scale
+-- :unique node
 SELECT
     c.node,
     c.kind,

@@ -1,5 +1,6 @@
 -- How are the data of calibration nodes distributed, channel by channel?
 --
+-- :use user
 -- :param run_id VARCHAR a run of kind channelwise-distribution
 -- :column node VARCHAR the calibration node
 -- :column axis BIGINT the dimension that holds the channels
@@ -15,6 +16,7 @@
 -- :column whisker_high DOUBLE largest value within 1.5 IQR of the upper quartile
 -- :column outliers BIGINT number of values beyond the whiskers
 -- :column outlier_sample DOUBLE[] some of them, the extremes always among them
+-- :unique node, channel
 SELECT * EXCLUDE (run_id, position)
 FROM channel_summaries
 WHERE run_id = $run_id

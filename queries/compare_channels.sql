@@ -3,6 +3,7 @@
 -- For each of the two, the newest finished channel-wise distribution of that model on that data counts,
 -- node by node; nodes that were not observed for both are left out. Nodes are matched as in node_matches.
 --
+-- :use user
 -- :param run_a VARCHAR a run: before
 -- :param run_b VARCHAR a run: after
 -- :column node VARCHAR the calibration node in the model of run_b
@@ -11,10 +12,11 @@
 -- :column channels_b BIGINT likewise in run_b
 -- :column abs_max_a DOUBLE largest absolute value
 -- :column abs_max_b DOUBLE likewise in run_b
--- :column imbalance_a DOUBLE largest absolute value of all channels over that of the median channel
--- :column imbalance_b DOUBLE likewise in run_b
+-- :column imbalance_a DOUBLE? largest absolute value of all channels over that of the median channel
+-- :column imbalance_b DOUBLE? likewise in run_b
 -- :column outliers_a DOUBLE share of values beyond the whiskers of their channel
 -- :column outliers_b DOUBLE likewise in run_b
+-- :unique node
 WITH compared AS (
     SELECT run_id AS asked, model_id, data_id FROM runs WHERE run_id IN ($run_a, $run_b)
 ),

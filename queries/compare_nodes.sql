@@ -3,43 +3,31 @@
 -- Nodes are matched as in node_matches. A drop is how much worse the metric became, in its own unit:
 -- positive is worse for every metric. A metric that became NaN dropped by infinity.
 --
+-- :use user
 -- :param run_a VARCHAR a run of kind sensitivity: before
 -- :param run_b VARCHAR a run of kind sensitivity: after
--- :param metric VARCHAR the metric, such as cosine-similarity
--- :param tolerance DOUBLE a change that is not larger counts as none
+-- :optional metric VARCHAR='cosine-similarity' the metric
+-- :optional tolerance DOUBLE=1e-6 a change that is not larger counts as none
 -- :column node VARCHAR its name in run_b; in run_a where run_b has it not
--- :column node_a VARCHAR its name in run_a
--- :column node_b VARCHAR its name in run_b
+-- :column node_a VARCHAR? its name in run_a
+-- :column node_b VARCHAR? its name in run_b
 -- :column op_type VARCHAR operator of a general node, HzCalibration otherwise
--- :column matched_by VARCHAR name or structure
+-- :column matched_by VARCHAR? name or structure
 -- :column status VARCHAR worse, better, same, added (not in run_a) or removed (not in run_b)
--- :column rank_a BIGINT its rank in run_a
--- :column rank_b BIGINT its rank in run_b
--- :column value_a DOUBLE the metric in run_a; empty where it is NaN
--- :column value_b DOUBLE the metric in run_b
--- :column drop DOUBLE how much worse it became
+-- :column rank_a BIGINT? its rank in run_a
+-- :column rank_b BIGINT? its rank in run_b
+-- :column value_a DOUBLE? the metric in run_a; empty where it is NaN
+-- :column value_b DOUBLE? the metric in run_b
+-- :column drop DOUBLE? how much worse it became
+-- :column infinite_a BIGINT? infinite values that the mean in run_a leaves out
+-- :column infinite_b BIGINT? likewise in run_b
+-- :unique node_a, node_b, op_type
 WITH a AS (
-    SELECT
-        subject, rank, op_type, position,
-        CASE $metric
-            WHEN 'cosine-similarity' THEN cosine_similarity
-            WHEN 'sqnr' THEN sqnr
-            WHEN 'mse' THEN mse
-            WHEN 'mre' THEN mre
-            ELSE chebyshev
-        END AS value
+    SELECT subject, rank, op_type, position, value, infinite
     FROM sensitivity($run_a, $metric)
 ),
 b AS (
-    SELECT
-        subject, rank, op_type, position,
-        CASE $metric
-            WHEN 'cosine-similarity' THEN cosine_similarity
-            WHEN 'sqnr' THEN sqnr
-            WHEN 'mse' THEN mse
-            WHEN 'mre' THEN mre
-            ELSE chebyshev
-        END AS value
+    SELECT subject, rank, op_type, position, value, infinite
     FROM sensitivity($run_b, $metric)
 ),
 matched AS (
@@ -57,15 +45,12 @@ paired AS (
         b.rank AS rank_b,
         a.value AS value_a,
         b.value AS value_b,
+        a.infinite AS infinite_a,
+        b.infinite AS infinite_b,
         coalesce(b.position, a.position) AS position,
         CASE
             WHEN a.subject IS NULL OR b.subject IS NULL THEN NULL
-            WHEN a.value IS NULL AND b.value IS NULL THEN 0.0
-            WHEN b.value IS NULL THEN 'Infinity'::DOUBLE
-            WHEN a.value IS NULL THEN '-Infinity'::DOUBLE
-            WHEN a.value = b.value THEN 0.0
-            WHEN $metric IN ('cosine-similarity', 'sqnr') THEN a.value - b.value
-            ELSE b.value - a.value
+            ELSE drop_of($metric, a.value, b.value)
         END AS drop
     FROM a
     LEFT JOIN matched AS m
@@ -89,6 +74,8 @@ SELECT
     rank_b,
     value_a,
     value_b,
-    drop
+    drop,
+    infinite_a,
+    infinite_b
 FROM paired
 ORDER BY drop DESC NULLS LAST, position, node_a

@@ -1,10 +1,12 @@
 -- In what do two runs differ, other than in their results?
 --
+-- :use user
 -- :param run_a VARCHAR a run: before
 -- :param run_b VARCHAR a run: after
 -- :column setting VARCHAR what differs: a column of runs or models, or a parameter of the analysis
--- :column a VARCHAR its value in run_a
--- :column b VARCHAR its value in run_b
+-- :column a VARCHAR? its value in run_a
+-- :column b VARCHAR? its value in run_b
+-- :unique setting
 WITH compared AS (
     SELECT r.*, m.opset, m.general_nodes, m.quantizable_nodes, m.calibration_nodes
     FROM runs AS r

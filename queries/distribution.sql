@@ -1,10 +1,11 @@
 -- How are the data of nodes distributed? The series of one run, without their histograms.
 --
+-- :use user
 -- :param run_id VARCHAR a run of kind distribution
 -- :column node VARCHAR the node
 -- :column kind VARCHAR node_output, weight or activation
 -- :column series VARCHAR before or after quantization, error, or input
--- :column threshold DOUBLE largest threshold of the calibration node
+-- :column threshold DOUBLE? largest threshold of the calibration node
 -- :column count BIGINT number of values
 -- :column min DOUBLE smallest finite value
 -- :column max DOUBLE largest finite value
@@ -19,6 +20,7 @@
 -- :column zeros BIGINT number of zeros
 -- :column nan BIGINT number of NaN
 -- :column inf BIGINT number of infinite values
+-- :unique node, series
 SELECT * EXCLUDE (run_id, position)
 FROM tensor_summaries
 WHERE run_id = $run_id

@@ -1,8 +1,10 @@
 -- For which configurations and samples of a run are all outputs measured, whichever run did it?
 --
+-- :use internal
 -- :param run_id VARCHAR a run whose configurations are planned
 -- :column config_id VARCHAR key of configs
 -- :column sample_id VARCHAR a sample's content hash
+-- :unique config_id, sample_id
 SELECT
     m.config_id,
     m.sample_id

@@ -1,8 +1,9 @@
 -- The measurements as they were written, with their five metrics: one may be there twice (also a view).
 --
 -- Formulas for x float, y quantized and d = x - y. Where the outputs are equal, the cosine similarity
--- is 1 to the last digit, so that nodes that change nothing tie; of outputs that are all zero it is 0.
+-- is 1 to the last digit, so that nodes that change nothing tie; also where both are all zero.
 --
+-- :use internal
 -- :column model_id VARCHAR key of models
 -- :column config_id VARCHAR key of configs
 -- :column sample_id VARCHAR a sample's content hash
@@ -11,10 +12,11 @@
 -- :column numeric_version BIGINT version of what a measurement means
 -- :column count BIGINT number of elements
 -- :column nonfinite BIGINT number of NaN and Inf in both outputs
--- :column cosine_similarity DOUBLE x.y / (max(|x|, 1e-8) max(|y|, 1e-8))
+-- :column all_zero BOOLEAN whether x is all zero, to which nothing is relative
+-- :column cosine_similarity DOUBLE x.y / (max(|x|, 1e-8) max(|y|, 1e-8)), -1 to 1; 1 where x = y
 -- :column mse DOUBLE mean of d^2
--- :column mre DOUBLE sum of |d| / sum of |x|
--- :column sqnr DOUBLE 20 log10(|x| / |d|) in dB
+-- :column mre DOUBLE sum of |d| / sum of |x|; 0 where x = y
+-- :column sqnr DOUBLE 20 log10(|x| / |d|) in dB; infinite where x = y
 -- :column chebyshev DOUBLE largest |d|
 SELECT
     model_id,
@@ -25,20 +27,10 @@ SELECT
     numeric_version,
     count,
     nonfinite_x + nonfinite_y AS nonfinite,
-    CASE
-        WHEN sum_dd = 0 AND sum_xx >= 1e-16 THEN 1.0
-        ELSE sum_xy / (greatest(sqrt(sum_xx), 1e-8) * greatest(sqrt(sum_yy), 1e-8))
-    END AS cosine_similarity,
+    sum_abs_x = 0 AS all_zero,
+    cosine_of(sum_xx, sum_yy, sum_xy, sum_dd) AS cosine_similarity,
     sum_dd / count AS mse,
-    CASE
-        WHEN sum_abs_x > 0 THEN sum_abs_d / sum_abs_x
-        WHEN sum_abs_d = 0 THEN 0.0
-        ELSE 'Infinity'::DOUBLE
-    END AS mre,
-    CASE
-        WHEN sum_dd = 0 THEN 'Infinity'::DOUBLE
-        WHEN sum_xx = 0 THEN '-Infinity'::DOUBLE
-        ELSE 10 * (log10(sum_xx) - log10(sum_dd))
-    END AS sqnr,
+    mre_of(sum_abs_d, sum_abs_x) AS mre,
+    sqnr_of(sum_xx, sum_dd) AS sqnr,
     max_abs_d AS chebyshev
 FROM measurement_rows

@@ -1,5 +1,6 @@
 -- The results with one row per metric instead of a column for each (also a view).
 --
+-- :use view
 -- :column run_id VARCHAR key of runs
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR what the configuration is about
@@ -8,7 +9,11 @@
 -- :column sample BIGINT place of the sample in the run's data, from 0
 -- :column output VARCHAR name of the tensor
 -- :column metric VARCHAR cosine-similarity, mse, mre, sqnr or chebyshev
--- :column value DOUBLE its value; NULL where it is NaN
+-- :column value DOUBLE? its value; empty where it is NaN
+-- :column count BIGINT number of elements
+-- :column nonfinite BIGINT number of NaN and Inf in both outputs
+-- :column all_zero BOOLEAN whether the float output is all zero
+-- :unique run_id, position, sample, output, metric
 SELECT
     run_id,
     position,
@@ -18,8 +23,11 @@ SELECT
     sample,
     output,
     replace(metric, '_', '-') AS metric,
-    if(isnan(value), NULL, value) AS value
+    if(isnan(value), NULL, value) AS value,
+    count,
+    nonfinite,
+    all_zero
 FROM (
-    UNPIVOT (SELECT * EXCLUDE (count, nonfinite) FROM results)
+    UNPIVOT results
     ON cosine_similarity, mse, mre, sqnr, chebyshev INTO NAME metric VALUE value
 )

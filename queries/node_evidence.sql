@@ -1,11 +1,13 @@
 -- Which runs looked closer at this node of the same model? The newest first.
 --
+-- :use internal
 -- :param run_id VARCHAR a run of the model
 -- :param node VARCHAR the node
 -- :column evidence VARCHAR distribution, channels or curve
 -- :column run_id VARCHAR the run that has it
--- :column metric VARCHAR the metric that a curve was asked for
+-- :column metric VARCHAR? the metric that a curve was asked for
 -- :column data_num BIGINT number of samples
+-- :unique evidence, run_id
 WITH alike AS (
     SELECT other.*
     FROM runs AS run

@@ -4,12 +4,14 @@
 -- signature (see node_signatures) are taken for the same in topological order, provided that both
 -- models have equally many of them left. The rest has no counterpart.
 --
+-- :use user
 -- :param run_a VARCHAR a run
 -- :param run_b VARCHAR another run
 -- :column node_a VARCHAR the node in the model of run_a
 -- :column node_b VARCHAR the node in the model of run_b
 -- :column what VARCHAR general, weight or activation
 -- :column matched_by VARCHAR name or structure
+-- :unique what, node_a
 WITH a AS (
     FROM node_signatures($run_a)
 ),

@@ -2,12 +2,14 @@
 --
 -- Calibration nodes on the way are looked through. Nodes of one model may share a signature.
 --
+-- :use internal
 -- :param run_id VARCHAR a run
 -- :column node VARCHAR the node, general or calibration
 -- :column what VARCHAR general, weight or activation
 -- :column node_index BIGINT its place among nodes of its sort, in topological order
 -- :column op_type VARCHAR operator of a general node, HzCalibration otherwise
 -- :column signature VARCHAR operator, what feeds it in order, and what reads it
+-- :unique what, node
 WITH own AS (
     SELECT n.* FROM nodes AS n JOIN runs USING (model_id) WHERE run_id = $run_id
 ),

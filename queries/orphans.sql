@@ -2,10 +2,12 @@
 --
 -- Runs that are still starting may be among them for a moment.
 --
+-- :use internal
 -- :column source VARCHAR the table and column that has the key
 -- :column target VARCHAR the table that lacks it
 -- :column keys BIGINT number of keys that lead nowhere
 -- :column example VARCHAR one of them
+-- :unique source
 WITH lost AS (
     SELECT 'runs.model_id' AS source, 'models' AS target, model_id AS key
     FROM runs ANTI JOIN models USING (model_id)
@@ -32,6 +34,8 @@ WITH lost AS (
     UNION ALL
     SELECT 'channel_summaries.run_id', 'runs', run_id
     FROM channel_summaries ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'local_errors.run_id', 'runs', run_id FROM local_errors ANTI JOIN runs USING (run_id)
     UNION ALL
     SELECT 'tags.run_id', 'runs', t.run_id
     FROM tags AS t ANTI JOIN runs USING (run_id)

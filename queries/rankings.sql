@@ -1,21 +1,23 @@
 -- The finished runs that rank nodes, newest first.
 --
+-- :use user
 -- :optional node_type VARCHAR only runs that rank these: node, weight or activation
 -- :column run_id VARCHAR key of runs
--- :column parent_run_id VARCHAR the run that it is a step of
+-- :column parent_run_id VARCHAR? the run that it is a step of
 -- :column node_type VARCHAR what it ranks
 -- :column model_id VARCHAR key of models
--- :column model VARCHAR the model's file, or the name of its graph
+-- :column model VARCHAR the model's name for people: its file's stem, with the folder where that says nothing
 -- :column data_id VARCHAR key of samples
 -- :column outputs VARCHAR[] the tensors that were compared
 -- :column metrics VARCHAR[] the metrics asked for, the one that ranks first
+-- :unique run_id
 WITH ranking AS (
     SELECT
         r.run_id,
         r.parent_run_id,
         json_extract_string(r.parameters, '$.node_type') AS node_type,
         r.model_id,
-        coalesce(r.model_path, m.name) AS model,
+        model_label(r.model_path, m.name) AS model,
         r.data_id,
         r.outputs,
         r.metrics

@@ -2,6 +2,7 @@
 --
 -- A measurement that several runs share appears once for each of them.
 --
+-- :use view
 -- :column run_id VARCHAR key of runs
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR the node that the configuration is about
@@ -11,11 +12,13 @@
 -- :column output VARCHAR name of the tensor
 -- :column count BIGINT number of elements
 -- :column nonfinite BIGINT number of NaN and Inf in both outputs
+-- :column all_zero BOOLEAN whether the float output is all zero
 -- :column cosine_similarity DOUBLE as in metrics
 -- :column mse DOUBLE as in metrics
 -- :column mre DOUBLE as in metrics
 -- :column sqnr DOUBLE as in metrics
 -- :column chebyshev DOUBLE as in metrics
+-- :unique run_id, position, sample, output
 -- Each measurement once: joined first, so that what one run needs is all that is read.
 SELECT DISTINCT ON (r.run_id, c.position, s.position, m.output)
     r.run_id,
@@ -27,6 +30,7 @@ SELECT DISTINCT ON (r.run_id, c.position, s.position, m.output)
     m.output,
     m.count,
     m.nonfinite,
+    m.all_zero,
     m.cosine_similarity,
     m.mse,
     m.mre,

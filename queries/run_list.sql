@@ -1,23 +1,25 @@
 -- The runs with what they were about, newest first; the steps of a run come with it.
 --
+-- :use internal
 -- :column run_id VARCHAR key of runs
--- :column parent_run_id VARCHAR the run that this one is a step of
+-- :column parent_run_id VARCHAR? the run that this one is a step of
 -- :column kind VARCHAR the analysis
 -- :column state VARCHAR RUNNING, FINISHED, FAILED or KILLED
 -- :column started_at TIMESTAMP in UTC
--- :column seconds DOUBLE from start to end; empty while it runs
+-- :column seconds DOUBLE? from start to end; empty while it runs
 -- :column model_id VARCHAR key of models
--- :column model_path VARCHAR the model file; empty if it was given as an object
--- :column model VARCHAR name of the model's graph
--- :column data_path VARCHAR the data folder; empty if arrays were given
+-- :column model_path VARCHAR? the model file; empty if it was given as an object
+-- :column model VARCHAR the model's name for people: its file's stem, with the folder where that says nothing
+-- :column data_path VARCHAR? the data folder; empty if arrays were given
 -- :column data_num BIGINT number of samples
 -- :column metrics VARCHAR[] the metrics asked for
 -- :column parameters VARCHAR what the user passed, as JSON
--- :column error VARCHAR why it failed
--- :column worst_node VARCHAR the most sensitive node that it found
--- :column worst_value DOUBLE the first metric of that node
--- :column mlflow_run_id VARCHAR the run in MLflow; empty if it is not tracked there
+-- :column error VARCHAR? why it failed
+-- :column worst_node VARCHAR? the most sensitive node that it found
+-- :column worst_value DOUBLE? the first metric of that node
+-- :column mlflow_run_id VARCHAR? the run in MLflow; empty if it is not tracked there
 -- :column updated_at TIMESTAMP in UTC, of its newest row
+-- :unique run_id
 SELECT
     r.run_id,
     r.parent_run_id,
@@ -27,7 +29,7 @@ SELECT
     date_diff('microseconds', r.started_at, r.ended_at) / 1e6 AS seconds,
     r.model_id,
     r.model_path,
-    m.name AS model,
+    model_label(r.model_path, m.name) AS model,
     r.data_path,
     r.data_num,
     r.metrics,

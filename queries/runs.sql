@@ -1,38 +1,42 @@
 -- The runs, newest first.
 --
+-- :use user
 -- :optional kind VARCHAR only runs of this kind
 -- :optional state VARCHAR only runs in this state
 -- :optional model VARCHAR only runs whose model has this text in its name, or this model_id
 -- :optional data VARCHAR only runs whose data has this text in its path, or this data_id
 -- :optional since TIMESTAMP only runs that started then or later, in UTC
--- :optional steps BOOLEAN false leaves out runs that are steps of another
+-- :optional steps BOOLEAN=true false leaves out runs that are steps of another
 -- :optional most BIGINT at most so many
 -- :column run_id VARCHAR key of runs
 -- :column kind VARCHAR the analysis
 -- :column state VARCHAR RUNNING, FINISHED, FAILED or KILLED
 -- :column started_at TIMESTAMP in UTC
--- :column seconds DOUBLE from start to end; empty while it runs
--- :column model VARCHAR the model's file, or the name of its graph
+-- :column seconds DOUBLE? from start to end; empty while it runs
+-- :column model VARCHAR the model's name for people: its file's stem, with the folder where that says nothing
+-- :column model_path VARCHAR? the model file; empty if it was given as an object
 -- :column data_num BIGINT number of samples
 -- :column metrics VARCHAR[] the metrics asked for
 -- :column configs BIGINT number of configurations planned
--- :column error VARCHAR why it failed
+-- :column error VARCHAR? why it failed
 -- :column model_id VARCHAR key of models
--- :column data VARCHAR the data folder; empty if arrays were given
+-- :column data VARCHAR? the data folder; empty if arrays were given
 -- :column data_id VARCHAR key of samples
--- :column worst_node VARCHAR the most sensitive node that it found
--- :column worst_value DOUBLE the first metric of that node
+-- :column worst_node VARCHAR? the most sensitive node that it found
+-- :column worst_value DOUBLE? the first metric of that node
 -- :column tags VARCHAR[] the tags that point at it
--- :column parent_run_id VARCHAR the run that it is a step of
--- :column mlflow_run_id VARCHAR the run in MLflow
--- :column mlflow_uri VARCHAR where MLflow keeps it
+-- :column parent_run_id VARCHAR? the run that it is a step of
+-- :column mlflow_run_id VARCHAR? the run in MLflow
+-- :column mlflow_uri VARCHAR? where MLflow keeps it
+-- :unique run_id
 SELECT
     r.run_id,
     r.kind,
     r.state,
     r.started_at,
     date_diff('microseconds', r.started_at, r.ended_at) / 1e6 AS seconds,
-    coalesce(r.model_path, m.name) AS model,
+    model_label(r.model_path, m.name) AS model,
+    r.model_path,
     r.data_num,
     r.metrics,
     coalesce(c.configs, 0) AS configs,
@@ -62,6 +66,6 @@ WHERE ($kind IS NULL OR r.kind = $kind)
     )
     AND ($data IS NULL OR contains(lower(r.data_path), lower($data)) OR r.data_id = $data)
     AND ($since IS NULL OR r.started_at >= $since::TIMESTAMP)
-    AND (coalesce($steps::BOOLEAN, true) OR r.parent_run_id IS NULL)
+    AND ($steps::BOOLEAN OR r.parent_run_id IS NULL)
 ORDER BY r.run_id DESC
 LIMIT $most::BIGINT

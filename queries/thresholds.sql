@@ -3,6 +3,7 @@
 -- Of each calibration node of each model, the newest finished distribution counts. Clipped: the data
 -- reach beyond the largest threshold by more than 0.1 %. Wasted: they use less than half of it.
 --
+-- :use user
 -- :optional model_id VARCHAR only this model
 -- :column model_id VARCHAR key of models
 -- :column node VARCHAR the calibration node
@@ -10,9 +11,10 @@
 -- :column verdict VARCHAR clipped, wasted or fits
 -- :column threshold DOUBLE its largest threshold
 -- :column abs_max DOUBLE largest absolute value of its data
--- :column used DOUBLE abs_max over threshold
--- :column bits_wasted DOUBLE how many bits of the type the data never use; 0 if they fit
+-- :column used DOUBLE? abs_max over threshold
+-- :column bits_wasted DOUBLE? how many bits of the type the data never use; 0 if they fit
 -- :column run_id VARCHAR the run that observed it
+-- :unique model_id, node
 WITH observed AS (
     SELECT run_id, node, abs_max FROM tensor_summaries WHERE series IN ('before', 'input')
     UNION ALL

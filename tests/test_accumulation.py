@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,28 @@ import pytest
 import hmct_track.debug as dbg
 from benchmarks import rebuild
 from hmct_track import demo
-from hmct_track.analysis.accumulation import plan
+from hmct_track.analyses import PlotAccError, Seen
+from hmct_track.analyses.plot_acc_error import Selection
 from hmct_track.errors import HmctTrackError, UnknownNodeError, UsageError
 from hmct_track.lake import Lake
-from hmct_track.model import load_model
-from hmct_track.types import Metric
+from hmct_track.model import QuantModel, load_model
+from hmct_track.types import Metric, Planned
 from tests.support.real import real_model
 from tests.support.tracked import client
 
 MODEL = load_model(demo.model_path())
+
+
+def plan(
+    model: QuantModel, quantize_node: Selection, non_quantize_node: Selection
+) -> Sequence[Planned]:
+    analysis = PlotAccError(
+        model_or_file="",
+        calibrated_data="",
+        quantize_node=quantize_node,
+        non_quantize_node=non_quantize_node,
+    )
+    return analysis.ask(model, Seen()).planned
 
 
 def curves(rows: list[dict[str, Any]]) -> dict[str, list[tuple[str, float]]]:

@@ -227,18 +227,19 @@ def test_command_line_and_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str
         captured = capsys.readouterr()
         assert code == 0, captured.err
         runs.append(captured.err.split()[1])
-    assert "Conv_21" in captured.out and "int16" in captured.out
+    assert captured.out.startswith("all nodes quantized: cosine-similarity 0.9")
+    assert "calibrated by kl: " in captured.out and " activation nodes int16" in captured.out
     assert sorted(f.name for f in (tmp_path / "data/input").iterdir()) == [
         f"{k}.npy" for k in range(4)]  # fmt: skip
     CalibrationDataSet.from_folder(tmp_path / "data")
     rows = hmct_track.Lake(tmp_path / "lake").query(
-        "compare_calibrations", run_id=runs[0], other_run_id=runs[1])  # fmt: skip
+        "compare_calibration", run_a=runs[0], run_b=runs[1], same=True)  # fmt: skip
     made = [attributes(onnx.load(tmp_path / f"{m}.onnx")) for m in ("max", "kl")]
     assert {row["node"] for row in rows} == set(made[0]) == set(made[1])
     assert abs(np.log(rows[0]["ratio"])) == max(abs(np.log(row["ratio"])) for row in rows)
     for row in rows:
         a, b = (max(m[row["node"]]["thresholds"]) for m in made)
-        assert (row["threshold"], row["other_threshold"]) == pytest.approx((a, b), rel=1e-6)
+        assert (row["threshold_a"], row["threshold_b"]) == pytest.approx((a, b), rel=1e-6)
     code = main(["calibrate", str(tmp_path / "float.onnx"), str(demo.calibration_data_path()), "-o",
                  str(tmp_path / "float.onnx"), "--lake", lake])  # fmt: skip
     assert code == 2 and "is the float model itself" in capsys.readouterr().err

@@ -201,7 +201,13 @@ def test_the_lake_is_where_option_or_environment_say(
             + list(OPTIONS)
             + [f"--{name}" for name, _ in OPTIONS.values()]
             + ["-i", "--interested_nodes", "cosine-similarity", "mse", "mre", "sqnr", "chebyshev"]
-            + ["node, weight, activation", "(default: 1)", "--lake", "--experiment", "--no-track"],
+            + [
+                "node, weight, activation, output",
+                "(default: 1)",
+                "--lake",
+                "--experiment",
+                "--no-track",
+            ],
         ),
         (
             ["plot-acc-error"],
@@ -306,7 +312,10 @@ M, D = "calibrated_model.onnx", "calibration_data"
         (f"{M} small", "0.npy has shape [1, 1, 8, 8]; input 'input' is float32[?, 1, 16, 16]"),
         (f"{M} {D} -m [mse,rmse]", "'rmse' is not known; choose from cosine-similarity, mse, mre,"),
         (f"{M} {D} -m []", "metrics is empty; choose from"),
-        (f"{M} {D} -n weights", "'weights' is not known; choose from node, weight, activation"),
+        (
+            f"{M} {D} -n weights",
+            "'weights' is not known; choose from node, weight, activation, output",
+        ),
         (f"{M} {D} -i Conv0", "no node named 'Conv0'; closest names: Conv_0"),
         (f"{M} {D} -i [Conv_0,Cnv_21]", "no node named 'Cnv_21'; closest names: Conv_21"),
         (f"{M} {D} -i Relu_1", "'Relu_1' (Relu) cannot be quantized"),

@@ -10,7 +10,8 @@ import pytest
 
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.cli.main import build_parser, main
-from hmct_track.cli.parsing import (
+from hmct_track.errors import UsageError
+from hmct_track.options.parsing import (
     join_arguments,
     parse_bool,
     parse_count,
@@ -101,19 +102,19 @@ def test_a_name_with_commas_or_odd_brackets_needs_its_quotes(name: str) -> None:
     "text", ["[a", "[a,b", "[[a],[a,b]", "[a]]", "[a],[b]", "[a[]", "['a','b'"]
 )
 def test_brackets_that_do_not_match_are_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="bracket"):
+    with pytest.raises(UsageError, match="bracket"):
         parse_list(text)
 
 
 @pytest.mark.parametrize("text", ["[a,,b]", "[,a]", "['']", "[['a'],['']]", "[a,'']"])
 def test_an_empty_name_in_a_list_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="has an empty name"):
+    with pytest.raises(UsageError, match="has an empty name"):
         parse_list(text)
 
 
 @pytest.mark.parametrize("text", ["[[a],[a,b]]", "[a,['b']]"])
 def test_a_nested_list_is_refused_where_a_plain_one_is_expected(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="is nested; a plain list was expected"):
+    with pytest.raises(UsageError, match="is nested; a plain list was expected"):
         parse_flat_list(text)
 
 
@@ -210,7 +211,7 @@ def test_a_bare_verbose_is_true_wherever_it_stands(line: str) -> None:
 
 @pytest.mark.parametrize("text", ["2", "ja", "", "None"])
 def test_what_is_no_boolean_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="neither True nor False"):
+    with pytest.raises(UsageError, match="neither True nor False"):
         parse_bool(text)
 
 
@@ -225,7 +226,7 @@ def test_a_count_is_a_number_or_none(text: str, count: int | None) -> None:
 
 @pytest.mark.parametrize("text", ["1.5", "many", ""])
 def test_what_is_no_count_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="neither a whole number nor None"):
+    with pytest.raises(UsageError, match="neither a whole number nor None"):
         parse_count(text)
 
 
@@ -243,12 +244,12 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "interested_nodes": None,
         "lake": None,
         "experiment": None,
-        "no_track": False,
-        "no_progress": False,
-        "no_reuse": False,
+        "track": True,
+        "progress": True,
+        "reuse": True,
         "threads": None,
         "memory": None,
-        "providers": (),
+        "providers": [],
         "save_dir": None,
         "float_model": None,
     }

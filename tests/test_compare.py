@@ -9,12 +9,14 @@ from pathlib import Path
 
 import onnx
 import pytest
+from onnx import helper
 
 import hmct_track
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.errors import UsageError
 from hmct_track.lake import Lake
+from tests.support import graphs
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_runs_are_listed_with_model_data_state_and_worst_node(place: Path) -> None:
     done = run(place, "runs", "--json")
     newest, oldest = json.loads(done.stdout)
-    assert newest["model"].endswith("clipped.onnx")
+    assert newest["model"] == "clipped"
     assert (oldest["kind"], oldest["state"], oldest["data_num"]) == ("sensitivity", "FINISHED", 2)
     ranking = Lake.open(place / "lake").query(
         "sensitivity", run_id=oldest["run_id"], metric="cosine-similarity"
@@ -85,7 +87,7 @@ def test_a_change_is_found_where_it_was_made(place: Path) -> None:
 
 
 def test_a_run_compared_with_itself_is_the_same(place: Path) -> None:
-    result = hmct_track.compare("latest", "latest", fail_if="max_drop > 0", lake=place / "lake")
+    result = hmct_track.compare("latest", "latest", lake=place / "lake")
     assert result.failed == () and result.summary["same"] == 22
     assert result.comparison.settings == []
 
@@ -125,7 +127,7 @@ def test_the_gate_has_an_exit_code_and_a_summary(place: Path) -> None:
         (["latest", "-m", "psnr"], "psnr"),
         (["latest", "-n", "layer"], "layer"),
         (["latest", "-n", "weight"], "finished ranking of weights"),
-        (["latest", "--fail-if", "drops > 1"], "known are max_drop"),
+        (["latest", "--fail-if", "drops > 1"], "known are whole_drop"),
         (["latest", "--tolerance", "-1"], "tolerance"),
         (["latest", "--markdown", "no/such/folder.md"], "folder.md"),
         (["lake/lake.json"], "lake.json"),
@@ -169,3 +171,63 @@ def test_rankings_of_different_sorts_are_not_compared(place: Path, tmp_path: Pat
         hmct_track.compare(nodes, weights, lake=tmp_path)
     same = hmct_track.compare(weights, "latest", node_type="weight", lake=tmp_path)
     assert same.summary["same"] == len(same.rows) > 0
+
+
+def test_the_whole_model_comes_first_and_can_be_a_gate(place: Path) -> None:
+    """GIVEN a model whose thresholds were halved at one place
+    THEN the whole model's change is the first line, and a quantity of the gate.
+    """
+    done = run(place, "compare", "latest~1", "latest", "--fail-if", "whole_drop > 0")
+    assert done.stdout.splitlines()[3].startswith("all nodes quantized: cosine-similarity ")
+    summary = hmct_track.compare("latest~1", "latest", lake=place / "lake").summary
+    assert summary["whole_drop"] == pytest.approx(summary["whole_a"] - summary["whole_b"])
+    assert done.returncode == (4 if summary["whole_drop"] > 0 else 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["latest"], "both references mean run"),
+        (["latest", "latest"], "both references mean run"),
+    ],
+)
+def test_a_gate_that_decides_nothing_does_not_pass(
+    place: Path, arguments: list[str], message: str
+) -> None:
+    done = run(place, "compare", *arguments, "--fail-if", "max_drop > 0.1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_a_gate_needs_something_in_common(place: Path) -> None:
+    """GIVEN runs of unrelated models, of other samples, and of another output
+    THEN none of them passes a gate.
+    """
+    lake = place / "other"
+    small = graphs.model(
+        [
+            graphs.calibration("input", "q", "q_HzCalibration"),
+            helper.make_node("Sigmoid", ["q"], ["y"], name="other/Sigmoid"),
+        ],
+        inputs={"input": (1, 1, 16, 16)},
+    )
+    onnx.save(small, place / "small.onnx")
+    for path, count, node in (
+        (demo.model_path(), 2, None),
+        (demo.model_path(), 1, None),
+        (demo.model_path(), 2, "Conv_10"),
+        (place / "small.onnx", 2, None),
+    ):
+        dbg.get_sensitivity_of_nodes(
+            path,
+            calibrated_data=demo.calibration_data_path(),
+            data_num=count,
+            output_node=node,
+            lake=lake,
+            track=False,
+        )
+    wrong = {"latest~2": "other samples", "latest~1": "other outputs", "latest": "other outputs"}
+    for other, why in wrong.items():
+        with pytest.raises(UsageError, match=why):
+            hmct_track.compare("latest~3", other, fail_if="max_drop > 0.1", lake=lake)
+    assert hmct_track.compare("latest~3", "latest", lake=lake).summary["max_drop"] is None

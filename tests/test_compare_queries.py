@@ -162,6 +162,9 @@ def test_the_summary_counts_what_the_nodes_say(lake: Lake) -> None:
     lake.append(CALIBRATION_NODES, changed)
     comparison = compare_runs(lake, "a", "b")
     assert comparison.summary == {
+        "whole_drop": None,
+        "whole_a": None,
+        "whole_b": None,
         "max_drop": pytest.approx(0.1),
         "mean_drop": pytest.approx((0.1 - 0.05) / 3),
         "worst_drop": pytest.approx(0.1),
@@ -175,6 +178,7 @@ def test_the_summary_counts_what_the_nodes_say(lake: Lake) -> None:
         "renamed": 0,
         "changed_thresholds": 1,
         "changed_types": 1,
+        "infinite": 0,
     }
     rows = {r["node"]: r for r in comparison.calibration}
     assert rows["gone"]["changed"] == ["removed"] and set(rows) == {"l", "gone"}
@@ -182,6 +186,18 @@ def test_the_summary_counts_what_the_nodes_say(lake: Lake) -> None:
     assert (rows["l"]["bits_a"], rows["l"]["bits_b"]) == (8, 16)
     assert (rows["l"]["threshold_a"], rows["l"]["threshold_b"]) == (6.0, 9.0)
     assert (rows["l"]["imbalance_a"], rows["l"]["imbalance_b"]) == (pytest.approx(3.0), 1.0)
+    assert (rows["l"]["ratio"], rows["gone"]["ratio"]) == (1.5, None)
+    every = lake.query("compare_calibration", run_a="a", run_b="b", same=True)
+    assert [r["node"] for r in every] == ["gone", "l", "k"], "the largest change first"
+    assert (every[2]["changed"], every[2]["ratio"]) == ([], 1.0)
+
+
+def test_a_threshold_is_compared_by_its_size(lake: Lake) -> None:
+    for model, run_id, low in (("m", "a", -8.0), ("n", "b", -4.0)):
+        add_ranking(lake, run_id, {}, model)
+        lake.append(CALIBRATION_NODES, [calibration_row(model, "k", thresholds=[low, 2.0])])
+    (row,) = compare_runs(lake, "a", "b").calibration
+    assert (row["threshold_a"], row["threshold_b"], row["ratio"]) == (8.0, 4.0, 0.5)
 
 
 def test_settings_that_differ(lake: Lake) -> None:

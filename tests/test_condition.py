@@ -7,7 +7,7 @@ import math
 import pytest
 
 from hmct_track.errors import UsageError
-from hmct_track.workflow.condition import parse_condition
+from hmct_track.reading.condition import parse_condition
 
 VALUES = {"max_drop": 0.01, "worse": 3, "added": 0, "worst_drop": math.inf, "mean_drop": None}
 

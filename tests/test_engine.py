@@ -24,8 +24,17 @@ from hmct_track.engine.runtime import Runtime, Session
 from hmct_track.engine.statistics import pair_statistics
 from hmct_track.errors import EngineError, UsageError
 from hmct_track.lake import Lake
-from hmct_track.model import Lowering, load_model
-from hmct_track.types import PairStatistics, QuantConfig, Quantization
+from hmct_track.model import Lowering, QuantModel, load_model
+from hmct_track.types import (
+    BiasShift,
+    Effect,
+    PairStatistics,
+    QuantConfig,
+    Quantization,
+    QuantParams,
+    QuantType,
+    State,
+)
 from tests.support.graphs import calibration, model
 
 FLOAT = TensorProto.FLOAT
@@ -145,6 +154,33 @@ def configurations(names: Sequence[str]) -> list[QuantConfig]:
     return list(canonical.values())
 
 
+def explicit_configurations(quantized: QuantModel) -> list[QuantConfig]:
+    """Explicit parameters and corrections, alone and among what is as calibrated."""
+    names = [node.name for node in quantized.calibration_nodes]
+    some: list[State] = [
+        QuantParams(QuantType("int4"), (0.25,), (1,)),
+        QuantParams(QuantType("int8"), (0.01,), effect=Effect.CLIP_ONLY),
+        QuantParams(QuantType("uint8"), (0.3,), effect=Effect.ROUND_ONLY),
+        QuantParams(QuantType("int8"), (0.05,), factors=(0.3,)),
+    ]
+    states = {name: some[k % len(some)] for k, name in enumerate(names)}
+    flow = Lowering(quantized).flow
+    shifts = {
+        node.name: BiasShift((0.25 * (k % 3) - 0.4,))
+        for k, node in enumerate(quantized.general_nodes)
+        if node.op_type in {"MatMul", "Relu", "Add", "Neg"}
+        and node.outputs[0] not in flow.constants
+    }
+    configs = [QuantConfig.only([name], state) for name, state in states.items()]
+    configs += [QuantConfig(shifts={name: shift}) for name, shift in shifts.items()]
+    configs += [
+        QuantConfig(overrides=states),
+        QuantConfig(Quantization.AS_CALIBRATED, dict(list(states.items())[:1]), shifts),
+        QuantConfig(Quantization.AS_CALIBRATED, {}, dict(list(shifts.items())[1:])),
+    ]
+    return [config.canonical(names) for config in configs]
+
+
 @pytest.mark.parametrize("cut_everywhere", [True, False])
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_parts_give_what_the_whole_model_gives(
@@ -156,7 +192,8 @@ def test_parts_give_what_the_whole_model_gives(
     outputs = [spec.name for spec in quantized.outputs]
     shape = [d or 2 for d in quantized.inputs[0].shape or ()]
     samples = {str(k): {"x": weight(10 + k, *shape)} for k in range(3)}
-    configs = configurations([node.name for node in quantized.calibration_nodes])
+    names = [node.name for node in quantized.calibration_nodes]
+    configs = configurations(names) + explicit_configurations(quantized)
     engine = Engine(quantized)
 
     got = by_key(engine, configs, samples, outputs)
@@ -367,18 +404,19 @@ KILLED = """
 import os, signal, sys
 import hmct_track.debug as dbg
 from hmct_track import demo
-from hmct_track.workflow import run
+from hmct_track.recording import measuring
 
-run._FLUSH_SECONDS = 0
-row, count = run.Run._measurement_row, [0]
+measuring.FLUSH_SECONDS = 0
+shown, count = measuring.progress, [0]
 
-def dies(self, measurement):
-    count[0] += 1
-    if count[0] == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return row(self, measurement)
+def dies(items, **options):
+    for item in shown(items, **options):
+        count[0] += 1
+        if count[0] == 40:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
 
-run.Run._measurement_row = dies
+measuring.progress = dies
 data = str(demo.calibration_data_path())
 dbg.get_sensitivity_of_nodes(
     str(demo.model_path()), calibrated_data=data, data_num=5, lake=sys.argv[1], track=False

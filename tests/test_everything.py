@@ -10,21 +10,21 @@ import pytest
 
 import hmct_track.debug as dbg
 from hmct_track import demo
+from hmct_track.analyses.runall import RunallResult
 from hmct_track.errors import UsageError
 from hmct_track.lake import Lake
-from hmct_track.workflow.everything import EverythingResult
 from tests.support.tracked import client
 
 DATA = {"input": [np.load(f) for f in sorted(demo.calibration_data_path().glob("input/*.npy"))[:3]]}
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EverythingResult]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunallResult]:
     place = tmp_path_factory.mktemp("runall")
     return place, dbg.runall(demo.model_path(), DATA, place / "out", lake=place / "lake")
 
 
-def test_steps_and_folders_are_the_documented_ones(done: tuple[Path, EverythingResult]) -> None:
+def test_steps_and_folders_are_the_documented_ones(done: tuple[Path, RunallResult]) -> None:
     place, result = done
     kinds = Lake.open(place / "lake").sql(
         "SELECT kind, parent_run_id IS NOT NULL, state, data_num FROM runs ORDER BY run_id"
@@ -53,7 +53,7 @@ def test_steps_and_folders_are_the_documented_ones(done: tuple[Path, EverythingR
 
 
 def test_the_five_most_sensitive_of_each_type_are_looked_at(
-    done: tuple[Path, EverythingResult],
+    done: tuple[Path, RunallResult],
 ) -> None:
     _, result = done
     weights, activations = (
@@ -64,7 +64,7 @@ def test_the_five_most_sensitive_of_each_type_are_looked_at(
     assert list(dict.fromkeys(row["node"] for row in result.channels.rows)) == shown
 
 
-def test_the_page_shows_all_and_loads_nothing(done: tuple[Path, EverythingResult]) -> None:
+def test_the_page_shows_all_and_loads_nothing(done: tuple[Path, RunallResult]) -> None:
     place, result = done
     page = (place / "out" / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 2 + 10 + 10 + 1 + 1
@@ -73,7 +73,7 @@ def test_the_page_shows_all_and_loads_nothing(done: tuple[Path, EverythingResult
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
 
 
-def test_mlflow_has_one_parent_with_its_steps_below(done: tuple[Path, EverythingResult]) -> None:
+def test_mlflow_has_one_parent_with_its_steps_below(done: tuple[Path, RunallResult]) -> None:
     place, _ = done
     store = client(place / "lake")
     experiment = store.get_experiment_by_name("hmct-track").experiment_id

@@ -43,9 +43,10 @@ def history(lake: Lake) -> Lake:
 
 def test_worst_nodes_are_those_of_the_newest_finished_ranking(history: Lake) -> None:
     rows = history.query("worst_nodes", metric=COSINE, most=2)
+    told = {"run_id": "2", "infinite": 0, "all_zero": 0}
     assert rows == [
-        {"run_id": "2", "rank": 1, "node": "q", "value": 0.4},
-        {"run_id": "2", "rank": 2, "node": "p", "value": 0.6},
+        {**told, "rank": 1, "node": "q", "value": 0.4},
+        {**told, "rank": 2, "node": "p", "value": 0.6},
     ]
     assert len(history.query("worst_nodes", metric="mse")) == 3
 
@@ -82,8 +83,8 @@ def test_values_are_means_over_samples_and_then_outputs_without_nan(lake: Lake) 
 def test_history_of_a_node(history: Lake) -> None:
     rows = history.query("node_history", node="p", metric=COSINE)
     assert [(r["run_id"], r["model_id"], r["model"], r["rank"], r["value"]) for r in rows] == [
-        ("1", "m", "/m.onnx", 1, 0.5),
-        ("2", "n", None, 2, 0.6),
+        ("1", "m", "m", 1, 0.5),
+        ("2", "n", "model", 2, 0.6),
     ]
 
 
@@ -125,13 +126,17 @@ def channels(run_id: str, node: str, peaks: list[float]) -> list[dict[str, Any]]
 def test_channel_imbalance_of_the_newest_observation(lake: Lake) -> None:
     for run_id, state in (("1", "FINISHED"), ("2", "FINISHED"), ("3", "FAILED")):
         lake.append(RUNS, [run_row(run_id, kind="channelwise-distribution", state=state)])
-    lake.append(CALIBRATION_NODES, [calibration_row("m", "k", scales=[0.1, 0.2, 0.3])])
+    per_channel = calibration_row("m", "w", kind="weight", scales=[0.1, 0.2, 0.3])
+    lake.append(CALIBRATION_NODES, [calibration_row("m", "k"), per_channel])
     lake.append(CHANNEL_SUMMARIES, channels("1", "k", [1, 1, 1]) + channels("1", "l", [2, 2]))
     lake.append(CHANNEL_SUMMARIES, channels("2", "k", [1, 8, 2]) + channels("3", "k", [1, 99, 1]))
-    first, second = lake.query("channel_imbalance")
+    lake.append(CHANNEL_SUMMARIES, channels("2", "w", [1, 50, 1]))
+    first, second, served = lake.query("channel_imbalance")
     assert (first["node"], first["imbalance"], first["widest"]) == ("k", 4.0, 1)
-    assert (first["channels"], first["scales"], first["run_id"]) == (3, 3, "2")
+    assert (first["channels"], first["scales"], first["run_id"]) == (3, 1, "2")
     assert (second["node"], second["imbalance"], second["kind"]) == ("l", 1.0, None)
+    # It has a scale per channel already, however much they differ.
+    assert (served["node"], served["imbalance"], served["scales"]) == ("w", 50.0, 3)
     assert lake.query("channel_imbalance", model_id="other") == []
 
 
@@ -195,7 +200,11 @@ def test_the_list_of_runs_has_steps_below_their_run_and_the_newest_first(lake: L
         ("2", "1"),
         ("3", "1"),
     ]
-    assert (rows[0]["model"], rows[0]["error"], rows[0]["seconds"]) == (None, "out of luck", None)
+    assert (rows[0]["model"], rows[0]["error"], rows[0]["seconds"]) == (
+        "model",
+        "out of luck",
+        None,
+    )
     first = {name: rows[1][name] for name in ("model", "seconds", "worst_node", "worst_value")}
     assert first == {"model": "net", "seconds": 90.0, "worst_node": "p", "worst_value": 0.5}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hmct_track.engine.runtime import Runtime
 from hmct_track.errors import EngineError, HmctTrackError, ModelError
 from hmct_track.model import Lowering, fake_quantize, load_model
-from hmct_track.types import CalibrationKind, QuantConfig, QuantParams, QuantType
+from hmct_track.types import CalibrationKind, Effect, QuantConfig, QuantParams, QuantType
 from tests.support.graphs import CALIBRATED, calibration, model, run, two_convolutions
 
 OPSETS = [10, 11, 12, 13, 15, 17, 18, 19, 20, 21, 22]
@@ -80,6 +81,147 @@ def test_quantizers_equal_the_formula_bit_by_bit(
             # Where onnxruntime has an operator, NaN becomes the smallest integer, as on a chip.
             expected.flat[0] = np.nanmin(expected)
         np.testing.assert_array_equal(got, expected, err_msg=y, strict=True)
+
+
+@pytest.mark.parametrize("effect", [Effect.CLIP_ONLY, Effect.ROUND_ONLY])
+@pytest.mark.parametrize(
+    "declared", [SHAPE, ("n", None, 4, "w"), None], ids=["static", "dynamic", "unknown rank"]
+)
+@pytest.mark.parametrize("name", [n for n in TYPES if "int" in n])
+@pytest.mark.parametrize("opset", [10, 11, 13, 17, 22])
+def test_clipping_or_rounding_alone_equals_its_formula_bit_by_bit(
+    opset: int, name: str, declared: Sequence[int | str | None] | None, effect: Effect
+) -> None:
+    quantizers = {f"y{axis}": replace(params_for(name, axis), effect=effect) for axis in AXES}
+    nodes = [calibration("x", y, f"to {y}") for y in quantizers]
+    proto = model(nodes, {"x": declared}, tuple(quantizers), opset=opset)
+    config = QuantConfig(overrides={f"to {y}": params for y, params in quantizers.items()})
+    x = values()
+    # Beyond 2^22 steps float32 has halves, beyond 2^23 none, beyond 2^24 not every integer.
+    x.reshape(-1)[3:15] = np.float32([[2**22 + 0.5, 2**22 + 1.5, 2**23 - 0.5, 2**23 + 1],
+                                      [-(2**22) - 0.5, 1e30, -1e30, -(2**23) - 1],
+                                      [2**24 + 2, 0.5, -0.5, 1.5]]).ravel() / 16  # fmt: skip
+    x.reshape(-1)[:3] = np.nan, np.inf, -np.inf
+    for (y, params), got in zip(quantizers.items(), run(proto, {"x": x}, config), strict=True):
+        with np.errstate(invalid="ignore"):
+            expected = alone(x, params, effect)
+        np.testing.assert_array_equal(got, expected, err_msg=y, strict=True)
+        np.testing.assert_array_equal(fake_quantize(x, params), expected, err_msg=y, strict=True)
+
+
+def alone(x: np.ndarray, params: QuantParams, effect: Effect) -> np.ndarray:
+    """The formulas of `Effect`, channel by channel."""
+    work = np.float64 if params.qtype.name == "int32" else np.float32
+    found = np.empty_like(x)
+    channels = np.moveaxis(x, params.axis, 0) if params.is_per_channel else x[None]
+    places = np.moveaxis(found, params.axis, 0) if params.is_per_channel else found[None]
+    zeros = params.zero_points or (0,) * len(params.scales)
+    for channel, place, scale, zero in zip(channels, places, params.scales, zeros, strict=True):
+        s, v = work(np.float32(scale)), channel.astype(work)
+        low, high = work(params.qtype.qmin - zero) * s, work(params.qtype.qmax - zero) * s
+        if effect is Effect.CLIP_ONLY:
+            place[...] = np.minimum(np.maximum(v, low), high)
+        else:
+            place[...] = np.round(v / s) * s if scale else v
+    return found
+
+
+def test_explicit_parameters_quantize_an_activation_and_a_weight() -> None:
+    proto = two_convolutions()
+    weight = numpy_helper.to_array(proto.graph.initializer[0])
+    quarters = QuantParams(QuantType("int4"), (0.25, 0.5, 0.125, 1.0), (1, 0, -2, 3), (), 0)
+    config = QuantConfig(overrides={"1_HzCalibration": quarters, "2_HzCalibration": quarters})
+    x = values(0.1, (4, 4, 5, 5))
+    got = run(model([calibration("x", "y", "q")], {"x": [4, 4, 5, 5]}), {"x": x},
+              QuantConfig(overrides={"q": quarters}))[0]  # fmt: skip
+    shape = (4, 1, 1, 1)
+    s = np.float32(quarters.scales).reshape(shape)
+    z = np.float32(quarters.zero_points).reshape(shape)
+    np.testing.assert_array_equal(got, (np.clip(np.round(x / s) + z, -8, 7) - z) * s)
+    sample = {"x": values(0.1, (1, 4, 5, 5))}
+    (wq,) = run(proto, sample, config, ["w0q"])
+    np.testing.assert_array_equal(wq, (np.clip(np.round(weight / s) + z, -8, 7) - z) * s)
+
+
+@pytest.mark.parametrize("factors", [(0.75,), (0.3, 1.0, 7.7), (0.3, 1.0, 7.7, 0.01, 2.0)])
+@pytest.mark.parametrize(
+    "declared", [SHAPE, ("n", None, 4, None), None], ids=["static", "dynamic", "unknown rank"]
+)
+@pytest.mark.parametrize("name", ["int8", "uint4", "float16"])
+@pytest.mark.parametrize("opset", [10, 22])
+def test_an_equalized_tensor_is_quantized_times_its_factors(
+    opset: int, name: str, declared: Sequence[int | str | None] | None, factors: tuple[float, ...]
+) -> None:
+    axis = {1: 1, 3: 1, 5: -1}[len(factors)]
+    params = replace(params_for(name, None if name != "uint4" else 0), axis=0)
+    equalized = replace(params, factors=factors, factor_axis=axis)
+    x = values()
+    nodes = [calibration("x", "y", "q"), calibration("w", "v", "qw")]
+    proto = model(nodes, {"x": declared}, ("y", "v"), {"w": x}, opset=opset)
+    f = np.float32(factors).reshape([-1 if k == axis % 4 else 1 for k in range(4)])
+    expected = fake_quantize(x * f, params) / f
+    config = QuantConfig(overrides={"q": equalized, "qw": equalized})
+    for got in run(proto, {"x": x}, config):
+        np.testing.assert_array_equal(got, expected, strict=True)
+    np.testing.assert_array_equal(fake_quantize(x, equalized), expected, strict=True)
+
+
+def test_equalization_is_what_moving_factors_between_two_layers_does() -> None:
+    proto = two_convolutions()
+    factors = np.float32(
+        [0.5, 4, 1, 0.125]
+    )  # powers of two: the float model is the same bit by bit
+    w0, w2 = (numpy_helper.to_array(t) for t in proto.graph.initializer)
+    moved = onnx.ModelProto()
+    moved.CopyFrom(proto)
+    for tensor, values_of in zip(
+        moved.graph.initializer,
+        (w0 * factors.reshape(4, 1, 1, 1), w2 / factors.reshape(1, 4, 1, 1)),
+        strict=True,
+    ):
+        tensor.CopyFrom(numpy_helper.from_array(values_of, tensor.name))
+    x = {"x": values(0.1, (1, 4, 5, 5))}
+    np.testing.assert_array_equal(run(proto, x, OFF)[0], run(moved, x, OFF)[0])
+    nodes = {n.name: n.params for n in load_model(proto).calibration_nodes}
+    forth, back = tuple(factors.tolist()), tuple((1 / factors).tolist())
+    config = QuantConfig(
+        overrides={
+            "1_HzCalibration": nodes["1_HzCalibration"],
+            "2_HzCalibration": replace(nodes["2_HzCalibration"], factors=forth, factor_axis=0),
+            "3_HzCalibration": replace(nodes["3_HzCalibration"], factors=forth),
+            "4_HzCalibration": replace(nodes["4_HzCalibration"], factors=back),
+        }
+    )
+    (got,), (expected,) = run(proto, x, config), run(moved, x)
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+    assert not np.allclose(got, run(proto, x)[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            QuantParams(INT8, (0.1,), factors=(1.0, 2.0)),
+            r"'my node': 2 values along axis 1 do not fit a tensor of shape \[None, 4\]",
+        ),
+        (QuantParams(INT8, (0.1,), factors=(0.0,)), r"'my node'.* factor 0\.0 is not a finite"),
+        (QuantParams(INT8), r"'my node' cannot quantize so: int8 needs scales"),
+        (QuantParams(INT8, (0.1,), (200,)), r"'my node'.* zero point 200 is not in .*-128 to 127"),
+        (QuantParams(INT8, (-0.1,)), r"'my node'.* scale -0\.1 is not a finite number"),
+        (QuantParams(INT8, (0.1, 0.2), (0, 0, 0)), r"'my node'.* 3 zero points for 2 scales"),
+        (QuantParams(INT8, (0.1, 0.2)), r"'my node': attribute scales has 2 entries, but axis 1"),
+        (
+            QuantParams(QuantType("float16"), effect=Effect.CLIP_ONLY),
+            r"'my node'.* float16 cannot be clip_only; only integer types can",
+        ),
+    ],
+)
+def test_explicit_parameters_that_cannot_be_are_errors_that_name_the_node(
+    params: QuantParams, message: str
+) -> None:
+    lowering = Lowering(load_model(model([calibration("x", "y", "my node")])))
+    with pytest.raises(ModelError, match=message):
+        lowering.lower(QuantConfig(overrides={"my node": params}))
 
 
 @pytest.mark.parametrize("declared", [SHAPE, None])

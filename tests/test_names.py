@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,10 +11,19 @@ import pytest
 from onnx import helper
 
 import hmct_track.debug as dbg
-from hmct_track.analysis import accumulation, distribution, partial, sensitivity
+from hmct_track.analyses import (
+    GetChannelwiseDataDistribution,
+    GetSensitivityOfNodes,
+    PlotAccError,
+    PlotDistribution,
+    Seen,
+    SensitivityAnalysis,
+)
+from hmct_track.analyses.configurations import WHOLE
+from hmct_track.engine import Engine
 from hmct_track.errors import UnknownNodeError, UsageError
 from hmct_track.model import expand, load_model
-from hmct_track.types import NodeType, Quantization
+from hmct_track.types import Planned, Quantization
 from tests.support import graphs
 
 NAMES = ["/model.6/m.0/cv1/conv/Conv", "/model.6/m.0/cv2/conv/Conv", "/model.6/cv3/conv/Conv",
@@ -68,21 +78,26 @@ def network() -> onnx.ModelProto:
 def test_every_list_takes_patterns(tmp_path: Path) -> None:
     model = load_model(network())
     enc, dec = ["/enc/a/MatMul", "/enc/b/MatMul"], ["/dec/a/MatMul", "/dec/b/MatMul"]
-    planned = sensitivity.plan(model, NodeType.NODE, ["re:/dec/.*", "/enc/a/MatMul"]).planned
+    given = {"model_or_file": "", "calibrated_data": ""}
+
+    def asked(analysis: type[Any], **options: Any) -> list[Planned]:
+        return list(analysis(**given, **options).ask(model, Seen()).planned)
+
+    planned = asked(GetSensitivityOfNodes, interested_nodes=["re:/dec/.*", "/enc/a/MatMul"])
     assert [p.subject for p in planned] == [enc[0], *dec]
-    planned = sensitivity.plan(model, NodeType.NODE, ["re:[01]_Hz.*"]).planned
+    planned = asked(GetSensitivityOfNodes, interested_nodes=["re:[01]_Hz.*"])
     assert [p.subject for p in planned] == ["0_HzCalibration", "1_HzCalibration"]
-    curves = accumulation.plan(model, ["/enc"], None)
-    assert [p.subject for p in curves] == [*enc, accumulation.REFERENCE]
-    (nested, _) = accumulation.plan(model, None, [["/dec/*", "/dec/a"]])
+    curves = asked(PlotAccError, quantize_node=["/enc"])
+    assert [p.subject for p in curves] == [*enc, WHOLE]
+    (nested, _) = asked(PlotAccError, non_quantize_node=[["/dec/*", "/dec/a"]])
     assert nested.config.state("3_HzCalibration") is Quantization.OFF
     assert nested.config.state("0_HzCalibration") is Quantization.AS_CALIBRATED
-    steps = partial.plan(model, ["dec"], Quantization.OFF)
+    steps = asked(SensitivityAnalysis, sensitive_nodes=["dec"])
     assert [p.subject for p in steps if p.role == "partial"] == ["none", *dec]
-    seen = distribution.plan(model, ["/dec/*"], lambda _: True)
+    seen = PlotDistribution(**given, nodes_list=["/dec/*"]).observed(model, Engine(model))
     assert [o.node for o in seen] == dec
-    seen = distribution.plan_channels(model, ["re:.*_Hz.*"], None)
-    assert len(seen) == 4
+    boxes = GetChannelwiseDataDistribution(**given, nodes_list=["re:.*_Hz.*"]).observed(model)
+    assert len(boxes) == 4
     got = dbg.get_sensitivity_of_nodes(
         network(), calibrated_data={"x": np.ones((1, 1, 4), np.float32)}, lake=tmp_path,
         interested_nodes="re:/enc/.*", track=False)  # fmt: skip

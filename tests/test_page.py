@@ -94,6 +94,50 @@ def test_the_page_of_runall_is_whole(
     page.close()
 
 
+def test_a_figure_fills_the_window_and_goes_back(
+    browser: Browser, results: tuple[Path, Any]
+) -> None:
+    place, _ = results
+    page, troubles = opened(browser, place / "out" / "index.html", DESKTOP)
+    image = page.locator("img").first
+    before = image.bounding_box()
+    image.click()
+    large = image.bounding_box()
+    assert before and large
+    assert large["width"] >= DESKTOP > before["width"]
+    assert page.evaluate("innerWidth") >= page.evaluate("document.documentElement.scrollWidth")
+    image.click(position={"x": 50, "y": 50})
+    again = image.bounding_box()
+    assert again
+    assert (again["x"], again["width"]) == (before["x"], before["width"])
+    # The keyboard does it, too.
+    page.locator("label input").first.press("Space")
+    assert image.bounding_box() == large
+    assert troubles == []
+    page.close()
+
+
+def test_names_in_tables_do_not_break(browser: Browser, tmp_path: Path) -> None:
+    from hmct_track.report.html import Table
+    from hmct_track.report.page import Section, render_page
+
+    names = ["/model/layer-1/" + "/".join(f"block.{k}" for k in range(20)), "x" * 300, "a-b c/d e"]
+    rows = [[name, ", ".join(names)] for name in names]
+    file = tmp_path / "page.html"
+    section = Section("names", Table(("node", "read by"), rows))
+    file.write_text(render_page("names", {}, [section]), encoding="utf-8")
+    page, _ = opened(browser, file, PHONE)
+    lines = page.eval_on_selector_all(
+        "td span",
+        "all => all.map(s => [s.innerText.replace(/,\\s*$/, ''), s.getClientRects().length])",
+    )
+    assert [text for text, _ in lines[:1] + lines[1:4]] == [names[0], *names]
+    assert {count for _, count in lines} == {1}
+    inner, body = page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
+    assert body <= inner
+    page.close()
+
+
 def test_a_notebook_shows_what_the_functions_return(
     browser: Browser, results: tuple[Path, Any], tmp_path: Path
 ) -> None:

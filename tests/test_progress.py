@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import itertools
 
 import pytest
 
 import hmct_track.debug as dbg
-from hmct_track import demo
-from hmct_track.workflow import subject
-from hmct_track.workflow.progress import Steps, progress
+from hmct_track import demo, engine, model
+from hmct_track.recording import progress as module
+from hmct_track.recording import subject
+from hmct_track.recording.progress import Steps, progress
 
 
 class Terminal(io.StringIO):
@@ -30,8 +30,7 @@ def work(steps: Steps) -> list[int]:
 def test_in_a_file_each_step_is_a_line_and_slow_work_tells_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    minutes = itertools.count(step=60)
-    monkeypatch.setattr("time.monotonic", lambda: next(minutes))
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0)
     assert work(Steps(2, shown=True)) == [0, 1, 2]
     out, err = capsys.readouterr()
     lines = err.splitlines()
@@ -69,14 +68,14 @@ def test_runall_reads_model_and_data_once(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    for name in ("load_model", "open_data", "Engine"):
-        real = getattr(subject, name)
+    for place, name in ((model, "load_model"), (subject, "open_data"), (engine, "Engine")):
+        real = getattr(place, name)
 
         def counted(*given: object, name: str = name, real: object = real, **o: object) -> object:
             read.append(name)
             return real(*given, **o)  # type: ignore[operator]
 
-        monkeypatch.setattr(subject, name, counted)
+        monkeypatch.setattr(place, name, counted)
     dbg.runall(
         demo.model_path(), demo.calibration_data_path(), data_num=1, lake=tmp_path, track=False
     )

@@ -10,9 +10,9 @@ import pytest
 
 import hmct_track.debug as dbg
 from hmct_track import demo
+from hmct_track.analyses.get_sensitivity_of_nodes import Ranking
 from hmct_track.report.html import channels, ranking
 from hmct_track.types import Metric
-from hmct_track.workflow.sensitivity import Ranking
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def test_samples_rank_as_those_of_the_rebuilt_model(name: str, tmp_path: Path) -
         lake=tmp_path / "lake",
         track=False,
     )
-    saved_as = {path.suffix: path.read_bytes() for path in result.files[:3]}
+    saved_as = {path.suffix: path.read_bytes() for path in result.files if path.is_file()}
     assert saved_as[".png"].startswith(b"\x89PNG") and b"<svg" in saved_as[".svg"]
     order = sorted(range(len(expected)), key=expected.__getitem__)
     assert [row["sample"] for row in result.rows] == order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -18,7 +19,7 @@ import hmct_track.debug as dbg
 from hmct_track.errors import HmctTrackError, TrackingError
 from hmct_track.lake import Lake
 from hmct_track.store import make_store
-from hmct_track.tracking import track
+from hmct_track.tracking import bounds, deleted_runs, track
 from hmct_track.types import Metric
 from tests.support.tracked import client, draft, only_run
 
@@ -187,8 +188,7 @@ def test_the_users_environment_is_left_alone(tmp_path: Path) -> None:
     before = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW")}
     track(draft(), tmp_path)
     assert {k: v for k, v in os.environ.items() if k.startswith("MLFLOW")} == before
-    ours = ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
-    assert not before.keys() & {*ours, "MLFLOW_HTTP_REQUEST_TIMEOUT"}
+    assert not before.keys() & {*bounds.DEFAULTS, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"}
 
 
 def test_two_processes_make_the_store_at_once(tmp_path: Path) -> None:
@@ -245,13 +245,6 @@ def test_a_copied_store_has_no_runs_and_takes_new_ones(tmp_path: Path) -> None:
         assert only_run(tmp_path / name, "e").info.run_name == name
 
 
-def test_a_password_in_the_uri_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    with pytest.raises(TrackingError, match=r"http://me@127\.0\.0\.1:9 did not") as caught:
-        track(draft(), tmp_path)
-    assert "secret" not in str(caught.value)
-
-
 def test_a_long_run_has_system_metrics_and_a_short_one_none(
     tmp_path: Path, demo_files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,3 +266,40 @@ def test_a_long_run_has_system_metrics_and_a_short_one_none(
     resident = long.data.metrics["system/process_memory_usage_megabytes"]
     assert 20 < resident < long.data.metrics["system/system_memory_usage_megabytes"] * 10
     assert long.data.metrics["system/system_memory_usage_percentage"] <= 100
+
+
+def test_a_moved_lake_knows_which_of_its_runs_were_deleted(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    kept, gone = (track(draft(), tmp_path / "here") for _ in range(2))
+    client(tmp_path / "here").delete_run(gone.run_id)
+    (tmp_path / "here").rename(tmp_path / "there")
+    places = {kept.run_id: kept.uri, gone.run_id: gone.uri, "0" * 32: kept.uri}
+    found = deleted_runs(tmp_path / "there", places)
+    assert found == [gone.run_id], "what the store never had is another store's"
+
+
+def test_an_experiment_says_what_the_web_ui_is_to_show(tmp_path: Path) -> None:
+    def tags() -> dict[str, str]:
+        found: dict[str, str] = client(tmp_path).get_experiment_by_name("e").tags
+        return found
+
+    track(draft(), tmp_path)
+    assert tags()["mlflow.experimentKind"] == "custom_model_development"
+    view = tags()["mlflow.sharedViewState.hmct-track"]
+    assert len(view) < 5000, "MLflow's limit"
+    columns = json.loads(json.loads(view)["state"])["selectedColumns"]
+    assert columns[0] == "metrics.`whole.cosine-similarity`"
+    experiment = client(tmp_path).get_experiment_by_name("e").experiment_id
+    client(tmp_path).delete_experiment_tag(experiment, "mlflow.experimentKind")
+    track(draft(), tmp_path)
+    assert tags()["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_servers_experiment_is_left_as_its_users_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client(tmp_path).create_experiment("e", tags={"mlflow.experimentKind": "genai_development"})
+    track(draft(), tmp_path)
+    found = client(tmp_path).get_experiment_by_name("e")
+    assert found.tags == {"mlflow.experimentKind": "genai_development"}

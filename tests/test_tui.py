@@ -31,8 +31,8 @@ from hmct_track import demo
 from hmct_track.cli import main
 from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
 from hmct_track.lake.schema import MEASUREMENTS
+from hmct_track.reading.figure import figure_file
 from hmct_track.types import Metric
-from hmct_track.workflow.figures import figure_file
 from tests.support.rows import measurement_row, run_row
 from tests.support.screen import screen_text
 
@@ -692,7 +692,7 @@ def test_without_colour_the_cursor_is_seen(lake: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", [ODD, "a,b", "]", "[", "\\", "ü", "x'y\"z"])
 def test_any_node_name_survives_the_command_line(name: str) -> None:
-    from hmct_track.cli.parsing import join_arguments, parse_flat_list
+    from hmct_track.options.parsing import join_arguments, parse_flat_list
 
     (joined,) = join_arguments([names_argument([name, "b"])], ())
     assert parse_flat_list(joined) == [name, "b"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 PATIENCE = 90
 
 
@@ -38,8 +38,8 @@ def rank(lake: Path, model: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A lake with rankings of two models, and the address of ``hmct-debugger ui`` on it."""
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A lake with rankings of two models, and where ``hmct-debugger ui`` says that they are."""
     place = tmp_path_factory.mktemp("served")
     model = onnx.load(demo.model_path())
     for node in model.graph.node:
@@ -60,30 +60,27 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "hmct_track", "ui", "--port", str(port)]
-    server = subprocess.Popen(
-        [*command, "--lake", str(place / "lake")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
+    errors = place / "stderr"
+    with errors.open("wb") as stderr:
+        server = subprocess.Popen(
+            [*command, "--lake", str(place / "lake")], stdout=stderr, stderr=stderr
+        )
     try:
         deadline = time.monotonic() + PATIENCE
-        while not answers(address):
-            assert server.poll() is None and time.monotonic() < deadline
-            time.sleep(0.5)
-        yield place / "lake", address
+        while not (found := re.search(r"the runs are at (\S+)", errors.read_text())):
+            assert server.poll() is None and time.monotonic() < deadline, errors.read_text()
+            time.sleep(0.2)
+        yield place / "lake", found[1]
     finally:
-        os.killpg(server.pid, signal.SIGINT)
-        server.wait(30)
+        server.terminate()
+        assert server.wait(30) == 0
 
 
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as reply:  # noqa: S310
-            return bool(reply.status == 200)
-    except OSError:
-        return False
+@pytest.fixture(scope="module")
+def served(told: tuple[Path, str]) -> tuple[Path, str]:
+    """That lake, and the server's address."""
+    lake, page = told
+    return lake, page.partition("/#")[0]
 
 
 def test_runs_go_to_a_server(
@@ -158,6 +155,26 @@ def test_the_ui_needs_a_lake_with_runs(tmp_path: Path, cli: Cli) -> None:
     assert done.returncode == 2 and "no MLflow runs yet" in done.stderr
 
 
+def test_the_ui_complains_of_a_port_that_is_taken(tmp_path: Path, cli: Cli) -> None:
+    Lake.create(tmp_path / "lake")
+    (tmp_path / "lake" / "mlflow.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = cli("ui", "--lake", "lake", "--port", str(port))
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert f"cannot listen on port {port}" in done.stderr
+    assert cli("ui", "--lake", "lake", "--port", "99999").returncode == 2
+
+
+def test_the_ui_complains_of_a_database_that_cannot_be_opened(tmp_path: Path, cli: Cli) -> None:
+    Lake.create(tmp_path / "lake")
+    os.mkfifo(tmp_path / "lake" / "mlflow.db")
+    done = cli("ui", "--lake", "lake", timeout=60)
+    assert done.returncode == 2 and "mlflow.db is not a file" in done.stderr
+
+
 def select(page: Page, *names: str) -> None:
     """Check the boxes of runs in the list, and of no others."""
     for name in names:
@@ -185,7 +202,7 @@ def test_a_person_finds_runs_compares_them_and_sees_curves_and_figures(
     _, address = served
     pictures = Path(os.environ.get("HMCT_SCREENSHOTS") or tmp_path)
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=BROWSER, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.set_default_timeout(PATIENCE * 1000)
         page.goto(f"{address}/#/experiments/1/runs")
@@ -237,4 +254,49 @@ def test_a_person_finds_runs_compares_them_and_sees_curves_and_figures(
         select(page, *curves)
         assert overlaid(page, "cosine-similarity") == curves
         page.screenshot(path=pictures / "mlflow-nested.png")
+        browser.close()
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine: the web UI is not walked")
+def test_what_the_ui_says_leads_to_a_list_of_runs_with_the_columns_that_matter(
+    told: tuple[Path, str], tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+    from playwright.sync_api import sync_playwright
+
+    lake, address = told
+    pictures = Path(os.environ.get("HMCT_SCREENSHOTS") or tmp_path)
+    # What rankings log that know the method of their model.
+    client = MlflowClient(tracking_uri=f"sqlite:///{lake / 'mlflow.db'}")
+    rankings = [run for run in client.search_runs(["1"]) if "sensitivity" in run.info.run_name]
+    for number, run in enumerate(rankings):
+        run_id = run.info.run_id
+        client.log_param(run_id, "calibration_method", ["kl", "max"][number])
+        client.log_metric(run_id, "whole.cosine-similarity", 0.97 - number / 100)
+        client.set_tag(run_id, "hmct_track.worst_node", "Conv_21")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        page = browser.new_page(viewport={"width": 2400, "height": 1000})
+        page.set_default_timeout(PATIENCE * 1000)
+        page.goto(address)
+        page.get_by_role("link", name="sensitivity of node").first.wait_for()
+        page.get_by_role("gridcell", name="Conv_21").first.wait_for()
+        headers = page.locator("[role=columnheader][col-id*='`']").all()
+        shown = {h.get_attribute("col-id"): (h.bounding_box() or {"x": 0})["x"] for h in headers}
+        assert sorted(shown, key=lambda name: shown[name]) == [
+            "attributes.`Run Name`",
+            "metrics.`whole.cosine-similarity`",
+            "tags.`hmct_track.worst_node`",
+            "params.`model`",
+            "params.`calibration_method`",
+            "params.`data_num`",
+            "params.`node_type`",
+        ]
+        page.screenshot(path=pictures / "mlflow-list.png")
+        page.goto(f"{address}&compareRunsMode=CHART")
+        parallel = page.locator("[data-testid='experiment-view-compare-runs-card']").first
+        parallel.get_by_text("node_type").first.wait_for()
+        page.screenshot(path=pictures / "mlflow-charts.png")
+        axes = parallel.locator(".label").all_inner_texts()
+        assert "NaN" not in parallel.inner_text(), axes
         browser.close()

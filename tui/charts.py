@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import RenderResult
@@ -14,11 +14,18 @@ from textual.markup import escape
 from textual_plotext import PlotextPlot
 from textual_plotext.plot import Plot
 
-from hmct_track.types import Metric
+from hmct_track.metrics import Metric, value_of
 
-from .text import bar, clean, moment, number, plain, severity, share
+from .text import bar, clean, moment, number, plain, severity, share, worst_of
 
-Rows = Sequence[Mapping[str, Any]]
+if TYPE_CHECKING:
+    from hmct_track.lake.rows import (
+        ChannelDistributionRow,
+        DistributionRow,
+        HistogramRow,
+        NodeHistoryOfModelRow,
+    )
+
 Draw = Callable[[int, int], Text] | Callable[[Plot], None]
 
 _INDENT = 11
@@ -82,7 +89,9 @@ def facts(lines: Sequence[tuple[str, str]], width: int) -> Text:
     return text
 
 
-def histogram(rows: Rows, bins: Rows) -> Callable[[Plot], None]:
+def histogram(
+    rows: Sequence[DistributionRow], bins: Sequence[HistogramRow]
+) -> Callable[[Plot], None]:
     """Before (or what goes in) as bars, after as dots, thresholds as red lines, counts as decades.
 
     Args:
@@ -151,7 +160,7 @@ def _name_ticks(plt: Plot, values: Sequence[float], *, vertical: bool = False) -
     (plt.yticks if vertical else plt.xticks)(places, [f"{place:.4g}" for place in places])
 
 
-def boxes(rows: Rows) -> Callable[[int, int], Text]:
+def boxes(rows: Sequence[ChannelDistributionRow]) -> Callable[[int, int], Text]:
     """A box per channel: │ whiskers, █ quartiles, ━ median, · extremes.
 
     Args:
@@ -173,11 +182,11 @@ def boxes(rows: Rows) -> Callable[[int, int], Text]:
         for place, row in enumerate(shown):
             x = place * step
             for a, b, sign in (
-                ("max", "min", ""),
-                ("whisker_high", "whisker_low", "│"),
-                ("q75", "q25", "█"),
+                (at(row["max"]), at(row["min"]), ""),
+                (at(row["whisker_high"]), at(row["whisker_low"]), "│"),
+                (at(row["q75"]), at(row["q25"]), "█"),
             ):
-                for y in range(at(row[a]), at(row[b]) + 1) if sign else (at(row[a]), at(row[b])):
+                for y in range(a, b + 1) if sign else (a, b):
                     grid[y][x] = sign or "·"
             grid[at(row["median"])][x] = "━"
         labels = {0: high, lines - 1: low}
@@ -197,7 +206,9 @@ def boxes(rows: Rows) -> Callable[[int, int], Text]:
     return make
 
 
-def history(rows: Rows, metric: Metric, color: Callable[[str], str]) -> Callable[[int, int], Text]:
+def history(
+    rows: Sequence[NodeHistoryOfModelRow], metric: Metric, color: Callable[[str], str]
+) -> Callable[[int, int], Text]:
     """The node in every run, the newest first, with a bar.
 
     Args:
@@ -207,12 +218,11 @@ def history(rows: Rows, metric: Metric, color: Callable[[str], str]) -> Callable
     """
 
     def make(width: int, height: int) -> Text:
-        values = [row[metric.column] for row in rows]
-        known = [v for v in values if v is not None]
-        worst = max(known, default=None) if not metric.higher_is_better else None
+        values = [value_of(row, metric) for row in rows]
+        worst = worst_of(values, metric)
         text = Text(no_wrap=True)
         for row in list(reversed(rows))[:height]:
-            value = row[metric.column]
+            value = value_of(row, metric)
             style = color(severity(value, metric, worst))
             other = "" if row["same_model"] else "  other content of the model"
             text.append_text(plain(f"{moment(row['started_at'])} {number(value):>10} ", style))

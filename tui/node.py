@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,8 +16,11 @@ from . import charts
 from .base import LakeScreen, feet
 from .charts import Panel, facts
 from .launch import Analysis, Job, names_argument
-from .reads import Curve, Evidence, Node, Ranked, Ranking
-from .text import number, numbers, plain, severity, shortened
+from .reads import Curve, Evidence, Ranked, Ranking
+from .text import number, numbers, plain, severity, shortened, worst_of
+
+if TYPE_CHECKING:
+    from hmct_track.lake.rows import ModelNodesRow, NodeHistoryOfModelRow
 
 _PANELS = ("facts", "histogram", "channels", "curve", "history")
 
@@ -94,9 +97,7 @@ class NodeScreen(LakeScreen):
         self.query_one(".heading", Static).update(text)
 
     def _worst(self) -> float | None:
-        values = [r.values[self._metric] for r in self._rows.values()]
-        known = [v for v in values if v is not None]
-        return None if self._metric.higher_is_better else max(known, default=None)
+        return worst_of((r.values[self._metric] for r in self._rows.values()), self._metric)
 
     def _ask(self) -> None:
         run, name = self._ranking.run, self.name_shown
@@ -107,7 +108,7 @@ class NodeScreen(LakeScreen):
 
     def _tensors(self) -> list[str]:
         node = self._ranking.nodes.get(self.name_shown)
-        return [self.name_shown, *(node.calibration_nodes if node else ())]
+        return [self.name_shown, *((node["calibration_nodes"] if node else None) or ())]
 
     def show_evidence(self, evidence: dict[str, Evidence]) -> None:
         """Histogram and boxes of the tensor that is looked at."""
@@ -159,7 +160,7 @@ class NodeScreen(LakeScreen):
                 "Not measured yet.  e computes the error curve of this node through the model."
             )
 
-    def show_history(self, rows: list[dict[str, Any]]) -> None:
+    def show_history(self, rows: list[NodeHistoryOfModelRow]) -> None:
         """The node in other runs."""
         panel = self.query_one("#history", Panel)
         panel.name_it(f"5 {self._metric.value} in {len(rows)} runs, newest first")
@@ -177,17 +178,18 @@ class NodeScreen(LakeScreen):
             values = "  ".join(f"{m.value} {number(row.values[m]) or 'nan'}" for m in Metric)
             lines.append(("metrics", values))
         if node:
-            if node.type == "node":
-                feeders = [self._ranking.producers.get(t, t) for t in node.inputs]
-                lines += [("reads", f) for f in feeders if f not in node.calibration_nodes]
-                for calibration in node.calibration_nodes:
+            quantizers = node["calibration_nodes"] or ()
+            if node["type"] == "node":
+                feeders = [self._ranking.producers.get(t, t) for t in node["inputs"]]
+                lines += [("reads", f) for f in feeders if f not in quantizers]
+                for calibration in quantizers:
                     lines += self._quantizer(nodes.get(calibration), calibration)
             else:
                 lines += self._quantizer(node, name)
-                source = self._ranking.producers.get(node.inputs[0], node.inputs[0])
+                source = self._ranking.producers.get(node["inputs"][0], node["inputs"][0])
                 lines.append(("reads", source))
-                lines.append(("feeds", ", ".join(node.consumers)))
-            lines.append(("gives", ", ".join(node.outputs)))
+                lines.append(("feeds", ", ".join(node["consumers"] or ())))
+            lines.append(("gives", ", ".join(node["outputs"])))
         for found in self._evidence.values():
             for series in found.series:
                 of = series["series"] if found.node == name else f"{found.node} {series['series']}"
@@ -200,15 +202,16 @@ class NodeScreen(LakeScreen):
                 ))  # fmt: skip
         return lines
 
-    def _quantizer(self, node: Node | None, name: str) -> list[tuple[str, str]]:
+    def _quantizer(self, node: ModelNodesRow | None, name: str) -> list[tuple[str, str]]:
         if node is None:
             return [("quantizer", name)]
-        channels = f"per channel (axis {node.axis})" if len(node.scales) > 1 else "per tensor"
-        off = "" if node.enabled else ", switched off"
-        zeros = f"  zero points {numbers(node.zero_points)}" if any(node.zero_points) else ""
+        scales, points = node["scales"] or (), node["zero_points"] or ()
+        channels = f"per channel (axis {node['axis']})" if len(scales) > 1 else "per tensor"
+        off = "" if node["enabled"] else ", switched off"
+        zeros = f"  zero points {numbers(points)}" if any(points) else ""
         return [
-            (node.type, f"{name}  {node.qtype}, {node.bits} bits, {channels}{off}"),
-            ("", f"thresholds {numbers(node.thresholds)}  scales {numbers(node.scales)}{zeros}"),
+            (node["type"], f"{name}  {node['qtype']}, {node['bits']} bits, {channels}{off}"),
+            ("", f"thresholds {numbers(node['thresholds'])}  scales {numbers(scales)}{zeros}"),
         ]
 
     # Keys
@@ -265,7 +268,7 @@ class NodeScreen(LakeScreen):
     def _channel_nodes(self) -> list[str]:
         names = self._tensors()
         node = self._ranking.nodes.get(self.name_shown)
-        return names[1:] if node and node.type == "node" and len(names) > 1 else names
+        return names[1:] if node and node["type"] == "node" and len(names) > 1 else names
 
     def _compute(self, panel: str, node: str | None, *, with_figure: bool) -> None:
         run = self._ranking.run

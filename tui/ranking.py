@@ -17,7 +17,7 @@ from .base import LakeScreen, feet
 from .launch import Analysis
 from .reads import Ranked, Ranking, RunInfo
 from .table import Column, Table
-from .text import badness, bar, moment, number, plain, severity, share, shortened
+from .text import bar, moment, number, plain, severity, share, shortened, worst_of
 
 _TYPES = ("all", "node", "weight", "activation")
 _BAR = 10
@@ -210,7 +210,7 @@ class RankingScreen(LakeScreen):
         }
         if self._sort in keys:
             return (keys[self._sort], row.position)
-        return (-badness(row.values[self._metric], self._metric), row.position)
+        return (-self._metric.badness(row.values[self._metric]), row.position)
 
     def _make_columns(self) -> tuple[Column, ...]:
         wide = self.size.width >= 120
@@ -234,9 +234,7 @@ class RankingScreen(LakeScreen):
 
     def _cells(self, row: Ranked) -> list[Text]:
         metric, value = self._metric, row.values[self._metric]
-        known = [v for v in self._values if v is not None]
-        worst = max(known, default=None) if not metric.higher_is_better else None
-        style = self.color(severity(value, metric, worst))
+        style = self.color(severity(value, metric, worst_of(self._values, metric)))
         return [
             plain(shortened(row.name, self._columns[0].width)),
             plain(row.op_type),

@@ -10,13 +10,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hmct_track.errors import HmctTrackError, UsageError
-from hmct_track.types import Metric, NodeType
+from hmct_track.metrics import Metric, value_of
+from hmct_track.types import NodeType
 
 if TYPE_CHECKING:
-    from hmct_track.lake import Lake, Result, Row, RunComparison
+    from hmct_track.lake import Lake, Result, RunComparison
+    from hmct_track.lake.rows import (
+        ChannelDistributionRow,
+        DistributionRow,
+        HistogramRow,
+        ModelNodesRow,
+        NodeHistoryOfModelRow,
+        RunListRow,
+        SensitivityRow,
+    )
+
+    _OfNode = TypeVar("_OfNode", DistributionRow, HistogramRow, ChannelDistributionRow)
 
 RANKED = ("sensitivity", "sensitivity-analysis")
 """Kinds of runs that quantize nodes alone."""
@@ -43,7 +55,8 @@ class RunInfo:
     seconds: float | None
     model_id: str
     model_path: str | None
-    model_name: str | None
+    model: str
+    """Its name for people."""
     data_path: str | None
     data_num: int
     metrics: tuple[str, ...]
@@ -52,15 +65,6 @@ class RunInfo:
     updated_at: Any
     worst_node: str | None
     worst_value: float | None
-
-    @cached_property
-    def model(self) -> str:
-        """The model for people: the folder tells more than ``calibrated_model.onnx``."""
-        if self.model_path is None:
-            return self.model_name or "model"
-        path = Path(self.model_path)
-        generic = path.stem in ("calibrated_model", "model") and path.parent.name
-        return path.parent.name if generic else path.stem
 
     @property
     def metric(self) -> Metric:
@@ -73,28 +77,6 @@ class RunInfo:
         """The run in a few words."""
         of = self.parameters.get("node_type") if self.kind == "sensitivity" else None
         return f"{self.kind} of {of}" if of else self.kind
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of a model."""
-
-    name: str
-    type: str
-    """``node``, ``weight`` or ``activation``."""
-    index: int
-    op_type: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    calibration_nodes: tuple[str, ...]
-    consumers: tuple[str, ...]
-    qtype: str | None
-    bits: int | None
-    axis: int | None
-    scales: tuple[float, ...]
-    zero_points: tuple[int, ...]
-    thresholds: tuple[float, ...]
-    enabled: bool | None
 
 
 @dataclass(frozen=True)
@@ -119,7 +101,7 @@ class Ranking:
 
     run: RunInfo
     rows: list[Ranked]
-    nodes: dict[str, Node]
+    nodes: dict[str, ModelNodesRow]
     producers: dict[str, str]
     """Tensor to the node that gives it out."""
 
@@ -129,11 +111,11 @@ class Evidence:
     """What runs found out about a node or its calibration nodes."""
 
     node: str
-    series: list[Row]
+    series: list[DistributionRow]
     """Rows of ``distribution``; empty if no run has looked."""
-    bins: list[Row]
+    bins: list[HistogramRow]
     distribution_run: str | None
-    channels: list[Row]
+    channels: list[ChannelDistributionRow]
     channels_run: str | None
 
 
@@ -157,7 +139,7 @@ class Reader:
         self._opened: Lake | None = None
         self._reading = threading.Lock()
         self._runs: list[RunInfo] = []
-        self._nodes: dict[str, dict[str, Node]] = {}
+        self._nodes: dict[str, dict[str, ModelNodesRow]] = {}
 
     @property
     def lake(self) -> Lake:
@@ -211,7 +193,7 @@ class Reader:
             metric = run.metric
             rows = self.lake.query("sensitivity", run_id=run.run_id, metric=metric.value)
             if rows:
-                found[run.run_id] = rows[0]["subject"], rows[0][metric.column]
+                found[run.run_id] = rows[0]["subject"], rows[0]["value"]
         return found
 
     def ranking(self, run: RunInfo, metric: Metric) -> Ranking:
@@ -231,14 +213,14 @@ class Reader:
                 rows = self.lake.query("sensitivity", run_id=member.run_id, metric=metric.value)
                 for row in rows:
                     seen.setdefault(row["subject"], _ranked(row, member.run_id, nodes))
-        producers = {t: node.name for node in nodes.values() for t in node.outputs}
+        producers = {t: node["node"] for node in nodes.values() for t in node["outputs"]}
         return Ranking(run, list(seen.values()), nodes, producers)
 
-    def nodes(self, run: RunInfo) -> dict[str, Node]:
+    def nodes(self, run: RunInfo) -> dict[str, ModelNodesRow]:
         """The nodes of the model of a run, by name."""
         if run.model_id not in self._nodes:
             rows = self.lake.query("model_nodes", run_id=run.run_id)
-            self._nodes[run.model_id] = {row["node"]: _node(row) for row in rows}
+            self._nodes[run.model_id] = {row["node"]: row for row in rows}
         return self._nodes[run.model_id]
 
     def evidence(self, run: RunInfo, names: Iterable[str]) -> dict[str, Evidence]:
@@ -251,24 +233,19 @@ class Reader:
             boxed = latest.get("channels")
             found[name] = Evidence(
                 name,
-                self._of(name, "distribution", seen),
-                self._of(name, "histogram", seen),
+                _of(name, self.lake.query("distribution", run_id=seen) if seen else []),
+                _of(name, self.lake.query("histogram", run_id=seen) if seen else []),
                 seen,
-                self._of(name, "channel_distribution", boxed),
+                _of(name, self.lake.query("channel_distribution", run_id=boxed) if boxed else []),
                 boxed,
             )
         return found
-
-    def _of(self, node: str, query: str, run_id: str | None) -> list[Row]:
-        if run_id is None:
-            return []
-        return [row for row in self.lake.query(query, run_id=run_id) if row["node"] == node]
 
     def curve(self, run: RunInfo, node: str) -> Curve | None:
         """The newest error curve of a node of the same model."""
         rows = self.lake.query("node_evidence", run_id=run.run_id, node=node)
         latest = next((row for row in rows if row["evidence"] == "curve"), None)
-        if latest is None:
+        if latest is None or latest["metric"] is None:
             return None
         metric = Metric(latest["metric"])
         points = self.lake.query(
@@ -284,7 +261,7 @@ class Reader:
         ]
         return Curve(latest["run_id"], metric, kept)
 
-    def history(self, run: RunInfo, node: str) -> list[Row]:
+    def history(self, run: RunInfo, node: str) -> list[NodeHistoryOfModelRow]:
         """What the node cost in every run of the model."""
         return self.lake.query("node_history_of_model", run_id=run.run_id, node=node)
 
@@ -338,7 +315,11 @@ class Reader:
         return Lake.open(self.path)
 
 
-def _run(row: Row) -> RunInfo:
+def _of(node: str, rows: list[_OfNode]) -> list[_OfNode]:
+    return [row for row in rows if row["node"] == node]
+
+
+def _run(row: RunListRow) -> RunInfo:
     try:
         parameters = json.loads(row["parameters"] or "{}")
     except ValueError:
@@ -352,7 +333,7 @@ def _run(row: Row) -> RunInfo:
         seconds=row["seconds"],
         model_id=row["model_id"],
         model_path=row["model_path"],
-        model_name=row["model"],
+        model=row["model"],
         data_path=row["data_path"],
         data_num=row["data_num"],
         metrics=tuple(row["metrics"] or ()),
@@ -364,24 +345,17 @@ def _run(row: Row) -> RunInfo:
     )
 
 
-def _node(row: Row) -> Node:
-    lists = ("inputs", "outputs", "calibration_nodes", "consumers", "scales", "zero_points")
-    values: Row = {name: tuple(row[name] or ()) for name in (*lists, "thresholds")}
-    values |= {name: row[name] for name in ("type", "op_type", "qtype", "bits", "axis", "enabled")}
-    return Node(name=row["node"], index=row["node_index"], **values)
-
-
-def _ranked(row: Row, run_id: str, nodes: dict[str, Node]) -> Ranked:
+def _ranked(row: SensitivityRow, run_id: str, nodes: dict[str, ModelNodesRow]) -> Ranked:
     node = nodes.get(row["subject"])
     return Ranked(
         rank=row["rank"],
         name=row["subject"],
-        type=node.type if node else "node",
+        type=node["type"] if node else "node",
         position=row["position"],
         op_type=row["op_type"],
         consumers=tuple(row["consumers"] or ()),
         threshold=row["threshold"],
         bits=row["bits"],
         run_id=run_id,
-        values={metric: row[metric.column] for metric in Metric},
+        values={metric: value_of(row, metric) for metric in Metric},
     )

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from .base import LakeScreen, feet
 from .reads import RunInfo
 from .table import Column, Table
-from .text import STATES, clean, moment, number, plain, seconds, severity, shortened
+from .text import STATES, clean, moment, number, plain, seconds, severity, shortened, squeezed
 
 _COLUMNS = (
     Column("state", "", 2, is_fixed=True),
@@ -192,7 +192,7 @@ class RunsScreen(LakeScreen):
         return [
             plain(STATES.get(run.state, "?"), self.color(color)),
             plain(f"{'└ ' if run.parent else ''}{run.label}"),
-            plain(shortened(run.model, 18)),
+            plain(squeezed(run.model, 18)),
             value,
             plain(moment(run.started_at)),
             plain(run.metric.value if worst_node else ""),

@@ -102,9 +102,7 @@ class SqlScreen(LakeScreen):
             "run_id": latest,
             "run_a": fitting[1].run_id if len(fitting) > 1 else latest,
             "run_b": latest,
-            "metric": "cosine-similarity",
-            "average_mode": "false",
-            "tolerance": "1e-6",
+            **{param.name: param.default or "" for param in query.optional},
         }
         fields = []
         for param in (*query.params, *query.optional):
@@ -219,11 +217,10 @@ class SqlScreen(LakeScreen):
 
 
 def _catalog() -> list[tuple[str, str]]:
-    from hmct_track.lake import TABLES, query_names
+    from hmct_track.lake import TABLES, Use, query_names
 
-    views = ("metrics", "results", "metric_values")
-    tables = [*(("table", v) for v in views), *(("table", table.name) for table in TABLES)]
-    return [*(("query", name) for name in query_names()), *tables]
+    views = [*query_names(Use.VIEW), *(table.name for table in TABLES)]
+    return [*(("query", n) for n in query_names(Use.USER)), *(("table", view) for view in views)]
 
 
 def _load(name: str) -> Query:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,14 @@ def plain(text: object, style: str = "") -> Text:
 def shortened(name: str, width: int) -> str:
     """The end of a long name, which tells more than its beginning."""
     return name if len(name) <= width else "…" + name[1 - width :] if width > 1 else name[:width]
+
+
+def squeezed(name: str, width: int) -> str:
+    """Beginning and end of a long name, for those whose beginning tells as much."""
+    if len(name) <= width:
+        return name
+    left = (width - 1) // 2
+    return f"{name[:left]}…{name[left + 1 - width :]}"
 
 
 def number(value: Any, digits: int = 5) -> str:
@@ -78,29 +86,28 @@ def moment(value: datetime | None) -> str:
     return f"{value.replace(tzinfo=UTC).astimezone():%m-%d %H:%M:%S}"
 
 
-def badness(value: float | None, metric: Metric) -> float:
-    """How bad a value is: larger is worse; infinity where there is no value."""
-    if value is None or math.isnan(value):
-        return math.inf
-    return -value if metric.higher_is_better else value
+def worst_of(values: Iterable[float | None], metric: Metric) -> float | None:
+    """The worst of some values; None if there are none."""
+    return max((v for v in values if v is not None), key=metric.badness, default=None)
 
 
 def share(value: float | None, values: Sequence[float | None], metric: Metric) -> float:
     """How long the bar of a value is, from 0 (best) to 1 (as bad as the worst of ``values``).
 
-    Errors are drawn from 0; sqnr, whose best value is not finite, between the extremes.
+    Drawn from the optimum; where that is not finite, between the extremes.
     """
     if value is None or math.isnan(value):
         return 1.0
-    errors = [badness(v, metric) for v in values]
+    errors = [metric.badness(v) for v in values]
     finite = [e for e in errors if math.isfinite(e)]
-    if not finite or (value == math.inf and metric.higher_is_better):
+    if not finite or value == metric.optimum:
         return 0.0
-    zero = {Metric.COSINE_SIMILARITY: -1.0, Metric.SQNR: min(finite)}.get(metric, 0.0)
+    best = metric.badness(metric.optimum)
+    zero = best if math.isfinite(best) else min(finite)
     extent = max(finite) - zero
     if extent <= 0:
         return 0.0
-    return min(max((badness(value, metric) - zero) / extent, 0.0), 1.0)
+    return min(max((metric.badness(value) - zero) / extent, 0.0), 1.0)
 
 
 def bar(fraction: float, width: int, style: str = "") -> Text:
@@ -123,5 +130,5 @@ def severity(value: float | None, metric: Metric, worst: float | None = None) ->
         if not worst:
             return "good"
         levels = (worst * 0.5, worst * 0.1)
-    worse = [badness(value, metric) >= badness(level, metric) for level in levels]
+    worse = [metric.badness(value) >= metric.badness(level) for level in levels]
     return "bad" if worse[0] else "poor" if worse[1] else "good"

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     """Print the comparison; say whether the gate fails."""
     from hmct_track.cli.output import print_json_value
     from hmct_track.lake import TOLERANCE
-    from hmct_track.workflow.compare import compare
+    from hmct_track.reading.compare import compare
 
     result = compare(
         args.run_a,

@@ -22,7 +22,7 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Print the path of the PNG."""
     from hmct_track.lake import Lake, lake_path
-    from hmct_track.workflow.figures import figure_file
+    from hmct_track.reading.figure import figure_file
 
     print_answer(str(figure_file(Lake.open(lake_path(args.lake)), args.run_id, args.node)))
     return ExitCode.OK

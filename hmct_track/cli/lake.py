@@ -93,7 +93,7 @@ def _collect(lake: Lake, args: argparse.Namespace) -> ExitCode:
     from hmct_track.tracking import deleted_runs
 
     runs = {row["mlflow_run_id"]: row for row in find_runs(lake) if row["mlflow_run_id"]}
-    places = {mlflow_id: row["mlflow_uri"] for mlflow_id, row in runs.items()}
+    places = {mlflow_id: row["mlflow_uri"] or "" for mlflow_id, row in runs.items()}
     gone = [runs[mlflow_id]["run_id"] for mlflow_id in deleted_runs(lake.path, places)]
     if not gone:
         print("no run of the lake was deleted in MLflow")

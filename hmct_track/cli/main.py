@@ -8,49 +8,42 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from hmct_track.analyses import ANALYSES
 from hmct_track.cli import (
-    accumulation,
-    calibrate,
+    analysis,
     compare,
     demo,
-    distribution,
-    everything,
     figure,
-    inspection,
+    inspect,
     lake,
-    partial,
+    repeat,
     runs,
-    samples,
-    sensitivity,
     sql,
     tag,
     tui,
     ui,
 )
-from hmct_track.cli.common import discard_stdout
+from hmct_track.cli.common import discard_stdout, switches
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.cli.parsing import join_arguments
 from hmct_track.errors import HmctTrackError
+from hmct_track.options import options_of
+from hmct_track.options.parsing import join_arguments
 
-_COMMANDS = {
-    "get-sensitivity-of-nodes": sensitivity,
-    "plot-acc-error": accumulation,
-    "plot-distribution": distribution,
-    "sensitivity-analysis": partial,
-    "runall": everything,
-    "select-sensitive-samples": samples,
+_OTHERS = {
     "runs": runs,
     "compare": compare,
     "tag": tag,
+    "repeat": repeat,
     "figure": figure,
     "tui": tui,
-    "calibrate": calibrate,
-    "inspect": inspection,
+    "inspect": inspect,
     "sql": sql,
     "lake": lake,
     "ui": ui,
     "demo": demo,
 }
+"""Commands that are no analyses."""
+
 _EPILOG = """\
 exit codes:
   0    the answer was given
@@ -75,7 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("hmct-track"))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in _COMMANDS.values():
+    for declared in ANALYSES.values():
+        analysis.add_parser(commands, declared)
+    for module in _OTHERS.values():
         module.add_parser(commands)
     return parser
 
@@ -83,8 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``hmct-debugger`` and return its exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
-    command = _COMMANDS.get(given[0]) if given else None
-    flags = getattr(command, "FLAGS", ())
+    declared = ANALYSES.get(given[0]) if given else None
+    flags = switches(options_of(declared)) if declared else []
     args = build_parser().parse_args(join_arguments(given, flags))
     try:
         code = args.run(args)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.lake.result import plain, to_json
@@ -30,17 +32,19 @@ def print_table(result: Result) -> None:
     console.print(table)
 
 
-def print_csv(result: Result) -> None:
-    """Print rows as CSV, with a line of names."""
-    result.write_csv(sys.stdout)
+def stream_json(columns: Sequence[str], chunks: Iterable[list[tuple[Any, ...]]]) -> None:
+    """Print rows as a JSON list of objects, as they come."""
+    before = "[\n"
+    for rows in chunks:
+        for row in rows:
+            value = plain(dict(zip(columns, row, strict=True)))
+            text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+            print(before + textwrap.indent(text, "  ", lambda _: True), end="")
+            before = ",\n"
+    print("[]" if before == "[\n" else "\n]")
 
 
-def print_json(result: Result) -> None:
-    """Print rows as a JSON list of objects."""
-    print_json_value([dict(zip(result.columns, row, strict=True)) for row in result.rows])
-
-
-def print_json_value(value: list[Row] | Row) -> None:
+def print_json_value(value: Sequence[Row] | Row) -> None:
     """Print objects as JSON."""
     json.dump(plain(value), sys.stdout, indent=2, default=str, ensure_ascii=False)
     print()

@@ -69,7 +69,7 @@ def _line(row: Row) -> tuple[Any, ...]:
         f"{row['started_at']:%Y-%m-%d %H:%M}",
         row["kind"],
         row["state"],
-        Path(row["model"] or "").name,
+        row["model"],
         Path(row["data"] or "").name,
         row["data_num"],
         row["worst_node"],

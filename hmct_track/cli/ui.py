@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
 
 from hmct_track.cli.common import Subparsers, add_command, add_lake
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.errors import HmctTrackError, LakeError
+from hmct_track.errors import HmctTrackError, LakeError, UsageError
+
+_GRACE = 1.0
+_POLL = 0.2
+_LINES = 50
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -24,27 +36,111 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Serve until Ctrl-C."""
     from hmct_track.lake import Lake, lake_path
+    from hmct_track.public import public_uri
     from hmct_track.tracking import own_store, tracking_uri, ui_command, ui_environment
 
     lake = Lake.open(lake_path(args.lake))
     store, uri = own_store(lake.path), tracking_uri(lake.path)
     if uri.startswith(("http://", "https://")):
-        print(f"MLFLOW_TRACKING_URI is set: the runs are at {uri}")
+        print(f"MLFLOW_TRACKING_URI is set: the runs are at {public_uri(uri)}")
         return ExitCode.OK
     if store and not store.exists():
         raise LakeError(f"the lake in {str(lake.path)!r} has no MLflow runs yet; run an analysis")
-    print(f"MLflow's web UI: http://127.0.0.1:{args.port}  (Ctrl-C ends it)", file=sys.stderr)
-    with subprocess.Popen(  # noqa: S603 - no shell; the arguments are ours
-        ui_command(lake.path, args.port), env=ui_environment()
-    ) as process:
+    environment = ui_environment(lake.path)
+    _check_port(args.port)
+    with (
+        _ends_on_signals(),
+        subprocess.Popen(  # noqa: S603 - no shell; the arguments are ours
+            ui_command(args.port),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for us; the server would answer with tracebacks
+        ) as process,
+    ):
         try:
-            status = process.wait()
-        except KeyboardInterrupt:  # the server got it as well and ends by itself
-            process.wait()
-            return ExitCode.OK
-    if status > 0:
-        raise HmctTrackError(
-            f"MLflow's web UI ended with status {status}; if the port {args.port} is "
-            "taken, choose another with --port"
-        )
+            _serve(process, args.port, lake.path, uri)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            _stop(process)
     return ExitCode.OK
+
+
+def _check_port(port: int) -> None:
+    """Complain of a port that cannot be had."""
+    import socket
+
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"cannot listen on port {port}: {error}; choose another with --port"
+        ) from error
+
+
+def _serve(process: subprocess.Popen[bytes], port: int, lake: Path, uri: str) -> None:
+    """Say where the runs are once the server answers, and wait for it."""
+    from hmct_track.public import one_line, public_text
+    from hmct_track.tracking import ui_page
+
+    lines: deque[str] = deque(maxlen=_LINES)
+    reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
+    reader.start()
+    print("MLflow's web UI starts; Ctrl-C ends it", file=sys.stderr)
+    told = False
+    while process.poll() is None:
+        if not told and (page := ui_page(port, lake)):
+            print(f"the runs are at {page}", file=sys.stderr)
+            told = True
+        time.sleep(_POLL)
+    reader.join(_GRACE)
+    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    raise HmctTrackError(
+        f"MLflow's web UI ended with status {process.returncode}: "
+        f"{one_line(public_text(last, uri))}"
+    )
+
+
+def _read(process: subprocess.Popen[bytes], lines: deque[str]) -> None:
+    """Keep the server's last lines, which are told only if it fails."""
+    assert process.stdout  # noqa: S101 - it is a pipe
+    for line in process.stdout:
+        lines.append(line.decode(errors="replace"))
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers, by force if they do not end by themselves."""
+    import psutil
+
+    try:
+        server = psutil.Process(process.pid)
+        processes = [server, *server.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=_GRACE)
+    for each in alive:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
+@contextmanager
+def _ends_on_signals() -> Iterator[None]:
+    """Let a request to end, or a terminal that is closed, end the server as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), interrupt) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)

@@ -1,32 +1,32 @@
-"""Configurations in, measurements out.
-
-`Engine` is the whole interface: everything above it plans configurations and reads measurements,
-so that the way they are computed can change without anything else changing.
-"""
+"""Configurations in, records out: the evaluator that runs a model here, on this machine's cores."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hmct_track.engine.comparison import Comparison
 from hmct_track.engine.machine import default_memory, default_threads
 from hmct_track.engine.partition import size_of
+from hmct_track.engine.protocols import Judge, Record, SampleJudge, Samples
 from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
+from hmct_track.engine.statistics import PAIRS
 from hmct_track.errors import EngineError, UsageError
 from hmct_track.model import Lowering, QuantModel
-from hmct_track.types import Measurement, QuantConfig, TensorSpec
+from hmct_track.types import Measurement, Output, QuantConfig, TensorSpec
 
 _MOST_ROUTES = 2
 """Sets of outputs whose sessions are kept."""
 
 
 class Engine:
-    """Evaluates configurations of one model.
+    """The local `Evaluator`: runs configurations of one model.
 
     Args:
         model: the model.
@@ -54,14 +54,25 @@ class Engine:
         self._lowering = Lowering(model)
         self._threads = threads or default_threads()
         self._memory = memory or default_memory()
+        self._providers = tuple(providers)
         self._runtime = Runtime(model.weights, threads=self._threads, providers=providers)
         self._routes: dict[tuple[str, ...], Route] = {}
+        self._comparisons: dict[Any, Comparison] = {}
         self._known_specs: dict[Any, dict[str, TensorSpec]] = {}
+
+    @property
+    def model(self) -> QuantModel:
+        """The model that it evaluates."""
+        return self._lowering.model
 
     @property
     def runtime(self) -> str:
         """Name of what computes; part of a measurement's key."""
         return self._runtime.name
+
+    def runtime_for(self, weights: Mapping[str, NDArray[Any]]) -> Runtime:
+        """What runs another model on the same threads and providers."""
+        return Runtime(weights, threads=self._threads, providers=self._providers)
 
     @property
     def noise_floor(self) -> float | None:
@@ -75,17 +86,17 @@ class Engine:
     def evaluate(
         self,
         configs: Sequence[QuantConfig],
-        samples: Mapping[str, Mapping[str, NDArray[Any]]],
-        outputs: Sequence[str],
+        samples: Samples,
+        outputs: Sequence[str | Output],
         known: Collection[tuple[str, str]] = (),
     ) -> Iterator[Measurement]:
-        """Compare every configuration's outputs with the float model's.
+        """Compare every configuration's outputs with the float model's, by pair statistics.
 
         Args:
             configs: canonical configurations.
             samples: sample id to inputs; loaded anew whenever they are needed, so a lazy mapping
                 keeps memory flat.
-            outputs: names of the tensors to compare.
+            outputs: what to compare: names of tensors, or parts of tensors; see `Output`.
             known: pairs of configuration id and sample id that are not needed.
 
         Yields:
@@ -95,26 +106,82 @@ class Engine:
             EngineError: the runtime refuses the model or fails, or the float model gives other
                 values from run to run.
             ModelError: a configuration asks a calibration node for what it cannot do.
+            UsageError: an output is not there, or has no such part.
         """
-        if not samples or not configs:
+        for found in self.records(configs, samples, outputs, (PAIRS,), known):
+            assert found.output is not None  # noqa: S101 - its judge judges single outputs
+            yield Measurement(found.config_id, found.sample_id, found.output, found.value)
+
+    def records(
+        self,
+        configs: Sequence[QuantConfig],
+        samples: Samples,
+        outputs: Sequence[str | Output],
+        judges: Sequence[Judge],
+        known: Collection[tuple[str, str]] = (),
+    ) -> Iterator[Record]:
+        """What judges make of every configuration's outputs, all of them from one execution.
+
+        See `Evaluator.records` for arguments, results and errors.
+        """
+        if not samples or not configs or not judges:
             return
+        for config in configs:
+            self._lowering.check_shifts(config)
         first = next(iter(samples.values()))
-        key = tuple((name, array.shape) for name, array in first.items()), tuple(outputs)
+        parts = [self.output(output) for output in outputs]
+        for group, specs in self._groups(parts, first, together=_needs_all(judges)):
+            comparison = self._comparison(group, judges)
+            route = self._route(comparison.tensors, specs, len(samples))
+            yield from route.evaluate(configs, samples, comparison, known)
+
+    def output(self, output: str | Output) -> Output:
+        """The output that a text writes, such as ``output0[:, 4:]/rms(1)``; see `Output`.
+
+        Raises:
+            UnknownNodeError: the model has no such tensor.
+            UsageError: the text is not understood, or is another tensor's name.
+        """
+        found = Output.parse(str(output), self._tensors)
+        if isinstance(output, Output) and found != output:
+            raise UsageError(f"output {str(output)!r} is the name of a tensor of the model as well")
+        return found
+
+    @cached_property
+    def _tensors(self) -> dict[str, None]:
+        flow, inputs = self._lowering.flow, self._lowering.model.inputs
+        return dict.fromkeys([*(spec.name for spec in inputs), *flow.makers, *flow.constants])
+
+    def _groups(
+        self, outputs: Sequence[Output], first: Mapping[str, NDArray[Any]], *, together: bool
+    ) -> Iterator[tuple[list[Output], dict[str, TensorSpec]]]:
+        """Outputs by tensor, in groups that can be held, unless all are needed together."""
+        tensors = list(dict.fromkeys(output.tensor for output in outputs))
+        key = tuple((name, array.shape) for name, array in first.items()), tuple(tensors)
         if key not in self._known_specs:
-            self._known_specs = {key: self._specs(first, outputs)}
+            self._known_specs = {key: self._specs(first, tensors)}
         specs = self._known_specs[key]
-        most = self._memory / 4
-        group: list[str] = []
+        groups: list[list[str]] = [[]]
         size = 0
-        for name in dict.fromkeys(outputs):
-            spec = specs.get(name)
-            own = size_of(spec) or 0
-            if group and size + own > most:
-                yield from self._route(group, specs, len(samples)).evaluate(configs, samples, known)
-                group, size = [], 0
-            group.append(name)
+        for name in tensors:
+            own = size_of(specs.get(name)) or 0
+            if groups[-1] and size + own > self._memory / 4 and not together:
+                groups.append([])
+                size = 0
+            groups[-1].append(name)
             size += own
-        yield from self._route(group, specs, len(samples)).evaluate(configs, samples, known)
+        for group in groups:
+            yield [output for output in outputs if output.tensor in group], specs
+
+    def _comparison(self, outputs: Sequence[Output], judges: Sequence[Judge]) -> Comparison:
+        """The comparison of these, with what it knows of float values from before."""
+        # By the judges themselves, which the comparison keeps alive: they may have a memory.
+        key = tuple(outputs), tuple(map(id, judges))
+        comparison = self._comparisons.pop(key, None) or Comparison(outputs, judges)
+        self._comparisons[key] = comparison
+        while len(self._comparisons) > _MOST_ROUTES:
+            del self._comparisons[next(iter(self._comparisons))]
+        return comparison
 
     def _specs(
         self, sample: Mapping[str, NDArray[Any]], outputs: Sequence[str]
@@ -155,7 +222,7 @@ class Engine:
     def observe(
         self,
         config: QuantConfig,
-        samples: Mapping[str, Mapping[str, NDArray[Any]]],
+        samples: Samples,
         tensors: Sequence[str],
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """The values of tensors under a configuration, sample by sample.
@@ -173,10 +240,14 @@ class Engine:
         return None if spec is None or spec.shape is None else len(spec.shape)
 
     def output_tensors(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Those of the tensors that hold real numbers and can be compared, in order."""
+        """Those of the outputs that hold real numbers and can be compared, in order."""
         kept = []
         for name in names:
             spec = self._lowering.spec(name)
             if spec is None or np.dtype(spec.dtype).kind == "f":
                 kept.append(name)
         return tuple(kept)
+
+
+def _needs_all(judges: Sequence[Judge]) -> bool:
+    return any(isinstance(judge, SampleJudge) for judge in judges)

@@ -43,6 +43,8 @@ class Part:
     compared: frozenset[str]
     calibrations: tuple[str, ...]
     """The calibration nodes that change what the part computes."""
+    nodes: tuple[str, ...]
+    """The nodes that are its steps."""
     bytes: int
     """Size of the constants that the part holds."""
 
@@ -184,6 +186,7 @@ def _parts(
             tuple(n for n in made if n in compared or last_use.get(n, number) > number),
             frozenset(compared & made.keys()),
             tuple(names[position] for position in flow.calibrations(own)),
+            tuple(names[position] for position in own),
             _constant_bytes(lowering, own),
         )
         for number, (own, read, made) in enumerate(drafts)

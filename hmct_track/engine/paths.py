@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from hmct_track.engine.partition import Partition
 from hmct_track.engine.runtime import Session
-from hmct_track.types import QuantConfig, Quantization, State
+from hmct_track.types import BiasShift, QuantConfig, Quantization, State
 
-Key = tuple[tuple[str, State], ...]
-"""What the calibration nodes of a part do, those left out that are off. Empty: as in float."""
+Key = tuple[tuple[str, State | BiasShift], ...]
+"""What the calibration nodes of a part do, those left out that are off, and how its general nodes
+are corrected. Empty: as in float."""
 
 Place = tuple[int, Key]
 """A part, and how it differs from float."""
@@ -79,6 +80,8 @@ class Branch:
     samples: tuple[str, ...]
     changed: dict[str, Tensors] = field(default_factory=dict)
     """Sample to those of its live tensors that are not as in float."""
+    given: dict[str, Tensors] = field(default_factory=dict)
+    """Sample to those of its compared tensors that are not as in float, where they are kept."""
 
     def split(self, keys: Sequence[Mapping[int, Key]]) -> list[tuple[Key, Branch]]:
         """Branches by what the configurations do in this part, those as in float first."""
@@ -94,6 +97,7 @@ class Branch:
                     self,
                     configs=tuple(groups[key]),
                     changed={sample: dict(tensors) for sample, tensors in self.changed.items()},
+                    given={sample: dict(tensors) for sample, tensors in self.given.items()},
                 ),
             )
             for key in sorted(groups, key=bool)
@@ -120,6 +124,7 @@ def keys_of(
         number: tuple((n, Quantization.AS_CALIBRATED) for n in part.calibrations if enabled[n])
         for number, part in enumerate(partition.parts)
     }
+    runs = {name: number for number, part in enumerate(partition.parts) for name in part.nodes}
     found = []
     for config in configs:
         base = full if config.default is Quantization.AS_CALIBRATED else {}
@@ -130,8 +135,19 @@ def keys_of(
                 for name in partition.parts[number].calibrations
                 if _acts(config.state(name), enabled[name])
             )
+        for name, shift in sorted(config.shifts.items()):
+            if name in runs:  # what comes after all outputs changes none of them
+                keys[runs[name]] = (*keys.get(runs[name], ()), (name, shift))
         found.append({number: key for number, key in keys.items() if key})
     return found
+
+
+def config_of(key: Key) -> QuantConfig:
+    """A configuration that does in a part what a key says."""
+    return QuantConfig(
+        overrides={name: state for name, state in key if not isinstance(state, BiasShift)},
+        shifts={name: state for name, state in key if isinstance(state, BiasShift)},
+    )
 
 
 def _acts(state: State, enabled: bool) -> bool:

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmct_track.engine.comparison import Comparison
 from hmct_track.engine.partition import make_partition
-from hmct_track.engine.paths import Branch, Key, Tensors, Variants, count_uses, keys_of
+from hmct_track.engine.paths import Branch, Key, Tensors, Variants, config_of, count_uses, keys_of
+from hmct_track.engine.protocols import Record, Samples
 from hmct_track.engine.runtime import Runtime, Session
-from hmct_track.engine.statistics import Sums, pair_statistics, tensor_sums
+from hmct_track.engine.statistics import pair_statistics
+from hmct_track.engine.walk import Walk
 from hmct_track.engine.workers import Workers
 from hmct_track.errors import EngineError
 from hmct_track.model import Lowering
-from hmct_track.types import Measurement, PairStatistics, QuantConfig, TensorSpec
-
-Samples = Mapping[str, Mapping[str, NDArray[Any]]]
+from hmct_track.types import QuantConfig, TensorSpec
 
 MOST_NOISE = 1e-4
 """Float outputs that differ by a greater share of their norm are not those of the same model."""
@@ -33,7 +34,7 @@ class Route:
     Args:
         lowering: the model.
         runtime: what makes sessions.
-        outputs: the tensors to compare.
+        outputs: the tensors that are compared, or parts of which are.
         specs: types and shapes of the tensors, for the data at hand.
         samples: how many samples there will be about.
         threads: how many configurations run at a time.
@@ -59,8 +60,6 @@ class Route:
         self._memory = memory
         self._enabled = {node.name: node.enabled for node in lowering.model.calibration_nodes}
         self._states: dict[str, Tensors] = {}
-        self._sums: dict[tuple[str, str], Sums] = {}
-        self._same: dict[tuple[str, str], PairStatistics] = {}
         self.noise: float | None = None
         """What the null test found; None before it ran."""
         self._cut(samples)
@@ -82,13 +81,15 @@ class Route:
         self,
         configs: Sequence[QuantConfig],
         samples: Samples,
+        comparison: Comparison,
         known: Collection[tuple[str, str]] = (),
-    ) -> Iterator[Measurement]:
+    ) -> Iterator[Record]:
         """Compare every configuration's outputs with the float ones, as soon as they are known.
 
         Args:
             configs: canonical configurations.
             samples: sample id to inputs.
+            comparison: who judges which of the outputs.
             known: pairs of configuration id and sample id to leave out.
         """
         keys = keys_of(self._partition, configs, self._enabled)
@@ -103,7 +104,7 @@ class Route:
             for start in range(0, len(names), size):
                 block = names[start : start + size]
                 self._hold(block, samples)
-                yield from self._run(todo, block, keys, ids)
+                yield from self._run(todo, block, keys, ids, comparison)
 
     def _block_size(self, sample: Mapping[str, NDArray[Any]]) -> int:
         """For how many samples at a time the float values are held."""
@@ -182,14 +183,17 @@ class Route:
         block: Sequence[str],
         keys: Sequence[Mapping[int, Key]],
         ids: Sequence[str],
-    ) -> Iterator[Measurement]:
+        comparison: Comparison,
+    ) -> Iterator[Record]:
         # Many configurations keep all threads busy, few need the samples to be shared out.
         few = len(todo) < 4 * self._threads
         count = min(len(block), 2 * self._threads) if few else 1
         chunks = [block[k::count] for k in range(count)]
         variants = Variants(self._make, count_uses((keys[k] for k in todo), count))
-        workers: Workers[Measurement] = Workers(self._threads)
-        walk = _Walk(self, variants, workers, keys, ids)
+        workers: Workers[Record] = Workers(self._threads)
+        walk = Walk(
+            self._partition, self._float, variants, self._states, comparison, workers, keys, ids
+        )
         for chunk in chunks:
             branch = Branch(tuple(todo), 0, tuple(chunk))
             workers.add(partial(walk.go, branch))
@@ -197,93 +201,10 @@ class Route:
 
     def _make(self, number: int, key: Key) -> Session:
         part = self._partition.parts[number]
-        config = QuantConfig(overrides=dict(key))
         return self._runtime.session(
-            self._lowering.lower_part(config, part.steps, part.inputs, part.outputs),
+            self._lowering.lower_part(config_of(key), part.steps, part.inputs, part.outputs),
             alone=False,
         )
-
-
-class _Walk:
-    """Takes branches through the parts and emits what they differ by."""
-
-    def __init__(
-        self,
-        route: Route,
-        variants: Variants,
-        workers: Workers[Measurement],
-        keys: Sequence[Mapping[int, Key]],
-        ids: Sequence[str],
-    ) -> None:
-        self._route = route
-        self._partition = route._partition
-        self._variants = variants
-        self._workers = workers
-        self._keys = keys
-        self._ids = ids
-        made = {name for part in self._partition.parts for name in part.compared}
-        self._unmade = [name for name in route._outputs if name not in made]
-
-    def go(self, branch: Branch) -> None:
-        """Take a branch to the end, leaving the branches that part from it as tasks."""
-        if branch.part == 0:
-            self._emit_same(branch, self._unmade)
-        while branch.part < len(self._partition.parts) and not self._workers.stopping:
-            (key, branch), *others = branch.split(self._keys)
-            for _, other in others:
-                self._workers.add(partial(self.go, other), first=bool(other.changed))
-            part = self._partition.parts[branch.part]
-            if key or any(
-                name in tensors for tensors in branch.changed.values() for name in part.inputs
-            ):
-                self._run_part(branch, key)
-            else:
-                self._emit_same(branch, part.compared)
-            branch.part += 1
-
-    def _run_part(self, branch: Branch, key: Key) -> None:
-        """Run a part for each sample, compare what is to be compared, keep what is read later."""
-        number, part = branch.part, self._partition.parts[branch.part]
-        session = (self._variants if key else self._route._float).take(number, key)
-        last_use = self._partition.last_use
-        for sample in branch.samples:
-            if self._workers.stopping:
-                return
-            state, changed = self._route._states[sample], branch.changed.setdefault(sample, {})
-            feed = {name: changed.get(name, state[name]) for name in part.inputs}
-            for name, value in zip(session.outputs, session.run(feed), strict=True):
-                if name in part.compared:
-                    self._emit(branch, sample, name, self._compare(sample, name, value))
-                changed[name] = value
-            for name in [n for n in changed if last_use.get(n, -1) <= number]:
-                del changed[name]
-
-    def _emit_same(self, branch: Branch, names: Collection[str]) -> None:
-        """Outputs that nothing before them changes."""
-        for sample in branch.samples:
-            for name in names:
-                place = sample, name
-                if place not in self._route._same:
-                    x = self._route._states[sample][name]
-                    self._route._same[place] = pair_statistics(x, x)
-                self._emit(branch, sample, name, self._route._same[place])
-
-    def _compare(self, sample: str, name: str, y: NDArray[Any]) -> PairStatistics:
-        x = self._route._states[sample][name]
-        if x.shape != y.shape:
-            raise EngineError(
-                f"output {name!r} has shape {list(x.shape)} in the float model but {list(y.shape)} "
-                "in a quantized one (the number of results depends on the data); analyse an "
-                "earlier node with output_node"
-            )
-        place = sample, name
-        if place not in self._route._sums:
-            self._route._sums[place] = tensor_sums(x)
-        return pair_statistics(x, y, self._route._sums[place])
-
-    def _emit(self, branch: Branch, sample: str, name: str, found: PairStatistics) -> None:
-        for config in branch.configs:
-            self._workers.emit(Measurement(self._ids[config], sample, name, found))
 
 
 def difference(x: NDArray[Any], y: NDArray[Any]) -> float:

@@ -79,3 +79,21 @@ def pair_statistics(x: NDArray[Any], y: NDArray[Any], sums: Sums | None = None) 
 def _nonfinite(values: NDArray[np.float64], squares: float) -> int:
     """How many are NaN or infinite; none, where the sum of their squares is neither."""
     return 0 if isfinite(squares) else values.size - int(np.isfinite(values).sum())
+
+
+class PairJudge:
+    """Pair statistics of every output; see `PairStatistics`."""
+
+    identity = "pair-statistics"
+
+    def prepare(self, x: NDArray[Any], /) -> Sums:
+        """Its own sums."""
+        return tensor_sums(x)
+
+    def judge_output(self, x: NDArray[Any], y: NDArray[Any], prepared: Sums, /) -> PairStatistics:
+        """`pair_statistics`."""
+        return pair_statistics(x, y, prepared)
+
+
+PAIRS = PairJudge()
+"""The judge that everything is measured with."""

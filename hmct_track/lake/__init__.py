@@ -1,5 +1,6 @@
 """The lake: every measurement and run as tables that SQL can ask."""
 
+from hmct_track.lake.duck import Limits
 from hmct_track.lake.history import (
     BASELINE,
     TOLERANCE,
@@ -12,13 +13,14 @@ from hmct_track.lake.history import (
 )
 from hmct_track.lake.lake import Lake, Row
 from hmct_track.lake.places import DEFAULT_FOLDER, ENVIRONMENT, is_remote, lake_path
-from hmct_track.lake.queries import Query, load_query, query_names
+from hmct_track.lake.queries import Query, Use, load_query, query_names
 from hmct_track.lake.result import Result
 from hmct_track.lake.schema import (
     CALIBRATION_NODES,
     CHANNEL_SUMMARIES,
     CONFIGS,
     HISTOGRAMS,
+    LOCAL_ERRORS,
     MEASUREMENTS,
     MODELS,
     NODES,
@@ -41,6 +43,7 @@ __all__ = [
     "DEFAULT_FOLDER",
     "ENVIRONMENT",
     "HISTOGRAMS",
+    "LOCAL_ERRORS",
     "MEASUREMENTS",
     "MODELS",
     "NODES",
@@ -54,11 +57,13 @@ __all__ = [
     "TOLERANCE",
     "Column",
     "Lake",
+    "Limits",
     "Query",
     "Result",
     "Row",
     "RunComparison",
     "Table",
+    "Use",
     "compare_runs",
     "find_ranking",
     "find_run",

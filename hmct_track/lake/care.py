@@ -17,21 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hmct_track.errors import LakeError, UsageError
-from hmct_track.lake.lake import Lake, Row
+from hmct_track.lake.lake import Lake
 from hmct_track.lake.parts import arrow_schema, read_part, write_table
 from hmct_track.lake.places import is_remote, written
+from hmct_track.lake.rows import RunningRow
 from hmct_track.lake.schema import (
-    CHANNEL_SUMMARIES,
     CONFIGS,
-    HISTOGRAMS,
     MEASUREMENTS,
-    RUN_CONFIGS,
     RUNS,
     SAMPLES,
     SCHEMA_VERSION,
     TABLES,
     TAGS,
-    TENSOR_SUMMARIES,
     Table,
 )
 from hmct_track.types import RunState, digest
@@ -229,7 +226,7 @@ def import_run(lake: Lake, source: Path) -> list[str]:
     return runs
 
 
-def _is_lost(row: Row) -> bool:
+def _is_lost(row: RunningRow) -> bool:
     if row["host"] == platform.node() and row["pid"]:
         try:
             os.kill(row["pid"], 0)
@@ -250,20 +247,22 @@ def _with_steps(lake: Lake, run_ids: Sequence[str]) -> set[str]:
 def _of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
     """The keys of a table's rows that these runs rest on."""
     chosen = set(run_ids)
-    if table in (RUNS, TAGS, RUN_CONFIGS, TENSOR_SUMMARIES, HISTOGRAMS, CHANNEL_SUMMARIES):
+    if table is TAGS or table.key[0] == "run_id":
         return _only(table, "run_id", sorted(chosen))
     if table is MEASUREMENTS:
         rows = [row for row in lake.query("used_measurements") if row["run_id"] in chosen]
         names = ("model_id", "config_id", "sample_id")
-        keys = {tuple(row[name] for name in names) for row in rows}
+        keys = {(row["model_id"], row["config_id"], row["sample_id"]) for row in rows}
         return pa.table(
             {n: pa.array([k[i] for k in keys], pa.string()) for i, n in enumerate(names)}
         )
     if table is CONFIGS:
         rows = lake.query("used_measurements")
         return _only(table, "config_id", {r["config_id"] for r in rows if r["run_id"] in chosen})
-    name = "data_id" if table is SAMPLES else "model_id"
-    return _only(table, name, {r[name] for r in lake.query("runs") if r["run_id"] in chosen})
+    runs = [row for row in lake.query("runs") if row["run_id"] in chosen]
+    if table is SAMPLES:
+        return _only(table, "data_id", {row["data_id"] for row in runs})
+    return _only(table, "model_id", {row["model_id"] for row in runs})
 
 
 def _only(table: Table, column: str, values: Collection[str]) -> pa.Table:

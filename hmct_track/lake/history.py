@@ -6,10 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from hmct_track.errors import UsageError
-from hmct_track.lake.lake import Lake, Row
+from hmct_track.lake.lake import Lake
+from hmct_track.lake.rows import (
+    CompareCalibrationRow,
+    CompareChannelsRow,
+    CompareNodesRow,
+    CompareSettingsRow,
+    CompareSummaryRow,
+    RankingsRow,
+    RunsRow,
+)
 from hmct_track.lake.schema import TAGS
 from hmct_track.types import Metric, NodeType
 
@@ -22,6 +31,7 @@ TOLERANCE = 1e-6
 _LATEST = re.compile(r"latest(?:~(\d+))?")
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _MOST_NAMED = 3
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -32,15 +42,15 @@ class RunComparison:
     run_b: str
     metric: Metric
     tolerance: float
-    summary: Row = field(repr=False)
-    nodes: list[Row] = field(repr=False)
+    summary: CompareSummaryRow = field(repr=False)
+    nodes: list[CompareNodesRow] = field(repr=False)
     """Worst change first."""
-    calibration: list[Row] = field(repr=False)
-    channels: list[Row] = field(repr=False)
-    settings: list[Row] = field(repr=False)
+    calibration: list[CompareCalibrationRow] = field(repr=False)
+    channels: list[CompareChannelsRow] = field(repr=False)
+    settings: list[CompareSettingsRow] = field(repr=False)
 
 
-def find_runs(lake: Lake, **filters: Any) -> list[Row]:
+def find_runs(lake: Lake, **filters: Any) -> list[RunsRow]:
     """Runs, newest first: the rows of the query ``runs``.
 
     Args:
@@ -50,7 +60,7 @@ def find_runs(lake: Lake, **filters: Any) -> list[Row]:
     return lake.query("runs", **filters)
 
 
-def find_run(lake: Lake, reference: str) -> Row:
+def find_run(lake: Lake, reference: str) -> RunsRow:
     """The run that a reference means.
 
     Args:
@@ -62,8 +72,9 @@ def find_run(lake: Lake, reference: str) -> Row:
         UsageError: it means no run, or several.
     """
     runs = find_runs(lake)
-    finished = [row for row in runs if row["state"] == "FINISHED"]
-    return _chosen(reference, runs, finished)
+    if _LATEST.fullmatch(reference):
+        return _newest(reference, [row for row in runs if row["state"] == "FINISHED"])
+    return _named(reference, runs)
 
 
 def find_ranking(
@@ -72,7 +83,7 @@ def find_ranking(
     *,
     node_type: NodeType = NodeType.NODE,
     model_id: str | None = None,
-) -> Row:
+) -> RankingsRow:
     """The finished ranking that a reference means: a row of the query ``rankings``.
 
     Args:
@@ -92,7 +103,7 @@ def find_ranking(
         if row["node_type"] == node_type and model_id in (None, row["model_id"])
     ]
     if _LATEST.fullmatch(reference):
-        return _chosen(reference, [], fitting, f"finished ranking of {node_type}s")
+        return _newest(reference, fitting, f"finished ranking of {node_type}s")
     run = find_run(lake, reference)
     own = [row for row in rankings if row["run_id"] == run["run_id"]]
     steps = [row for row in fitting if row["parent_run_id"] == run["run_id"]]
@@ -101,7 +112,7 @@ def find_ranking(
         if run["kind"] == "calibration":
             hint += (
                 " of the two models, or lay thresholds alone side by side: hmct-debugger sql -q "
-                f"compare_calibrations -p run_id={run['run_id']} -p other_run_id=..."
+                f"compare_calibration -p run_a={run['run_id']} -p run_b=... -p same=true"
             )
         raise UsageError(
             f"run {run['run_id']} ({run['kind']}, {run['state']}) is no finished ranking of "
@@ -129,7 +140,7 @@ def compare_runs(
     Raises:
         QueryError: a query failed.
     """
-    both = {"run_a": run_a, "run_b": run_b}
+    both: dict[str, Any] = {"run_a": run_a, "run_b": run_b}
     measured = {**both, "metric": metric.value, "tolerance": tolerance}
     (summary,) = lake.query("compare_summary", **measured)
     return RunComparison(
@@ -161,18 +172,19 @@ def set_tag(lake: Lake, tag: str, run_id: str | None) -> None:
     lake.append(TAGS, [{"tag": tag, "run_id": run_id, "updated_at": now}])
 
 
-def _chosen(
-    reference: str, runs: Sequence[Row], finished: Sequence[Row], what: str = "finished run"
-) -> Row:
+def _newest(reference: str, finished: Sequence[_Row], what: str = "finished run") -> _Row:
+    """The run that ``latest`` or ``latest~1`` means."""
     latest = _LATEST.fullmatch(reference)
-    if latest:
-        back = int(latest[1] or 0)
-        if back >= len(finished):
-            raise UsageError(
-                f"{reference!r} means the {what} number {back + 1} from the newest, but the lake "
-                f"has {len(finished)}"
-            )
-        return finished[back]
+    back = int(latest[1] or 0) if latest else 0
+    if back >= len(finished):
+        raise UsageError(
+            f"{reference!r} means the {what} number {back + 1} from the newest, but the lake "
+            f"has {len(finished)}"
+        )
+    return finished[back]
+
+
+def _named(reference: str, runs: Sequence[RunsRow]) -> RunsRow:
     for row in runs:
         if reference == row["run_id"] or reference in row["tags"]:
             return row

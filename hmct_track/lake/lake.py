@@ -1,4 +1,4 @@
-"""The lake: a folder of Parquet parts, and DuckDB to ask it. The only module that imports duckdb.
+"""The lake: a folder of Parquet parts, and DuckDB to ask it.
 
 ::
 
@@ -13,46 +13,60 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
-
-import duckdb
+from typing import Any
 
 from hmct_track.errors import LakeError, QueryError
+from hmct_track.lake.duck import (
+    VERSION,
+    Asked,
+    Connection,
+    Limits,
+    check_statement,
+    connect,
+    guarded_connection,
+    retried,
+    shipped_connection,
+    translated,
+)
 from hmct_track.lake.parts import write_part
-from hmct_track.lake.places import ENVIRONMENT, filesystem, is_remote, written
-from hmct_track.lake.queries import MACROS, VIEWS, Query, load_query
-from hmct_track.lake.result import Result
+from hmct_track.lake.places import ENVIRONMENT, is_remote, written
+from hmct_track.lake.queries import Query, load_query
+from hmct_track.lake.result import CHUNK, Result, Rows
+from hmct_track.lake.rows import TypedQueries
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
+from hmct_track.lake.views import (
+    empty_views,
+    glob_escaped,
+    literal,
+    select_rows,
+    table_views,
+    tables_of,
+)
 from hmct_track.types import digest
 
 _FEW = 64
 """Parts of a table that DuckDB opens in no time."""
-_TRIES = 10
-_PAUSE = 0.05
+_ALL = frozenset(table.name for table in TABLES)
 
-Row = dict[str, Any]
-_T = TypeVar("_T")
+Row = Mapping[str, Any]
+"""A row that is read: of any query, or of values to write."""
 
 
-class Lake:
+class Lake(TypedQueries):
     """A lake on disk. Any number of processes may write to it and read from it at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Whoever makes the connection or its views; two connections would each have half of them.
-        self._filling = threading.Lock()
-        self._filled: set[str] = set()
-        """Tables whose views read their parts by now."""
-        self._asking: dict[int, duckdb.DuckDBPyConnection] = {}
+        self._guards: dict[int | None, _Views] = {}
+        self._making = threading.Lock()
+        self._asking: set[Asked] = set()
 
     @classmethod
     def create(cls, path: Path) -> Lake:
@@ -117,12 +131,7 @@ class Lake:
         """Whether a table has a part of this name."""
         return (self.path / "tables" / table.name / f"{part}.parquet").exists()
 
-    def query(self, name: str, /, **params: Any) -> list[Row]:
-        """Rows of the shipped query ``name``, as dictionaries.
-
-        Raises:
-            QueryError: parameters are missing or unknown, or the query failed.
-        """
+    def _rows(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         result = self.run_query(load_query(name), params)
         return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
@@ -133,17 +142,17 @@ class Lake:
             QueryError: parameters are missing or unknown, or the query failed.
         """
         expected = {param.name for param in query.params}
-        optional = {param.name for param in query.optional}
-        if not expected <= params.keys() <= expected | optional:
+        optional = {param.name: param.default for param in query.optional}
+        if not expected <= params.keys() <= expected | optional.keys():
             may = f" and may take {', '.join(sorted(optional))}" if optional else ""
             raise QueryError(
                 f"query {query.name!r} takes {', '.join(sorted(expected)) or 'no parameters'}{may}"
                 f"; given were {', '.join(sorted(params)) or 'none'}"
             )
-        bound = {**dict.fromkeys(optional), **params} or None
-        return self._execute(query.sql, bound, _tables_of(query.sql), most)
+        bound = {**optional, **params} or None
+        return self._execute(query.sql, bound, tables_of(query.name), most)
 
-    def sql(self, text: str, most: int | None = None) -> Result:
+    def sql(self, text: str, most: int | None = None, limits: Limits | None = None) -> Result:
         """Run one SELECT of a user's.
 
         It can read the lake's tables, and no other file; it can write nothing.
@@ -152,24 +161,36 @@ class Lake:
             text: the statement.
             most: give no more rows than that; the others are not held, nor computed if the
                 statement allows that.
+            limits: the memory and the time that it may take.
 
         Raises:
-            QueryError: it is no single SELECT, or it failed.
+            QueryError: it is no single SELECT, it failed, or met a limit.
         """
-        with self._filling, _translated():
-            statements = self._connection.extract_statements(text)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            found = ", ".join(s.type.name for s in statements) or "nothing"
-            raise QueryError(
-                f"only one SELECT can be run, but the text holds {found}; the lake is read-only "
-                "(a PIVOT has to name its values: ON column IN (...))"
-            )
-        return self._execute(text, None, frozenset(table.name for table in TABLES), most)
+        with self.stream_sql(text, most, limits) as rows:
+            return Result(rows.columns, [row for part in rows for row in part], rows.is_cut)
+
+    @contextmanager
+    def stream_sql(
+        self, text: str, most: int | None = None, limits: Limits | None = None
+    ) -> Iterator[Rows]:
+        """As `sql`, but the rows come as they are computed, some thousands at a time.
+
+        Raises:
+            QueryError: as there; also while the rows are read.
+        """
+        given = limits or Limits()
+        views = self._guarded(given.memory)
+        check_statement(views.connection, text)
+        asked, columns, first = self._begun(views, _ALL, text, None, given.seconds, CHUNK)
+        try:
+            yield Rows(columns, first, partial(_more, asked), most)
+        finally:
+            self._end(asked)
 
     def interrupt(self) -> None:
         """Interrupt the statements that run; those who wait for them get a QueryError."""
-        for cursor in list(self._asking.values()):
-            cursor.interrupt()
+        for asked in list(self._asking):
+            asked.cursor.interrupt()
 
     def write_merged(self, table: Table, parts: Sequence[Path], target: Path) -> int:
         """Write the rows of some parts as one part, each key once, and return how many there are.
@@ -177,16 +198,16 @@ class Lake:
         Raises:
             LakeError: a part cannot be read, or the merged one not be written.
         """
-        files = ", ".join(_literal(part) for part in parts)
-        source = _select(table, f"read_parquet([{files}], union_by_name = true)")
+        files = ", ".join(literal(part) for part in parts)
+        source = select_rows(table, f"read_parquet([{files}], union_by_name = true)")
         # Sorted by key, so that a query about one run or model reads little of it.
         merged = f"SELECT * FROM ({source}) ORDER BY {', '.join(table.key)}"  # noqa: S608
         options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
         try:
-            with written(target) as temporary, _translated(), self._connect() as connection:
-                connection.execute(f"COPY ({merged}) TO {_literal(temporary)} ({options})")
+            with written(target) as temporary, translated(), connect(self.path) as connection:
+                connection.execute(f"COPY ({merged}) TO {literal(temporary)} ({options})")
                 found = connection.execute(
-                    f"SELECT count(*) FROM read_parquet({_literal(temporary)})"  # noqa: S608
+                    f"SELECT count(*) FROM read_parquet({literal(temporary)})"  # noqa: S608
                 ).fetchone()
         except OSError as error:
             raise LakeError(f"cannot write {target}: {error}") from error
@@ -195,66 +216,72 @@ class Lake:
     def _execute(
         self, sql: str, params: Row | None, tables: frozenset[str], most: int | None
     ) -> Result:
-        def ask() -> Result:
-            self._fill(tables)
-            cursor = self._connection.cursor()
-            self._asking[id(cursor)] = cursor
-            try:
-                cursor.execute(sql, params)
-                columns = tuple(column[0] for column in cursor.description or ())
-                rows = cursor.fetchall() if most is None else cursor.fetchmany(most + 1)
-            finally:
-                del self._asking[id(cursor)]
-            return Result(columns, rows[:most], most is not None and len(rows) > most)
+        wanted = None if most is None else most + 1
+        asked, columns, rows = self._begun(self._shipped, tables, sql, params, None, wanted)
+        self._end(asked)
+        return Result(columns, rows[:most], most is not None and len(rows) > most)
 
-        return _retried(ask)
+    def _begun(
+        self,
+        views: _Views,
+        tables: frozenset[str],
+        sql: str,
+        params: Row | None,
+        seconds: float | None,
+        wanted: int | None,
+    ) -> tuple[Asked, tuple[str, ...], list[tuple[Any, ...]]]:
+        """A statement that runs, its columns and its first rows; a user's has a time."""
+
+        def ask() -> tuple[Asked, tuple[str, ...], list[tuple[Any, ...]]]:
+            views.fill(tables)
+            asked = Asked(views.connection, seconds)
+            self._asking.add(asked)
+            try:
+                columns = asked.execute(sql, params, read_only=seconds is not None)
+                return asked, columns, asked.fetch(wanted)
+            except BaseException:
+                self._end(asked)
+                raise
+
+        return retried(ask)
+
+    def _end(self, asked: Asked) -> None:
+        self._asking.discard(asked)
+        asked.close()
 
     @cached_property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        """DuckDB in memory with the lake's views, shut off from every other file."""
-        with _translated():
-            connection = self._connect()
-            for statement in _empty_views():
-                connection.execute(statement)
-            connection.execute("SET parquet_metadata_cache = true")  # a part never changes
-            connection.execute("SET temp_directory = ''")
-            tables = self.path / "tables"
-            # A pattern is looked up in the list before DuckDB expands it.
-            allowed = {_literal(tables), _literal(_glob_escaped(tables))}
-            connection.execute(f"SET allowed_directories = [{', '.join(sorted(allowed))}]")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-        return connection
+    def _shipped(self) -> _Views:
+        return _Views(shipped_connection(self.path), self._parts)
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        """DuckDB in memory, which can read where the lake is."""
-        connection = duckdb.connect()
-        if is_remote(self.path):
-            connection.register_filesystem(filesystem(self.path))
-        return connection
+    def _guarded(self, memory: int | None) -> _Views:
+        """For what users write."""
+        from hmct_track.lake.guard import SCHEME
 
-    def _fill(self, tables: frozenset[str]) -> None:
-        """Make the views of these tables read their parts, each when it is first asked for."""
-        with self._filling, _translated():
-            for table in TABLES:
-                if table.name in tables - self._filled:
-                    for statement in _table_views(table, self._parts(table)):
-                        _retried(partial(self._connection.execute, statement))
-                    self._filled.add(table.name)
+        with self._making:
+            if memory not in self._guards:
+                connection = guarded_connection(self.path, memory)
+                source = partial(self._parts, place=f"{SCHEME}://")
+                self._guards[memory] = _Views(connection, source)
+            return self._guards[memory]
 
     def _view_statements(self) -> Iterator[str]:
         # DuckDB opens all parts that a view reads when it makes the view. Those that read others
         # are made while the tables are still empty, and each table's parts are opened once.
-        yield from _empty_views()
+        yield from empty_views()
         for table in TABLES:
-            yield from _table_views(table, self._parts(table))
+            yield from table_views(table, self._parts(table))
 
-    def _parts(self, table: Table) -> str | None:
-        """What reads all parts of a table; None if an older version did not have it."""
+    def _parts(self, table: Table, place: str | None = None) -> str | None:
+        """What reads all parts of a table; None if an older version did not have it.
+
+        Args:
+            table: the table.
+            place: where the reader has the tables; where they are by default.
+        """
         folder = self.path / "tables" / table.name
         if not folder.is_dir():
             return None
-        parts = _literal(_glob_escaped(folder) + "/*.parquet")
+        parts = literal((place + table.name if place else glob_escaped(folder)) + "/*.parquet")
         # It opens every part before it reads any. That is needed where older parts lack columns,
         # and tells DuckDB how many rows there are to join; of a thousand parts it takes too long.
         few = sum(1 for _ in islice(folder.iterdir(), _FEW + 1)) <= _FEW
@@ -269,21 +296,41 @@ class Lake:
         from any directory; a lake that was moved gets new ones here.
         """
         statements = list(self._view_statements())
-        identity = digest(*(s.encode() for s in statements), duckdb.__version__.encode())
+        identity = digest(*(s.encode() for s in statements), VERSION.encode())
         stamp, database = self.path / ".views", self.path / "lake.duckdb"
         if database.exists() and stamp.exists() and stamp.read_text() == identity:
             return
         temporary = self.path / f".{uuid.uuid4().hex}.duckdb.tmp"
         try:
-            with _translated(), duckdb.connect(temporary) as connection:
+            with translated(), connect(self.path, temporary) as connection:
                 for statement in statements:
-                    _retried(partial(connection.execute, statement))
+                    retried(partial(connection.execute, statement))
             os.replace(temporary, database)
             _replace(stamp, identity)
         except OSError as error:
             raise LakeError(f"cannot write {database}: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class _Views:
+    """A connection whose views read their parts from when each is first asked for."""
+
+    def __init__(self, connection: Connection, source: Callable[[Table], str | None]) -> None:
+        self.connection = connection
+        self._source = source
+        # Two threads would each make half of the views.
+        self._filling = threading.Lock()
+        self._filled: set[str] = set()
+
+    def fill(self, tables: frozenset[str]) -> None:
+        """Make the views of these tables read their parts."""
+        with self._filling, translated():
+            for table in TABLES:
+                if table.name in tables - self._filled:
+                    for statement in table_views(table, self._source(table)):
+                        retried(partial(self.connection.execute, statement))
+                    self._filled.add(table.name)
 
 
 def _write_version(path: Path, oldest: int) -> None:
@@ -315,97 +362,9 @@ def _version(path: Path) -> int:
     return version
 
 
-def _retried(call: Callable[[], _T]) -> _T:
-    """What a call of DuckDB gives.
-
-    Between listing and opening it, a part may have been merged into another; then it is done again.
-    """
-    for _ in range(_TRIES):
-        try:
-            with _translated():
-                return call()
-        except QueryError as error:
-            found = error.__cause__
-            if not isinstance(found, duckdb.IOException) or "No such file" not in str(error):
-                raise
-            time.sleep(_PAUSE)
-    with _translated():
-        return call()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except duckdb.InterruptException as error:
-        raise QueryError("interrupted") from error
-    except duckdb.Error as error:
-        raise QueryError(str(error)) from error
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
-            raise KeyboardInterrupt from error
-        raise
-
-
-def _empty_views() -> Iterator[str]:
-    for table in TABLES:
-        yield from _table_views(table, None)
-    for name in VIEWS:
-        yield f"CREATE OR REPLACE VIEW {name} AS {load_query(name).sql}"
-    for name in MACROS:
-        yield load_query(name).macro
-
-
-@cache
-def _tables_of(sql: str) -> frozenset[str]:
-    """Names of the tables that a shipped query reads, or more: whatever stands in it unqualified.
-
-    Statements of users may spell names in ways that this does not see; theirs read all tables.
-    """
-    found: set[str] = set()
-    words = set(re.findall(r"(?<![.\w$])\w+", re.sub(r"--.*", "", sql)))
-    for table in TABLES:
-        if words & {table.name, table.rows_view}:
-            found.add(table.name)
-    for name in words & {*VIEWS, *MACROS}:
-        inner = load_query(name).sql
-        if inner != sql:
-            found |= _tables_of(inner)
-    return frozenset(found)
-
-
-def _table_views(table: Table, source: str | None) -> Iterator[str]:
-    yield f"CREATE OR REPLACE VIEW {table.name} AS {_select(table, source)}"
-    if table.rows_view:
-        yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, source)}"
-
-
-def _select(table: Table, source: str | None) -> str:
-    """A SELECT of the rows of a table, each key once: rows may be written again, by design."""
-    # Table and column names are the schema's own; the source has quoted literals for paths.
-    columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    key = ", ".join(table.key)
-    order = f" ORDER BY {key}, {table.latest_by} DESC" if table.latest_by else ""
-    return f"SELECT DISTINCT ON ({key}) {columns} FROM ({_rows(table, source)}){order}"  # noqa: S608
-
-
-def _rows(table: Table, source: str | None) -> str:
-    """A SELECT of the rows as they were written.
-
-    Parts of an older schema lack columns: the typed columns of no rows fill in.
-    """
-    typed = ", ".join(f'NULL::{column.type} AS "{column.name}"' for column in table.columns)
-    none = f"SELECT {typed} WHERE false"
-    return f"{none} UNION ALL BY NAME FROM {source}" if source else none
-
-
-def _literal(text: str | Path) -> str:
-    """An SQL string literal."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-def _glob_escaped(path: Path) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", str(path))
+def _more(asked: Asked) -> list[tuple[Any, ...]]:
+    with translated():
+        return asked.fetch(CHUNK)
 
 
 def _replace(path: Path, text: str) -> None:

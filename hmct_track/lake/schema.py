@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a table or a column is added. Parts written before lack it and read as NULL there."""
 
 
@@ -26,7 +26,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     latest_by: str = ""
-    """The column whose largest value wins among rows of one key; empty if they are all the same."""
+    """The SQL order in which the first of the rows of one key wins; empty if they are all the same.
+    """
     rows_view: str = ""
     """A view of the rows as they were written, for queries that join first and then take each key
     once: DuckDB passes what a join looks for down to the parts, but not through a DISTINCT."""
@@ -66,11 +67,12 @@ RUNS = Table(
         worst_node       VARCHAR    the most sensitive node that it found; empty if it ranks none
         worst_value      DOUBLE     the first metric of that node
         noise_floor      DOUBLE     how far the float model in parts is from the whole, as a share
+        float_gap        DOUBLE     SQNR in dB of the float reference against the given float model
         host             VARCHAR    the machine that it runs on
         pid              BIGINT     its process there
         updated_at       TIMESTAMP  in UTC; the newest row of a run holds
     """),
-    latest_by="updated_at",
+    latest_by="updated_at DESC",
 )
 TAGS = Table(
     "tags",
@@ -81,7 +83,7 @@ TAGS = Table(
         run_id      VARCHAR    key of runs; empty if the name was taken away
         updated_at  TIMESTAMP  in UTC; the newest row of a tag holds
     """),
-    latest_by="updated_at",
+    latest_by="updated_at DESC",
 )
 MODELS = Table(
     "models",
@@ -254,6 +256,28 @@ CHANNEL_SUMMARIES = Table(
         outlier_sample  DOUBLE[]  some of them, the extremes always among them
     """),
 )
+LOCAL_ERRORS = Table(
+    "local_errors",
+    "how far a quantizer moves its own tensor (x what it takes in, in float; y what it gives out)",
+    ("run_id", "node", "error", "sample_id"),
+    _columns("""
+        run_id       VARCHAR  key of runs
+        position     BIGINT   place of the node in the run's list; topological order
+        node         VARCHAR  the calibration node
+        error        VARCHAR  own (y is x quantized) or accumulated (y is of the quantized model)
+        sample_id    VARCHAR  a sample's content hash; empty for a weight, the same in all
+        count        BIGINT   number of elements
+        sum_xx       DOUBLE   sum of x^2
+        sum_yy       DOUBLE   sum of y^2
+        sum_xy       DOUBLE   sum of x y
+        sum_dd       DOUBLE   sum of (x - y)^2
+        sum_abs_d    DOUBLE   sum of |x - y|
+        sum_abs_x    DOUBLE   sum of |x|
+        max_abs_d    DOUBLE   largest |x - y|
+        nonfinite_x  BIGINT   number of NaN and Inf in x
+        nonfinite_y  BIGINT   number of NaN and Inf in y
+    """),
+)
 TABLES = (
     RUNS,
     TAGS,
@@ -267,4 +291,5 @@ TABLES = (
     TENSOR_SUMMARIES,
     HISTOGRAMS,
     CHANNEL_SUMMARIES,
+    LOCAL_ERRORS,
 )

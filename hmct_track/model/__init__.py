@@ -4,7 +4,7 @@ The only package that touches ONNX protobuf.
 """
 
 from hmct_track.model.fakequant import fake_quantize
-from hmct_track.model.float_model import FloatModel, load_float_model
+from hmct_track.model.float_model import FloatModel, load_float_model, load_original
 from hmct_track.model.lowering import LoweredModel, Lowering
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, save_model, whole_proto
@@ -32,6 +32,7 @@ __all__ = [
     "insert_calibration",
     "load_float_model",
     "load_model",
+    "load_original",
     "model_of",
     "plan_placements",
     "save_model",

@@ -34,10 +34,10 @@ class Builder:
 
         The ``label`` goes into the node's name, which runtimes give in their errors.
         """
-        output = output or self._name(op)
+        output = output or self.name(op)
         self._graph.node.append(
             helper.make_node(
-                op, list(inputs), [output], name=self._name(label or f"{op}_node"), **attrs
+                op, list(inputs), [output], name=self.name(label or f"{op}_node"), **attrs
             )
         )
         return output
@@ -46,7 +46,7 @@ class Builder:
         """Name of an initializer of this value, made at its first use."""
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._constants:
-            self._constants[key] = self._name("constant")
+            self._constants[key] = self.name("constant")
             self._graph.initializer.append(numpy_helper.from_array(value, self._constants[key]))
         return self._constants[key]
 
@@ -56,6 +56,7 @@ class Builder:
             return self.node(op, [x, self.constant(np.array(axes, np.int64))], keepdims=1)
         return self.node(op, [x], axes=list(axes), keepdims=1)
 
-    def _name(self, what: str) -> str:
+    def name(self, what: str) -> str:
+        """A name that nothing else has."""
         self._count += 1
         return f"{_PREFIX}{what}_{self._count}"

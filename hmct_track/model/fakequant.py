@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hmct_track.types import QuantParams, QuantType
+from hmct_track.types import Effect, QuantParams, QuantType
 
 
 def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.floating]:
@@ -16,6 +17,9 @@ def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.fl
     ``q = clip(round_half_to_even(x / scale) + zero_point, qmin, qmax)``,
     ``y = (q - zero_point) * scale``, over the full range of the type; ``float16`` rounds to half
     precision, ``float32`` changes nothing. Source: ONNX ``QuantizeLinear``/``DequantizeLinear``.
+    Clipping alone is ``y = clip(x, (qmin - zero_point) * scale, (qmax - zero_point) * scale)``,
+    rounding alone ``y = round_half_to_even(x / scale) * scale``, ``y = x`` where the scale is 0.
+    With factors ``x`` is multiplied by them before and divided by them after.
 
     Args:
         x: float32 of any shape with ``params.axis`` inside, if per channel.
@@ -24,6 +28,12 @@ def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.fl
     Returns:
         float32 of the shape of ``x``. ``int32`` is computed in float64, the rest in float32.
     """
+    if params.factors:
+        shape = [1] * x.ndim
+        if len(params.factors) > 1:
+            shape[params.factor_axis] = len(params.factors)
+        factors = np.array(params.factors, np.float32).astype(x.dtype).reshape(shape)
+        return fake_quantize(x * factors, replace(params, factors=())) / factors
     if params.qtype.name == "float32":
         return x
     if params.qtype.name == "float16":
@@ -34,10 +44,15 @@ def fake_quantize(x: NDArray[np.floating], params: QuantParams) -> NDArray[np.fl
     if params.is_per_channel:
         shape[params.axis] = len(params.scales)
     scales = np.array(params.scales, np.float32).astype(work).reshape(shape)
-    # Clipping to the range less the zero point equals adding it, clipping and taking it off.
     low, high = (bound.astype(work).reshape(shape) for bound in clip_bounds(params))
-    q = np.clip(np.rint(x / np.where(scales == 0, 1, scales)), low, high)
-    return (q * scales).astype(x.dtype)
+    if params.effect is Effect.CLIP_ONLY:
+        return np.clip(x.astype(work), low * scales, high * scales).astype(x.dtype)
+    steps = np.where(scales == 0, 1, scales)
+    q = np.rint(x / steps)
+    if params.effect is Effect.ROUND_ONLY:
+        return np.where(scales == 0, x, q * steps).astype(x.dtype)
+    # Clipping to the range less the zero point equals adding it, clipping and taking it off.
+    return (np.clip(q, low, high) * scales).astype(x.dtype)
 
 
 def clip_bounds(params: QuantParams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

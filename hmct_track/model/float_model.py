@@ -29,6 +29,11 @@ class FloatModel(SkeletonModel):
 
     inputs: tuple[TensorSpec, ...]
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of its output tensors."""
+        return tuple(value.name for value in self.proto.graph.output)
+
     @cached_property
     def constants(self) -> dict[str, NDArray[Any]]:
         """All constants that are written in the model, by tensor name."""
@@ -65,3 +70,13 @@ def load_float_model(model_or_file: str | os.PathLike[str] | onnx.ModelProto) ->
     skeleton = make_skeleton(prepare(proto), path)
     inputs = tuple(tensor_spec(value) for value in skeleton.proto.graph.input)
     return FloatModel(skeleton, inputs)
+
+
+def load_original(model_or_file: str | os.PathLike[str] | onnx.ModelProto) -> FloatModel:
+    """Read a float model as it is, to be run by itself.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    skeleton = make_skeleton(*read_proto(model_or_file))
+    return FloatModel(skeleton, tuple(tensor_spec(value) for value in skeleton.proto.graph.input))

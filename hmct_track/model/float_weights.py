@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from hmct_track.errors import ModelError
 from hmct_track.model.fakequant import clip_bounds
 from hmct_track.types import QuantParams
 
@@ -26,7 +27,7 @@ class FloatWeights:
         self._by_shape: dict[tuple[int, ...], list[NDArray[Any]]] = defaultdict(list)
         for name, tensor in written_constants(model.graph).items():
             if tensor.data_type == onnx.TensorProto.FLOAT:
-                self._by_name[name] = array = numpy_helper.to_array(tensor)
+                self._by_name[name] = array = constant_values(tensor)
                 self._by_shape[array.shape].append(array)
 
     def find(
@@ -44,10 +45,10 @@ class FloatWeights:
             stems = [name, *(name.removesuffix(s) for s in _SUFFIXES if name.endswith(s))]
             for stem in stems:
                 value = self._by_name.get(stem)
-                if value is not None and _distance(value, held, params) <= _TOLERANCE:
+                if value is not None and distance_in_steps(value, held, params) <= _TOLERANCE:
                     return value
         alike = self._by_shape[held.shape]
-        distances = [_distance(value, held, params) for value in alike]
+        distances = [distance_in_steps(value, held, params) for value in alike]
         if not distances or min(distances) > _TOLERANCE:
             return None
         # Among several that fit (small biases) the one whose values are nearest.
@@ -55,7 +56,7 @@ class FloatWeights:
         return min(fitting, key=lambda value: float(np.abs(value - held).sum()))
 
 
-def _distance(value: NDArray[Any], held: NDArray[np.float32], params: QuantParams) -> float:
+def distance_in_steps(value: NDArray[Any], held: NDArray[np.float32], params: QuantParams) -> float:
     """The largest distance of clipped float values from quantized ones, in steps."""
     if value.shape != held.shape:
         return np.inf
@@ -76,6 +77,19 @@ def along_axis(values: NDArray[Any], params: QuantParams, rank: int) -> NDArray[
     if params.is_per_channel:
         shape[params.axis] = len(params.scales)
     return values.reshape(shape)
+
+
+def constant_values(tensor: onnx.TensorProto) -> NDArray[Any]:
+    """The values of a constant.
+
+    Raises:
+        ModelError: they are not as many as its shape says.
+    """
+    try:
+        values: NDArray[Any] = numpy_helper.to_array(tensor)
+    except ValueError as error:
+        raise ModelError(f"constant {tensor.name!r} is broken: {error}") from error
+    return values
 
 
 def written_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:

@@ -12,25 +12,23 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, shape_inference
 
-from hmct_track.errors import ModelError
+from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.builder import Builder
 from hmct_track.model.calibration_node import check_channels
-from hmct_track.model.fakequant import clip_bounds, fake_quantize, with_type
+from hmct_track.model.fakequant import fake_quantize, with_type
 from hmct_track.model.flow import Flow
 from hmct_track.model.graph import is_calibration
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
+from hmct_track.model.quantizer import MICROSOFT, add_quantizer, add_shift, check_fit
 from hmct_track.model.reader import QuantModel
-from hmct_track.types import CalibrationNode, QuantConfig, Quantization, QuantParams, TensorSpec
-
-# Adding and taking off 1.5 * 2^(mantissa bits) rounds half to even in the arithmetic itself, at
-# every opset; ONNX has Round only from opset 11. Exact here because values are clipped before.
-_ROUNDER = {TensorProto.FLOAT: 1.5 * 2**23, TensorProto.DOUBLE: 1.5 * 2**52}
-
-# onnxruntime's own operators, which are there at every opset of the model.
-MICROSOFT = "com.microsoft"
-_OPERATOR_TYPES = {"int8", "uint8", "int16", "uint16"}
-
-_Shape = tuple[int | None, ...]
+from hmct_track.types import (
+    CalibrationNode,
+    QuantConfig,
+    Quantization,
+    QuantParams,
+    State,
+    TensorSpec,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +60,29 @@ class Lowering:
             if own and not (node.input and node.output):
                 raise ModelError(f"node {name!r} ({node.op_type}) has no input or no output")
 
+    def check_shifts(self, config: QuantConfig) -> None:
+        """Complain of corrections that mean nothing in this model.
+
+        Raises:
+            UnknownNodeError: there is no such general node.
+            ModelError: it computes from constants alone, or its output is not float32, or the
+                values are none.
+        """
+        if not config.shifts:
+            return
+        general = {node.name: node for node in self.model.general_nodes}
+        for name, shift in config.shifts.items():
+            output = general[name].outputs[0] if name in general else None
+            if output is None:
+                raise UnknownNodeError(name, general, what="general node")
+            spec = self.specs.get(output)
+            if output in self.flow.constants or (spec and spec.dtype != "float32"):
+                raise ModelError(f"node {name!r} gives no float32 data that a shift could correct")
+            try:
+                shift.check()
+            except UsageError as error:
+                raise ModelError(f"node {name!r} cannot be shifted so: {error}") from error
+
     def lower(self, config: QuantConfig, outputs: Sequence[str] | None = None) -> LoweredModel:
         """The model as ``config`` has it, in standard ONNX.
 
@@ -70,8 +91,10 @@ class Lowering:
             outputs: the tensors to give out, in this order; the model's own by default.
 
         Raises:
-            ModelError: a calibration node cannot do what the configuration asks.
+            ModelError: a node cannot do what the configuration asks.
+            UnknownNodeError: it corrects a node that the model does not have.
         """
+        self.check_shifts(config)
         return self._lower(config, outputs, shapes=self.specs)
 
     def lower_part(
@@ -208,11 +231,30 @@ class _Part:
             calibration = self._calibration(step)
             spec = self._shapes.get(calibration.input)
             shape = spec.shape if spec else None
-            _lower_calibration(self._builder, calibration, self._config, shape)
-        elif node.domain == "horizon":
+            params = effective_params(calibration, self._config)
+            add_quantizer(self._builder, calibration, params, shape)
+        else:
+            self._general(self._shifted(node, step), step)
+
+    def _general(self, node: onnx.NodeProto, step: int) -> None:
+        if node.domain == "horizon":
             lower_horizon_op(self._builder, node, self._model.node_names[step])
         else:
             self._lowered.graph.node.append(node)
+        name, target = self._model.node_names[step], self._model.proto.graph.node[step].output[0]
+        if node.output[0] != target:
+            spec = self._shapes.get(target)
+            shift, shape = self._config.shifts[name], spec.shape if spec else None
+            add_shift(self._builder, name, node.output[0], target, shift, shape)
+
+    def _shifted(self, node: onnx.NodeProto, step: int) -> onnx.NodeProto:
+        """The node, its first output under another name if the configuration shifts it."""
+        if self._model.node_names[step] not in self._config.shifts:
+            return node
+        renamed = onnx.NodeProto()
+        renamed.CopyFrom(node)
+        renamed.output[0] = self._builder.name(node.output[0])
+        return renamed
 
     def _calibration(self, step: int) -> CalibrationNode:
         return self._model.calibration_by_name[self._model.node_names[step]]
@@ -249,6 +291,7 @@ class _Part:
             return False
         if params.is_per_channel:
             check_channels(calibration.name, params.axis, len(params.scales), source.dims)
+        check_fit(calibration.name, len(params.factors), params.factor_axis, tuple(source.dims))
         self._constant(calibration.output, source)
         del self._weights[calibration.output]
         weight = np.asarray(self._model.weights[source.name], np.float32)
@@ -265,120 +308,38 @@ def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams 
     """How ``node`` quantizes in a configuration; None if it passes a tensor through.
 
     Raises:
-        ModelError: it is to take another type but has no thresholds.
+        ModelError: it is to take another type but has no thresholds, or is given parameters that
+            are none.
     """
     state = config.state(node.name)
-    if state is Quantization.OFF or node.fixed or _is_stored(node, config):
+    if state is Quantization.OFF or node.fixed or node.is_correction or _is_stored(node, config):
         return None
     if state is Quantization.AS_CALIBRATED and not node.enabled:
         return None
-    if isinstance(state, Quantization):
-        params = node.params
-    else:
-        try:
-            params = with_type(node.params, state)
-        except ValueError as error:
-            raise ModelError(
-                f"calibration node {node.name!r} ({node.params.qtype}) cannot become {state}: "
-                f"{error}"
-            ) from error
+    params = _asked_for(node, state)
     return None if params.qtype.name == "float32" else params
+
+
+def _asked_for(node: CalibrationNode, state: State) -> QuantParams:
+    """The parameters that a state other than off means."""
+    if isinstance(state, Quantization):
+        return node.params
+    if isinstance(state, QuantParams):
+        try:
+            state.check()
+        except UsageError as error:
+            raise ModelError(
+                f"calibration node {node.name!r} cannot quantize so: {error}"
+            ) from error
+        return state
+    try:
+        return with_type(node.params, state)
+    except ValueError as error:
+        raise ModelError(
+            f"calibration node {node.name!r} ({node.params.qtype}) cannot become {state}: {error}"
+        ) from error
 
 
 def _is_stored(node: CalibrationNode, config: QuantConfig) -> bool:
     """Whether ``node`` gives out the quantized values that the model holds."""
     return node.stored is not None and config.state(node.name) is Quantization.AS_CALIBRATED
-
-
-def _lower_calibration(
-    builder: Builder, node: CalibrationNode, config: QuantConfig, shape: _Shape | None
-) -> None:
-    params = effective_params(node, config)
-    if params is None:
-        # Runtimes drop an Identity; a renamed tensor would have to be renamed in bodies as well.
-        builder.node("Identity", [node.input], node.output)
-    elif params.qtype.name == "float16":
-        half = builder.node("Cast", [node.input], to=TensorProto.FLOAT16)
-        builder.node("Cast", [half], node.output, to=TensorProto.FLOAT)
-    else:
-        _fake_quantize(builder, node, params, shape)
-
-
-def _fake_quantize(
-    builder: Builder, node: CalibrationNode, params: QuantParams, shape: _Shape | None
-) -> None:
-    """``fakequant.fake_quantize`` in ops that exist at every opset."""
-    if _has_operator(params):
-        _quantize_dequantize(builder, node, params)
-        return
-    wide = params.qtype.bits > 16  # beyond the integers that float32 holds exactly
-    dtype = TensorProto.DOUBLE if wide else TensorProto.FLOAT
-    work = np.float64 if wide else np.float32
-    scales = np.array(params.scales, np.float32).astype(work)
-    low, high = clip_bounds(params)
-    checked = not params.is_per_channel
-    if params.is_per_channel and shape is not None:
-        check_channels(node.name, params.axis, len(params.scales), shape)
-        checked = shape[params.axis] is not None
-    rank = None if shape is None else len(shape)
-
-    def append(op: str, inputs: Sequence[str], output: str | None = None, **attrs: Any) -> str:
-        return builder.node(op, inputs, output, label=node.name, **attrs)
-
-    def constant(values: np.ndarray) -> str:
-        if len(values) == 1 or np.all(values == values[0]):
-            return builder.constant(values[:1].reshape(()).astype(work))
-        return _along_axis(builder, values.astype(work), params.axis, rank, node)
-
-    x = append("Cast", [node.input], to=dtype) if wide else node.input
-    x = append("Div", [x, constant(np.where(scales == 0, 1, scales))])
-    x = append("Min", [append("Max", [x, constant(low)]), constant(high)])
-    if not checked:
-        # Broadcasting has repeated the tensor if it has one channel; then it does not fit any more.
-        x = append("Reshape", [x, append("Shape", [node.input])])
-    rounder = builder.constant(np.array(_ROUNDER[dtype], work))
-    x = append("Sub", [append("Add", [x, rounder]), rounder])
-    if wide:
-        x = append("Mul", [x, constant(scales)])
-        append("Cast", [x], node.output, to=TensorProto.FLOAT)
-    else:
-        append("Mul", [x, constant(scales)], node.output)
-
-
-def _has_operator(params: QuantParams) -> bool:
-    """Whether onnxruntime quantizes in one operator what ``params`` says, for a float tensor."""
-    zero = params.zero_points[0] if params.zero_points else 0
-    return (
-        params.qtype.name in _OPERATOR_TYPES
-        and not params.is_per_channel
-        and params.scales[0] > 0
-        and params.qtype.qmin <= zero <= params.qtype.qmax
-    )
-
-
-def _quantize_dequantize(builder: Builder, node: CalibrationNode, params: QuantParams) -> None:
-    """The formula in two ops instead of six; NaN, which no integer is, becomes the smallest."""
-    zero = params.zero_points[0] if params.zero_points else 0
-    by = [
-        builder.constant(np.array(params.scales[0], np.float32)),
-        builder.constant(np.array(zero, params.qtype.name)),
-    ]
-    q = builder.node("QuantizeLinear", [node.input, *by], label=node.name, domain=MICROSOFT)
-    builder.node("DequantizeLinear", [q, *by], node.output, label=node.name, domain=MICROSOFT)
-
-
-def _along_axis(
-    builder: Builder, values: np.ndarray, axis: int, rank: int | None, node: CalibrationNode
-) -> str:
-    """``values`` in a shape that broadcasts along ``axis`` of the node's input."""
-    if axis >= 0 and rank is None:
-        # Broadcasting aligns from the right: as many ones behind as the rank at run time asks for.
-        shape = builder.node("Shape", [builder.node("Shape", [node.input])])
-        behind = builder.node("Sub", [shape, builder.constant(np.array([axis + 1], np.int64))])
-        one = onnx.numpy_helper.from_array(np.array([1], np.int64))
-        ones = builder.node("ConstantOfShape", [behind], label=node.name, value=one)
-        count = builder.constant(np.array([len(values)], np.int64))
-        target = builder.node("Concat", [count, ones], axis=0)
-        return builder.node("Reshape", [builder.constant(values), target])
-    trailing = -axis - 1 if axis < 0 or rank is None else rank - axis - 1
-    return builder.constant(values.reshape(-1, *[1] * trailing))

@@ -36,6 +36,9 @@ class Conversion:
     """Those whose float values are lost."""
     stored: dict[str, str] = field(default_factory=dict)
     """Those that the file does not round to nearest: the initializer with what it holds."""
+    corrected: dict[str, str | None] = field(default_factory=dict)
+    """Constants that the quantizer changed by more than rounding: the output tensor of the
+    calibration node with which each is switched; None if it is switched by itself."""
     assumed: list[str] = field(default_factory=list)
     """Activations that were put back and may not have been there, by node name."""
 

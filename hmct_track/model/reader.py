@@ -6,8 +6,8 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -25,7 +25,8 @@ from hmct_track.model.graph import (
 )
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, SkeletonModel, make_skeleton, read_proto
-from hmct_track.model.qdq import Conversion, convert_qdq, has_integer_ops
+from hmct_track.model.original import convert, warn_once
+from hmct_track.model.qdq import Conversion, has_integer_ops
 from hmct_track.types import (
     CalibrationKind,
     CalibrationNode,
@@ -72,6 +73,16 @@ class QuantModel(SkeletonModel):
         """General nodes that a calibration node feeds which can be switched."""
         return tuple(node for node in self.general_nodes if self._switchable(node))
 
+    @property
+    def switchable_calibrations(self) -> tuple[CalibrationNode, ...]:
+        """Calibration nodes that can be switched by themselves."""
+        return tuple(n for n in self.calibration_nodes if not n.fixed and n.goes_with is None)
+
+    @property
+    def corrections(self) -> tuple[CalibrationNode, ...]:
+        """Those of constants (biases) that the quantizer changed by more than rounding."""
+        return tuple(n for n in self.calibration_nodes if n.is_correction or n.goes_with)
+
     def _switchable(self, node: GeneralNode) -> tuple[str, ...]:
         by_name = self.calibration_by_name
         return tuple(name for name in node.calibration_nodes if not by_name[name].fixed)
@@ -86,12 +97,14 @@ class QuantModel(SkeletonModel):
             UnknownNodeError: nothing has such a name.
         """
         quantizable = [node.name for node in self.quantizable_nodes]
-        calibrations = [node.name for node in self.calibration_nodes if not node.fixed]
+        calibrations = [node.name for node in self.switchable_calibrations]
         found = (expand(name, quantizable, calibrations, self.node_names) for name in names)
         return list(dict.fromkeys(name for group in found for name in group))
 
     def calibrations_of(self, name: str) -> tuple[str, ...]:
         """The calibration nodes that quantize a node: those that feed it, or itself.
+
+        With a weight goes what the quantizer changed to make up for its rounding.
 
         Raises:
             UnknownNodeError: no node has this name.
@@ -112,6 +125,33 @@ class QuantModel(SkeletonModel):
                 f"node {name!r} cannot be switched: the model holds its weight only as it was "
                 "rounded; give the float model that was quantized (--float-model, float_model=)"
             )
+        return (*found, *(name for owner in found for name in self._companions[owner]))
+
+    def output_quantizers(self, name: str) -> tuple[str, ...]:
+        """The calibration nodes that quantize what a general node gives out.
+
+        Empty where nothing quantizes it. Where several nodes read it with quantizers of their own,
+        all of them.
+
+        Raises:
+            UnknownNodeError: no general node has this name.
+        """
+        outputs = self.general_node(name).outputs
+        return tuple(found for output in outputs for found in self._reading[output])
+
+    @cached_property
+    def _reading(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for node in self.switchable_calibrations:
+            found[node.input].append(node.name)
+        return found
+
+    @cached_property
+    def _companions(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for node in self.corrections:
+            if node.goes_with:
+                found[node.goes_with].append(node.name)
         return found
 
     def output_node(self, name: str) -> GeneralNode:
@@ -154,16 +194,17 @@ def load_model(
 
     Args:
         model_or_file: the model.
-        float_model: the model that was quantized, in which the float values of weights are looked
-            up that ``model_or_file`` holds as integers.
+        float_model: the model that was quantized: it has the float values of weights that
+            ``model_or_file`` holds as integers, and of what else the quantizer changed.
         may_be_float: whether a model without calibration nodes is accepted.
 
     Raises:
-        ModelError: it cannot be read, has no calibration nodes, or holds what is not understood.
+        ModelError: it cannot be read, has no calibration nodes, or holds what is not understood;
+            or it was not made from the float model.
     """
     proto, path = read_proto(model_or_file)
     integer_ops = has_integer_ops(proto.graph)
-    conversion = convert_qdq(proto, None if float_model is None else read_proto(float_model)[0])
+    conversion = convert(proto, path, float_model)
     model = model_of(make_skeleton(proto, path), conversion)
     if not model.calibration_nodes and not may_be_float:
         raise ModelError(
@@ -210,11 +251,22 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
         if is_calibration(node):
             calibrations.append(
                 _calibration_node(
-                    node, name, len(calibrations), constants, consumers, shapes, odd, conversion
+                    node,
+                    name,
+                    len(calibrations),
+                    constants,
+                    consumers,
+                    shapes,
+                    odd,
+                    conversion,
                 )
             )
         elif node.op_type != "Constant":
-            feeding = (calibration_of_tensor[i] for i in node.input if i in calibration_of_tensor)
+            feeding = (
+                calibration_of_tensor[i]
+                for i in node.input
+                if i in calibration_of_tensor and not conversion.corrected.get(i)
+            )
             general.append(
                 GeneralNode(
                     name,
@@ -234,11 +286,15 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
             "not a constant" if constant else "a constant",
             f" (as for {len(odd) - 1} other nodes)" if odd[1:] else "",
         )
+    owners = {
+        target: calibration_of_tensor.get(owner or "")
+        for target, owner in conversion.corrected.items()
+    }
     return QuantModel(
         skeleton,
         tuple(names),
         tuple(general),
-        tuple(calibrations),
+        tuple(replace(node, goes_with=owners.get(node.output)) for node in calibrations),
         tuple(tensor_spec(value) for value in graph.input),
         tuple(tensor_spec(value) for value in graph.output),
     )
@@ -248,7 +304,7 @@ def _tell_of_losses(model: QuantModel, conversion: Conversion, searched: bool) -
     """Say once which weights cannot be switched, and which activations are a guess."""
     subject = model.path or "the model"
     if conversion.assumed:
-        _warn_once(
+        warn_once(
             f"{subject} has quantizers that clip at zero and no Relu before them; one was put back "
             f"before {len(conversion.assumed)} of them, as quantization tools take it away. The "
             "float model tells for certain: --float-model (float_model=)"
@@ -258,20 +314,15 @@ def _tell_of_losses(model: QuantModel, conversion: Conversion, searched: bool) -
         return
     if searched:
         hint = (
-            "the float model has no constants that round to them; give the model that was quantized"
+            "the quantizer changed them first (equalized channels, say), so that no constant of "
+            "the float model rounds to them"
         )
     else:
         hint = "give the model that was quantized with --float-model (float_model=) to switch them"
-    _warn_once(
+    warn_once(
         f"{subject} holds {len(names)} weights only as they were rounded, among them {names[0]}: "
         f"they stay quantized in every configuration, the float reference included; {hint}"
     )
-
-
-@cache
-def _warn_once(message: str) -> None:
-    """Warn, unless the same was said before: an analysis of several steps reads its model anew."""
-    LOG.warning("%s", message)
 
 
 def _calibration_node(

@@ -14,6 +14,7 @@ from hmct_track.report.tables import (
     partial_table,
     samples_table,
     sensitivity_table,
+    whole_line,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "samples_table",
     "sensitivity_table",
     "table_markdown",
+    "whole_line",
 ]

@@ -23,7 +23,7 @@ _MARKS = {"worse": "▼", "better": "▲", "same": "=", "added": "+", "removed":
 def comparison_table(comparison: RunComparison) -> str:
     """All sections as text: nodes, calibration nodes, channels, settings, and the counts."""
     c = comparison
-    parts = [f"A  {c.run_a}\nB  {c.run_b}"]
+    parts = [f"A  {c.run_a}\nB  {c.run_b}", *_whole(c)]
     changed = [row for row in c.nodes if row["status"] != "same"]
     title = f"{c.metric} of the nodes that changed (drop: how much worse B is)"
     parts += [_section(title, *_nodes(changed))] if changed else []
@@ -51,6 +51,7 @@ def comparison_markdown(
     lines = [f"### Quantization: {_counts(c)}", ""]
     lines += [f"**Failed:** {_code(condition)}" for condition in failed]
     lines += [f"Note: {note}." for note in notes]
+    lines += [f"**{line}**" for line in _whole(c)]
     lines += [f"A {_code(c.run_a)}, B {_code(c.run_b)}, metric {c.metric}", ""]
     changed = [row for row in c.nodes if row["status"] != "same"]
     if changed:
@@ -103,6 +104,18 @@ def table_markdown(title: str, table: Table, query: str, run_id: str) -> str:
         lines += [f"and {len(table.rows) - _MOST} more", ""]
     ask = f"`hmct-debugger sql -q {query} -p run_id={run_id}`"
     return "\n".join([*lines, f"All of it: {ask}"])
+
+
+def _whole(comparison: RunComparison) -> list[str]:
+    """The fully quantized model before and after, in a line; nothing if a run lacks it."""
+    s, metric = comparison.summary, comparison.metric
+    if s["whole_drop"] is None:
+        return []
+    verdict = "the same"
+    if abs(s["whole_drop"]) > comparison.tolerance:
+        verdict = "worse" if s["whole_drop"] > 0 else "better"
+    values = f"{format_value(s['whole_a'])} -> {format_value(s['whole_b'])}"
+    return [f"all nodes quantized: {metric} {values}, {verdict} (drop {_number(s['whole_drop'])})"]
 
 
 def _counts(comparison: RunComparison) -> str:

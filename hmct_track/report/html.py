@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from hmct_track.report.tables import format_value
+from hmct_track.report.tables import adapted_values
 from hmct_track.types import Metric
 
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ Rows = Sequence[Mapping[str, Any]]
 _SHOWN = 20
 """Rows that a notebook shows."""
 
-# Notebooks have no style sheet of ours, and text and background of their own theme.
+# Notebooks have no style sheet of ours, and text and background of their own theme. Lists break
+# between names, and never in one: what is wider than the table's place is scrolled to.
 _TABLE = """
 {%- macro show(table, most) -%}
 {%- set cell = "padding:.2em .7em;border-bottom:1px solid #8884;" -%}
-{%- set left = cell ~ "text-align:left;overflow-wrap:anywhere;min-width:9em;" -%}
+{%- set left = cell ~ "text-align:left;min-width:9em;" -%}
 {%- set right = cell ~ "text-align:right;white-space:nowrap;" -%}
 <div style="overflow:auto;max-height:40rem">
 <table style="border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9em">
@@ -32,7 +33,10 @@ _TABLE = """
 <th style="{{ right if loop.index0 in table.numbers else left }}">{{ name }}</th>{% endfor %}
 {%- if table.shares %}<th style="{{ left }}">{{ table.shares_are }}</th>{% endif %}</tr></thead>
 <tbody>{% for row in table.rows[:most] %}<tr>{% for value in row %}
-<td style="{{ right if loop.index0 in table.numbers else left }}">{{ value }}</td>{% endfor %}
+<td style="{{ right if loop.index0 in table.numbers else left }}">
+{%- for part in value.split(", ") %}<span style="white-space:nowrap">{{ part }}
+{%- if not loop.last %}, {% endif %}</span>{% if not loop.last %}<wbr>{% endif %}
+{%- endfor %}</td>{% endfor %}
 {%- if table.shares %}{% set share = table.shares[loop.index0] %}
 <td style="{{ left }}min-width:10em">{% if share is none %}no value{% else %}
 <div style="height:.8em;min-width:1px;background:#0072b2;width:{{ "%.2f" % (100 * share) }}%"></div>
@@ -73,13 +77,14 @@ def ranking(rows: Rows, metrics: Sequence[Metric]) -> Table:
     The parts are of the first metric; of a decibel they are those of the noise itself.
     """
     consumed = any(row["consumers"] for row in rows)
-    header = ["", "node", *(["read by"] if consumed else []), *metrics]
+    shown = [adapted_values([row[metric.column] for row in rows], metric) for metric in metrics]
+    header = ["", "node", *(["read by"] if consumed else []), *(column.name for column in shown)]
     lines = [
         [
             str(rank),
             row["subject"],
             *([", ".join(row["consumers"] or ())] if consumed else []),
-            *(format_value(row[m.column]) for m in metrics),
+            *(column.texts[rank - 1] for column in shown),
         ]
         for rank, row in enumerate(rows, start=1)
     ]
@@ -95,14 +100,11 @@ def ranking(rows: Rows, metrics: Sequence[Metric]) -> Table:
 
 
 def _error(value: float | None, metric: Metric) -> float | None:
-    """A metric as an error that is 0 at best."""
+    """A metric as an error that is 0 at best; None where it has no length."""
     if value is None or math.isnan(value):
         return None
-    if metric is Metric.SQNR:
-        value = 10 ** (-value / 20)
-    elif metric is Metric.COSINE_SIMILARITY:
-        value = max(1 - value, 0.0)
-    return None if math.isinf(value) else value
+    error = metric.error(value)
+    return None if math.isinf(error) else error
 
 
 def distributions(rows: Rows) -> Table:
@@ -143,41 +145,58 @@ def curves(rows: Rows, metric: Metric) -> Table:
     points: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         points.setdefault(row["curve"], []).append(row)
-    found = []
-    for curve, every in points.items():
-        valued = [p for p in every if p["value"] is not None]
-        choose = min if metric.higher_is_better else max
-        worst = choose(valued, key=lambda p: p["value"]) if valued else {}
-        found.append(
-            {
-                "curve": curve,
-                "at the last node": every[-1]["value"],
-                "worst": worst.get("value"),
-                "at": worst.get("node", ""),
-            }
+    worst = []
+    for every in points.values():
+        valued = [point for point in every if point["value"] is not None]
+        badly = max(valued, key=lambda p: metric.badness(p["value"]), default=every[-1])
+        worst.append(badly)
+    ends = [every[-1] for every in points.values()]
+    # The two columns are compared, so that they have the same digits.
+    shown = adapted_values([point["value"] for point in (*worst, *ends)], metric)
+    lines = [
+        [curve, place["node"], low, end]
+        for curve, place, low, end in zip(
+            points, worst, shown.texts[: len(worst)], shown.texts[len(worst) :], strict=True
         )
-    table = _plain(found, ("curve", "at"), ("worst", "at the last node"))
-    return Table(
-        ("curve", "worst at", f"worst {metric}", "at the last node"), table.rows, table.numbers
-    )
+    ]
+    header = ("curve", "worst at", f"worst {shown.name}", f"{shown.name} at the last node")
+    return Table(header, lines, frozenset({2, 3}))
 
 
 def partial_steps(rows: Rows, metric: Metric) -> Table:
     """Of rows of the query ``partial_quantization``."""
-    table = _plain(rows, ("step", "node"), ("single", "partial"))
-    header = ("step", "node", f"{metric} of it alone", f"{metric} without it and those before")
-    return Table(header, table.rows, table.numbers)
+    values = [row[name] for name in ("single", "partial") for row in rows]
+    shown = adapted_values(values, metric)
+    lines = [
+        [str(row["step"]), row["node"], "" if row["single"] is None else alone, text]
+        for row, alone, text in zip(
+            rows, shown.texts[: len(rows)], shown.texts[len(rows) :], strict=True
+        )
+    ]
+    alone, without = f"{shown.name} of it alone", f"{shown.name} without it and those before"
+    return Table(("step", "node", alone, without), lines, frozenset({2, 3}))
 
 
 def worst_samples(rows: Rows, metric: Metric) -> Table:
     """Of rows of the query ``sensitive_samples``."""
-    table = _plain(rows, ("sample", "source"), ("value",))
-    return Table(("sample", "source", metric.value), table.rows, table.numbers)
+    shown = adapted_values([row["value"] for row in rows], metric)
+    lines = [
+        [str(row["sample"]), str(row["source"]), text]
+        for row, text in zip(rows, shown.texts, strict=True)
+    ]
+    return Table(("sample", "source", shown.name), lines, frozenset({2}))
 
 
 def calibrations(rows: Rows) -> Table:
     """Of rows of the query ``calibration``."""
     return _plain(rows, ("node", "kind", "qtype"), ("scales", "threshold"))
+
+
+def whole_table(rows: Rows) -> Table:
+    """Of rows of any query: all their columns."""
+    names = list(rows[0]) if rows else []
+    numbers = [n for n in names if any(isinstance(row[n], int | float) for row in rows)]
+    return _plain(rows, [n for n in names if n not in numbers], numbers)
 
 
 def _plain(rows: Rows, texts: Sequence[str], numbers: Sequence[str]) -> Table:

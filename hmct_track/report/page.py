@@ -11,7 +11,8 @@ from hmct_track.report.html import Table, encoded, template
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# On a phone tables and figures scroll in themselves, so that they can be read and the page stays.
+# On a phone tables and figures scroll in themselves, so that they can be read and the page stays. A
+# figure fills the window while its box is checked: no script, and no second copy of the image.
 _TEMPLATE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -26,6 +27,12 @@ _TEMPLATE = """<!doctype html>
   h2 { margin-top: 2.5rem; border-top: 1px solid #8886; padding-top: 1rem; }
   figure { margin: 1rem 0; overflow-x: auto; }
   img { display: block; max-width: 100%; min-width: min(100%, 36rem); background: #fff; }
+  label { display: block; cursor: zoom-in; }
+  label input { position: absolute; opacity: 0; }
+  label input:focus-visible + span { outline: 3px solid #0072b2; display: block; }
+  label input:checked + span { position: fixed; inset: 0; z-index: 9; overflow: auto; }
+  label input:checked + span { background: #fff; cursor: zoom-out; }
+  label input:checked + span img { max-width: none; width: max(100%, 100rem); }
   @media (max-width: 40rem) { img { max-width: none; width: 40rem; } }
   dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
   dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
@@ -36,7 +43,10 @@ _TEMPLATE = """<!doctype html>
 <nav>{% for s in sections %}<a href="#s{{ loop.index }}">{{ s.title }}</a> {% endfor %}</nav>
 {% for s in sections %}<h2 id="s{{ loop.index }}">{{ s.title }}</h2>
 {{ show(s.table, none) }}{% for name, image in s.images %}
-<figure><img alt="{{ s.title }}: {{ name }}" src="data:image/png;base64,{{ image }}"></figure>
+<figure><label title="click to enlarge, and again to go back"><input type="checkbox"
+ aria-label="enlarge {{ s.title }}: {{ name }}"><span>
+<img alt="{{ s.title }}: {{ name }}" src="data:image/png;base64,{{ image }}">
+</span></label></figure>
 {% endfor %}{% endfor %}</html>
 """
 

@@ -13,12 +13,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hmct_track.types import Metric
+from hmct_track.report.labels import distinct_labels, lines_of
 
 # Of Okabe and Ito's palette, safe for colour-blind readers.
 BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
 PALETTE = (BLUE, RED, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 
+_DPI = 144
+"""Dots per inch, so that a figure is still sharp when it is enlarged."""
 _DRAWN: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
 # Matplotlib's style is global to the process, and so is its parser of the texts on log scales.
 _LOCK = threading.RLock()
@@ -58,23 +60,25 @@ def svg(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind)
+    figure.savefig(buffer, format=kind, dpi=_DPI)
     return buffer.getvalue()
 
 
-def shortened(name: str, width: int = 42) -> str:
-    """The end of a long name, which tells more than its beginning."""
-    return name if len(name) <= width else "..." + name[3 - width :]
+def columns_of(inches: float, size: float) -> int:
+    """Characters of text of this size, in points, that a width surely holds."""
+    return max(12, int(inches * 72 / (0.62 * size)))
+
+
+def head(figure: Figure, title: str) -> None:
+    """Head a figure, in as many lines as its width asks for; the text is drawn as it is."""
+    width = figure.get_figwidth() - 0.3
+    size = 13 if len(title) <= columns_of(width, 13) else 11
+    figure.suptitle(lines_of(title, columns_of(width, size)), parse_math=False, fontsize=size)
 
 
 def label_steps(axes: Axes, names: Sequence[str], most: int = 60) -> None:
     """Name the places 0, 1, ... below the axis; so few that the names do not overlap."""
     every = -(-len(names) // most)
     places = range(0, len(names), every)
-    labels = [shortened(names[place], 30) for place in places]
+    labels = distinct_labels([names[place] for place in places], 30)
     axes.set_xticks(list(places), labels, rotation=90, fontsize=8, parse_math=False)
-
-
-def best_value(metric: Metric) -> float | None:
-    """The value of equal outputs, where it is finite."""
-    return {Metric.COSINE_SIMILARITY: 1.0, Metric.SQNR: None}.get(metric, 0.0)

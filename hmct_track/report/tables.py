@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hmct_track.types import Metric, NodeType
@@ -10,6 +12,9 @@ from hmct_track.types import Metric, NodeType
 _TITLE = "node sensitivity"
 _NAME_WIDTH = 50
 _GAP = 2
+_NEAR = 0.99
+"""Cosine similarities from here on are told by what is missing to 1."""
+_ROUNDING = 1e-15
 
 
 def sensitivity_table(
@@ -35,6 +40,35 @@ def sensitivity_table(
     return "\n".join([f"{fill}{_TITLE}{fill}", line(header), "-" * total, *map(line, lines)])
 
 
+def whole_line(
+    values: Mapping[Metric, float | None],
+    metrics: Sequence[Metric],
+    samples: int,
+    place: str | None = None,
+) -> str:
+    """The fully quantized model in a line: what all quantization together costs.
+
+    Args:
+        values: metric to value, the mean over samples and outputs.
+        metrics: those to show.
+        samples: how many samples there were.
+        place: the node whose output is compared, if it is not the model's.
+    """
+    shown = ", ".join(f"{m} {_exact(values.get(m), m)}" for m in metrics)
+    of = f"mean of {samples} samples" if samples > 1 else "one sample"
+    at = f" at {_shortened(place)}" if place else ""
+    return f"all nodes quantized{at}: {shown} ({of})"
+
+
+def _exact(value: float | None, metric: Metric) -> str:
+    """A value with its unit; beside one that is nearly 1 what it lacks."""
+    text = format_value(value) + (f" {metric.unit}" if metric.unit else "")
+    lacks = 0.0 if value is None else 1 - value
+    if metric is Metric.COSINE_SIMILARITY and 0 < lacks < 1e-3:
+        text += f" (1 - {lacks:.2g})"
+    return text
+
+
 def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     """The steps of a partial quantization as text.
 
@@ -49,6 +83,26 @@ def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
             _shortened(row["node"]),
             "" if row["single"] is None else format_value(row["single"]),
             format_value(row["partial"]),
+        ]
+        for row in rows
+    ]
+    return _plain_table(header, lines)
+
+
+def local_errors_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """Local errors of quantizers as text.
+
+    Args:
+        rows: rows of the query ``local_errors``, in order.
+        metric: the metric of the values.
+    """
+    header = ["quantizer", "kind", "of", f"{metric}, own", f"{metric}, accumulated"]
+    lines = [
+        [
+            _shortened(row["node"]),
+            row["kind"],
+            _shortened(";".join(row["consumers"] or ())),
+            *("" if row[n] is None else format_value(row[n]) for n in ("own", "accumulated")),
         ]
         for row in rows
     ]
@@ -154,6 +208,56 @@ def format_value(value: float | None) -> str:
     return f"{text}0" if text.endswith(".") else text
 
 
+@dataclass(frozen=True)
+class Adapted:
+    """Values of a metric as text, with digits that tell them apart."""
+
+    name: str
+    """What the texts are: the metric, or ``1 - cosine-similarity``."""
+    texts: tuple[str, ...]
+
+
+def adapted_values(values: Sequence[float | None], metric: Metric) -> Adapted:
+    """Texts of values that stand together, in a figure or a column.
+
+    Cosine similarities that are all 0.99 or more are given as 1 - cosine similarity, with three
+    significant digits; among others each has as many decimals as show two digits of what is
+    missing to 1, but at least 5. Other metrics have 4 significant digits, decibels 2 decimals. No
+    value is ``nan``.
+
+    Args:
+        values: the values; None is no value.
+        metric: what they are.
+    """
+    if metric is not Metric.COSINE_SIMILARITY:
+        return Adapted(metric.value, tuple(_significant(v, metric) for v in values))
+    finite = [v for v in values if v is not None and math.isfinite(v)]
+    if finite and min(finite) >= _NEAR:
+        return Adapted(f"1 - {metric.value}", tuple(map(_missing, values)))
+    return Adapted(metric.value, tuple(map(_cosine, values)))
+
+
+def _significant(value: float | None, metric: Metric) -> str:
+    if value is None:
+        return "nan"
+    return f"{value:.2f}" if metric is Metric.SQNR and 0.01 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
+def _missing(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "nan" if value is None else str(value)
+    return f"{max(1 - value, 0):.3g}" if 1 - value > _ROUNDING else "0"
+
+
+def _cosine(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "nan" if value is None else str(value)
+    missing = 1 - value
+    if value == 0 or abs(missing) <= _ROUNDING:
+        return "0" if value == 0 else "1"
+    return f"{value:.{max(5, 1 - math.floor(math.log10(abs(missing))))}f}"
+
+
 def _front(node_type: NodeType) -> Any:
     def name(row: Mapping[str, Any]) -> str:
         return _shortened(row["subject"])
@@ -161,7 +265,7 @@ def _front(node_type: NodeType) -> Any:
     def consumers(row: Mapping[str, Any]) -> str:
         return _shortened(";".join(row["consumers"] or ()))
 
-    if node_type is NodeType.NODE:
+    if node_type in (NodeType.NODE, NodeType.OUTPUT):
         return ["node"], lambda row: [name(row)]
     if node_type is NodeType.WEIGHT:
         return ["weight", "node"], lambda row: [name(row), consumers(row)]

@@ -46,6 +46,16 @@ def _package_file(package: str, path: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / path
 
 
+def docorient_file() -> Path:
+    """The float MobileNetV2 of the docorient package."""
+    return _package_file("docorient", "models/orientation_detector.onnx")
+
+
+def docorient_samples() -> list[Sample]:
+    """Images for it."""
+    return _images("image", 224, 224, *_IMAGENET)
+
+
 def _patches(height: int, width: int, count: int) -> list[np.ndarray]:
     """Pieces of a scanned page and of printed text, RGB in 0..1, the odd ones upside down."""
     page = skimage.util.img_as_float32(skimage.data.page())

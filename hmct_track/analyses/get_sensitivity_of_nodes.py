@@ -1,0 +1,296 @@
+"""``get-sensitivity-of-nodes``: rank nodes by how much is lost when each alone is quantized."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hmct_track.analyses.base import (
+    Analysis,
+    Answer,
+    Drawing,
+    Result,
+    Round,
+    Seen,
+    data_num,
+    output,
+    save_dir,
+)
+from hmct_track.analyses.channels import hidden_channels
+from hmct_track.analyses.configurations import alone, names_of_type, whole
+from hmct_track.errors import ModelError, UsageError
+from hmct_track.options import option, parse_metrics, parse_node_type
+from hmct_track.options.kinds import MAYBE_NAMES, METRICS, NAME, NODE_TYPE, SWITCH, as_list
+from hmct_track.types import Metric, NodeType
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from hmct_track.lake import Row
+    from hmct_track.model import QuantModel
+    from hmct_track.recording import Run
+    from hmct_track.report.html import Table
+
+_NEARLY_EQUAL = 0.999
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetSensitivityOfNodes(Analysis):
+    """Rank nodes by how much the output changes when each alone is quantized."""
+
+    command: ClassVar[str] = "get-sensitivity-of-nodes"
+    kind: ClassVar[str] = "sensitivity"
+    summary: ClassVar[str] = "Rank nodes by what is lost when each is quantized."
+
+    metrics: str | Sequence[str] = option(
+        METRICS, f"one or a list of: {', '.join(Metric)}; the first ranks", "-m",
+        default=Metric.COSINE_SIMILARITY.value,
+        command_default=[Metric.COSINE_SIMILARITY.value],
+    )  # fmt: skip
+    output_node: str | None = option(
+        NAME, "compare at this node instead of the model's outputs", "-o", default=None
+    )
+    node_type: str = option(
+        NODE_TYPE, f"what is quantized alone: {', '.join(NodeType)}", "-n",
+        default=NodeType.NODE.value,
+    )  # fmt: skip
+    data_num: int | None = data_num("-d")
+    verbose: bool = option(
+        SWITCH, "print the table; False only records the run", "-v", default=False,
+        command_default=True, stored=False,
+    )  # fmt: skip
+    interested_nodes: str | Sequence[str] | None = option(
+        MAYBE_NAMES, "rank only these nodes, of any type", "-i", default=None
+    )
+    save_dir: str | os.PathLike[str] | None = save_dir("-s")
+    output: str | Sequence[str] | None = output()
+
+    @property
+    def metrics_asked(self) -> tuple[Metric, ...]:
+        """The metrics of the table; the first one ranks."""
+        return parse_metrics(self.metrics)
+
+    def parameters(self, model: QuantModel) -> dict[str, Any]:
+        """As given, with the type of the nodes that are ranked."""
+        return {
+            **super().parameters(model),
+            "metrics": [m.value for m in self.metrics_asked],
+            "node_type": self.ranked_type(model).value,
+        }
+
+    def ranked_nodes(self, model: QuantModel) -> list[str]:
+        """The nodes that are ranked, in topological order.
+
+        Raises:
+            UnknownNodeError: an interested node does not exist.
+            UsageError: an interested node cannot be quantized, or the list is empty.
+            ModelError: the model has no nodes of the type.
+        """
+        if self.interested_nodes is not None:
+            chosen = as_list(self.interested_nodes)
+            if not chosen:
+                raise UsageError(
+                    "interested_nodes is empty; name nodes, or leave it out for all of them"
+                )
+            order = {name: i for i, name in enumerate(model.node_names)}
+            return sorted(model.expand(chosen), key=order.__getitem__)
+        node_type = parse_node_type(self.node_type)
+        names = names_of_type(model, node_type)
+        if not names:
+            lost = any(node.fixed for node in model.calibration_nodes)
+            hint = ", or give the float values of its weights with --float-model" if lost else ""
+            raise ModelError(
+                f"the model has no {node_type} to quantize; choose another node_type{hint}"
+            )
+        return names
+
+    def ranked_type(self, model: QuantModel) -> NodeType:
+        """The type of all ranked nodes, or ``node`` where they differ."""
+        if self.interested_nodes is None:
+            return parse_node_type(self.node_type)
+        found = {
+            NodeType(model.calibration_by_name[name].kind.value)
+            if name in model.calibration_by_name
+            else NodeType.NODE
+            for name in self.ranked_nodes(model)
+        }
+        return found.pop() if len(found) == 1 else NodeType.NODE
+
+    def ask(self, model: QuantModel, seen: Seen) -> Round:
+        """Each node alone, and all of them together."""
+        if seen.rounds:
+            return Round()
+        ranked = alone(model, self.ranked_nodes(model), self.ranked_type(model))
+        return Round([*ranked, whole(model)])
+
+    def observe(self, run: Run) -> None:
+        """Look whether some channels of an output hide the error of others."""
+        if self.output is None:
+            run.remarks += hidden_channels(run.subject)
+
+    def rows(self, answer: Answer) -> list[Row]:
+        """The ranking, most sensitive first."""
+        return answer.query("sensitivity", metric=self.metrics_asked[0].value)
+
+    def text(self, answer: Answer) -> str:
+        """The whole model in a line, and the documented table."""
+        from hmct_track.report import sensitivity_table
+
+        table = sensitivity_table(answer.rows, _type_of(answer), self.metrics_asked)
+        return f"{answer.whole_line}\n\n{table}" if answer.whole else table
+
+    def warnings(self, answer: Answer) -> Iterator[str]:
+        """Outputs of one element, those that are not numbers, and infinite values left out."""
+        rows, first = answer.rows, self.metrics_asked[0]
+        if first is Metric.COSINE_SIMILARITY and any(row["elements"] == 1 for row in rows):
+            yield (
+                "an output has a single element, of which the cosine similarity is always 1 or "
+                "-1; rank by another metric, such as sqnr, or at another output_node"
+            )
+        broken = [row["subject"] for row in rows if row["nonfinite"]]
+        if broken:
+            yield (
+                f"outputs hold NaN or Inf for {len(broken)} nodes, among them {broken[0]}; metrics "
+                "of such samples are left out of the means"
+            )
+        infinite = [row["subject"] for row in rows if row["infinite"]]
+        if infinite:
+            yield (
+                f"{first} is infinite for some samples or outputs of {len(infinite)} nodes, among "
+                f"them {infinite[0]}, as they are exact there; their means leave these out"
+            )
+        zero = max((row["all_zero"] for row in rows), default=0)
+        if zero:
+            yield f"{zero} of the float outputs compared are all zero, which says little of a node"
+
+    def heading(self, answer: Answer) -> str:
+        """What is ranked."""
+        return f"Sensitivity of each {_type_of(answer)} quantized alone"
+
+    def table(self, answer: Answer) -> Table:
+        """The ranking with bars."""
+        from hmct_track.report.html import ranking
+
+        return ranking(answer.rows, self.metrics_asked)
+
+    def drawings(self, answer: Answer) -> list[Drawing]:
+        """The ranking."""
+        node_type = _type_of(answer)
+
+        def draw() -> Figure:
+            from hmct_track.report.ranking import ranking_figure
+
+            if not answer.rows:
+                raise UsageError(f"run {answer.run_id!r} has ranked no node")
+            title = f"Sensitivity of {answer.label}: each {node_type} quantized alone"
+            first = self.metrics_asked[0]
+            return ranking_figure(answer.rows, first, title, whole=answer.whole.get(first))
+
+        return [Drawing(f"sensitivity_of_{node_type}", draw)]
+
+    def texts(self, answer: Answer) -> dict[str, str]:
+        """The documented table."""
+        return {f"sensitivity_of_{_type_of(answer)}.log": self.text(answer) + "\n"}
+
+    def worst(self, answer: Answer) -> tuple[str, float | None] | None:
+        """The first of the ranking."""
+        row = next(iter(answer.rows), None)
+        return (row["subject"], row[self.metrics_asked[0].column]) if row else None
+
+    def run_name(self, answer: Answer) -> str:
+        """What is ranked, of which model."""
+        return f"sensitivity of {_type_of(answer)}, {answer.label}"
+
+    def run_summary(self, answer: Answer) -> dict[str, float]:
+        """The whole model, then worst and mean of each metric over the nodes."""
+        summary = answer.whole_summary
+        for metric in Metric:
+            values = [v for row in answer.rows if (v := row[metric.column]) is not None]
+            finite = [v for v in values if math.isfinite(v)]
+            if values:
+                summary[f"worst_node.{metric}"] = max(values, key=metric.badness)
+            if finite:
+                summary[f"mean_of_nodes.{metric}"] = math.fsum(finite) / len(finite)
+        cosine = [row[Metric.COSINE_SIMILARITY.column] for row in answer.rows]
+        summary[f"nodes_below_{_NEARLY_EQUAL}"] = float(
+            sum(value is None or not value >= _NEARLY_EQUAL for value in cosine)
+        )
+        # Last, as the web UI's plots begin with the first.
+        summary["nodes"] = float(len(answer.rows))
+        return summary
+
+    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+        """Each metric over the nodes in topological order."""
+        return {
+            f"by_node.{metric}": sorted(
+                (row["position"], _number(row[metric.column])) for row in answer.rows
+            )
+            for metric in Metric
+        }
+
+    def note(self, answer: Answer) -> str:
+        """The most sensitive nodes."""
+        from hmct_track.report import ranking_markdown
+
+        return ranking_markdown(answer.rows, _type_of(answer), answer.run_id)
+
+
+class Ranking(dict[str, dict[str, float]]):
+    """Node to metric to value, most sensitive first: the documented return value.
+
+    It is a dict in everything, and shows itself as a table in a notebook. Copies and pickles of it
+    are plain dicts.
+    """
+
+    def __init__(self, result: Result) -> None:
+        metrics = result.answer.analysis.metrics_asked
+        super().__init__(
+            (row["subject"], {m.value: _number(row[m.column]) for m in metrics})
+            for row in result.rows
+        )
+        self._result = result
+
+    @property
+    def run_id(self) -> str:
+        """The run that recorded it."""
+        return self._result.run_id
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the query ``sensitivity``, with all five metrics."""
+        return self._result.rows
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """File stem to figure."""
+        return dict(self._result.figures)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was written to ``save_dir``."""
+        return self._result.files
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame."""
+        return self._result.to_frame()
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the table and the figure."""
+        return self._result._repr_html_()
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
+def _type_of(answer: Answer) -> NodeType:
+    """The type of the nodes that were ranked: that of interested ones is found by the run."""
+    return NodeType(answer.parameters.get("node_type") or NodeType.NODE)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,209 @@
+"""The one runner of all analyses: plans, measures, records, prints, draws, tells MLflow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hmct_track.analyses.base import Analysis, Answer, Round, Seen
+from hmct_track.analyses.registry import ANALYSES
+from hmct_track.engine import Engine, float_gap
+from hmct_track.model import QuantModel, load_original
+from hmct_track.options import options_of, to_stored
+from hmct_track.recording import Recording, Run, Subject, check_save_dir, images, make_subject, save
+from hmct_track.recording.draft import Content
+from hmct_track.recording.progress import progress
+from hmct_track.report.reference import gap_db, gap_line
+
+LOG = logging.getLogger(__name__)
+
+Emit = Callable[[str], None]
+
+
+def run_analysis(
+    analysis: Analysis,
+    recording: Recording | None = None,
+    *,
+    emit: Emit | None = None,
+    parent: Run | None = None,
+) -> Any:
+    """Run an analysis, record it in the lake and log it to MLflow.
+
+    Args:
+        analysis: what to find out, of which model and data.
+        recording: where it is kept.
+        emit: called with the answer's text as soon as it is known, before MLflow is.
+        parent: the run that this one is a step of; its model and data are taken.
+
+    Returns:
+        A `Result`, of the analysis' own class.
+
+    Raises:
+        HmctTrackError: any of its kinds; nothing was written if the input was at fault.
+    """
+    recording = recording or (parent.recording if parent else Recording())
+    analysis.check()
+    model, engine = _opened(analysis, recording, parent)
+    first = analysis.ask(model, Seen())
+    subject = _subject(analysis, model, engine, recording, parent)
+    analysis.check_subject(subject)
+    folder = check_save_dir(analysis.save_dir)
+    run = Run(
+        analysis.kind,
+        subject,
+        recording,
+        metrics=[m.value for m in analysis.metrics_asked],
+        parameters={**analysis.parameters(model), **_given(recording)},
+        parent=parent,
+        emit=emit,
+    )
+    with run:
+        run.row["float_gap"] = parent.row["float_gap"] if parent else _float_gap(analysis, subject)
+        _measure(analysis, run, first)
+        analysis.observe(run)
+        row = {**run.row, "model": model.proto.graph.name}
+        answer = Answer(analysis, run.lake, row, [step.answer for step in run.results])
+        files = _show(analysis, answer, run, folder)
+        run.describe(partial(_content, analysis, answer))
+    result = analysis.result_class(
+        answer=answer,
+        run_id=run.run_id,
+        title=analysis.heading(answer),
+        files=files,
+        tracking_error=run.tracking_error,
+        known=run.measuring.known + sum(step.known for step in run.results),
+        measured=run.measuring.measured + sum(step.measured for step in run.results),
+        noise_floor=engine.noise_floor if run.results else run.measuring.noise_floor,
+        steps=tuple(run.results),
+        **analysis.extras(answer, run),
+    )
+    if parent:
+        parent.results.append(result)
+    return result
+
+
+def run_command(command: str, given: Mapping[str, Any]) -> Any:
+    """Run the analysis of a command with the arguments of a documented function.
+
+    Args:
+        command: such as ``plot-distribution``.
+        given: its keyword arguments; those of `hmct_track.debug.Recording` under ``recording``.
+
+    Raises:
+        TypeError: an argument is not known.
+        HmctTrackError: as in `run_analysis`.
+    """
+    named = dict(given)
+    declared, kept = ANALYSES[command], [o.name for o in options_of(Recording)]
+    of_all = [o.name for o in options_of(declared) if o.name == "float_model"]
+    shared = [*kept, *of_all]
+    recording: dict[str, Any] = named.pop("recording")
+    for name in recording:
+        if name not in shared:
+            raise TypeError(f"unexpected keyword argument {name!r}; known are {', '.join(shared)}")
+    where = Recording(**{name: recording[name] for name in recording.keys() & {*kept}})
+    own = {name: recording[name] for name in recording.keys() - {*kept}}
+    emit = print if named.get("verbose") else None
+    return run_analysis(declared(**named, **own), where, emit=emit)
+
+
+def _opened(
+    analysis: Analysis, recording: Recording, parent: Run | None
+) -> tuple[QuantModel, Engine]:
+    if parent:
+        return parent.subject.model, parent.subject.engine
+    return analysis.open(recording)
+
+
+def _subject(
+    analysis: Analysis,
+    model: QuantModel,
+    engine: Engine,
+    recording: Recording,
+    parent: Run | None,
+) -> Subject:
+    outputs = analysis.outputs(model, engine)
+    if parent:
+        return replace(parent.subject, outputs=outputs)
+    return make_subject(
+        model,
+        engine,
+        analysis.calibrated_data,
+        analysis.data_num,
+        outputs,
+        shown=recording.progress and analysis.reads_slowly,
+    )
+
+
+def _given(recording: Recording) -> dict[str, Any]:
+    """What the run was given of the machine, where it was anything."""
+    return {name: value for name, value in to_stored(recording).items() if value}
+
+
+def _float_gap(analysis: Analysis, subject: Subject) -> float | None:
+    """How far the float reference is from the given float model in dB, which is told as well."""
+    if analysis.float_model is None:
+        return None
+    original, sample = load_original(analysis.float_model), next(iter(subject.inputs().values()))
+    gap = float_gap(subject.engine, original, sample)
+    if not gap:
+        return None
+    LOG.warning("%s", gap_line(gap, subject.model))
+    return gap_db(gap)
+
+
+def _measure(analysis: Analysis, run: Run, asked: Round) -> None:
+    rounds = 0
+    while asked:
+        run.measuring.measure(asked.planned, asked.samples)
+        rounds += 1
+        seen = Seen(rounds, run.lake, run.run_id, len(run.subject.samples))
+        asked = analysis.ask(run.subject.model, seen)
+
+
+def _show(analysis: Analysis, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:
+    """Print the answer, say what it does not mean, and save it."""
+    if worst := analysis.worst(answer):
+        run.row.update(worst_node=worst[0], worst_value=worst[1])
+    text = analysis.text(answer)
+    if run.emit and text is not None:
+        run.emit(text)
+    for warning in (*run.remarks, *analysis.warnings(answer)):
+        LOG.warning("%s", warning)
+    files = [file for step in run.results for file in step.files]
+    files += analysis.save_more(answer, run, folder)
+    if folder is not None:
+        for _ in _drawn(answer, run):
+            pass
+        files += save(folder, figures=answer.figures)
+        files += save(folder, texts=lambda: answer.texts)
+    return tuple(files)
+
+
+def _drawn(answer: Answer, run: Run) -> Any:
+    """The figures, drawn while progress is shown."""
+    return progress(
+        (answer.figures[stem] for stem in answer.figures),
+        total=len(answer.figures),
+        what="drawing",
+        unit="figures",
+        shown=run.recording.progress,
+        steps=run.steps,
+    )
+
+
+def _content(analysis: Analysis, answer: Answer) -> Content:
+    """What MLflow is told."""
+    return Content(
+        analysis.run_name(answer),
+        summary=analysis.run_summary(answer),
+        curves=analysis.run_curves(answer),
+        texts=answer.texts,
+        images=images(answer.figures),
+        nested=analysis.nested(answer),
+        note=analysis.note(answer),
+    )

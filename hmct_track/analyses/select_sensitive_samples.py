@@ -1,0 +1,150 @@
+"""``select-sensitive-samples``: the samples on which full quantization hurts most."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hmct_track.analyses.base import (
+    Analysis,
+    Answer,
+    Drawing,
+    Result,
+    Round,
+    Seen,
+    data_num,
+    metric,
+    output,
+    save_dir,
+)
+from hmct_track.analyses.configurations import whole
+from hmct_track.errors import UsageError
+from hmct_track.options import option
+from hmct_track.options.kinds import WHOLE as COUNTED
+from hmct_track.types import Metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hmct_track.data import CalibrationDataSet
+    from hmct_track.lake import Row
+    from hmct_track.model import QuantModel
+    from hmct_track.recording import Run, Subject
+    from hmct_track.report.html import Table
+
+_STEM = "sensitive_samples"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SamplesResult(Result):
+    """The samples, the worst first, and the worst of them as data."""
+
+    data: CalibrationDataSet
+    """The ``sample_num`` worst samples, for other analyses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectSensitiveSamples(Analysis):
+    """Rank samples by what full quantization does to the outputs, and keep the worst."""
+
+    command: ClassVar[str] = "select-sensitive-samples"
+    kind: ClassVar[str] = "sensitive-samples"
+    summary: ClassVar[str] = "Find the samples on which quantization hurts most."
+    result_class: ClassVar[type[Result]] = SamplesResult
+
+    metric: str = metric()
+    data_num: int | None = data_num("-d", None)
+    sample_num: int = option(
+        COUNTED, "number of samples to save, as a folder that other commands take", "-sn",
+        default=1,
+    )  # fmt: skip
+    save_dir: str | os.PathLike[str] | None = save_dir("-s")
+    output: str | Sequence[str] | None = output()
+
+    def check_subject(self, subject: Subject) -> None:
+        """There must be so many samples."""
+        count, total = self.sample_num, len(subject.samples)
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= total:
+            raise UsageError(f"sample_num is {count!r}; there are 1 to {total} samples")
+
+    def ask(self, model: QuantModel, seen: Seen) -> Round:
+        """The fully quantized model."""
+        return Round() if seen.rounds else Round([whole(model)])
+
+    def rows(self, answer: Answer) -> list[Row]:
+        """The samples, the worst first."""
+        return answer.query("sensitive_samples", metric=self.metric)
+
+    def text(self, answer: Answer) -> str:
+        """The whole model in a line, and the samples."""
+        from hmct_track.report import samples_table
+
+        return f"{answer.whole_line}\n\n{samples_table(answer.rows, Metric(self.metric))}"
+
+    def heading(self, answer: Answer) -> str:
+        """What it shows."""
+        return "Sensitive samples"
+
+    def table(self, answer: Answer) -> Table:
+        """The samples."""
+        from hmct_track.report.html import worst_samples
+
+        return worst_samples(answer.rows, Metric(self.metric))
+
+    def drawings(self, answer: Answer) -> list[Drawing]:
+        """The samples."""
+
+        def draw() -> Figure:
+            from hmct_track.report.samples import samples_figure
+
+            if not answer.rows:
+                raise UsageError(f"run {answer.run_id!r} has ranked no sample")
+            title = f"Samples of {answer.label}: all nodes quantized"
+            return samples_figure(answer.rows, Metric(self.metric), title)
+
+        return [Drawing(_STEM, draw)]
+
+    def texts(self, answer: Answer) -> dict[str, str]:
+        """The samples."""
+        return {f"{_STEM}.log": self.text(answer) + "\n"}
+
+    def save_more(self, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:
+        """The worst samples, as a folder of calibration data."""
+        from hmct_track.data import save_samples
+
+        if folder is None:
+            return ()
+        return save_samples(folder / "calibration_data", run.subject.samples, self._chosen(answer))
+
+    def extras(self, answer: Answer, run: Run) -> dict[str, Any]:
+        """The worst samples as data."""
+        from hmct_track.data import CalibrationDataSet
+
+        samples, inputs = run.subject.samples, run.subject.model.inputs
+        chosen = self._chosen(answer)
+        data = {spec.name: [samples[k][spec.name] for k in chosen] for spec in inputs}
+        return {"data": CalibrationDataSet(data)}
+
+    def _chosen(self, answer: Answer) -> list[int]:
+        return [row["sample"] for row in answer.rows[: self.sample_num]]
+
+    def run_summary(self, answer: Answer) -> dict[str, float]:
+        """The whole model over all samples, and on the worst of them."""
+        values = [row["value"] for row in answer.rows if row["value"] is not None]
+        worst = {f"worst_sample.{self.metric}": values[0]} if values else {}
+        return {**answer.whole_summary, **worst}
+
+    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+        """The metric over the samples."""
+        points = [(r["sample"], r["value"]) for r in answer.rows if r["value"] is not None]
+        return {f"by_sample.{self.metric}": sorted(points)}
+
+    def note(self, answer: Answer) -> str:
+        """The worst samples."""
+        from hmct_track.report import table_markdown
+
+        query = f"sensitive_samples -p metric={self.metric}"
+        return table_markdown("Samples, the worst first", self.table(answer), query, answer.run_id)

@@ -1,1 +1,0 @@
-"""What to try: one module per analysis, each planning configurations and nothing else."""

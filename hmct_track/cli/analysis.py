@@ -1,0 +1,62 @@
+"""The commands of all analyses, from their declarations."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hmct_track.analyses import Analysis
+from hmct_track.cli.common import Subparsers, add_command, add_options, print_answer
+from hmct_track.cli.exit_codes import ExitCode
+from hmct_track.options import options_of
+
+if TYPE_CHECKING:
+    from hmct_track.analyses import Result
+    from hmct_track.recording import Recording
+
+_MOST_LISTED = 8
+
+
+def add_parser(commands: Subparsers, analysis: type[Analysis]) -> None:
+    """Add the command of an analysis."""
+    from hmct_track.options.recording import Recording
+
+    parser = add_command(commands, analysis.command, analysis.summary)
+    add_options(parser, options_of(analysis))
+    add_options(parser, options_of(Recording))
+
+    def run(args: argparse.Namespace) -> ExitCode:
+        return run_command(analysis(**_given(args, analysis)), Recording(**_given(args, Recording)))
+
+    parser.set_defaults(run=run)
+
+
+def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
+    """Run an analysis, print its answer, say where it is kept, and return the exit code."""
+    from hmct_track.analyses.runner import run_analysis
+
+    printed = getattr(analysis, "verbose", True)
+    result = run_analysis(analysis, recording, emit=print_answer if printed else None)
+    _tell(result, recording)
+    return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
+
+
+def _given(args: argparse.Namespace, declaration: type[Any]) -> dict[str, Any]:
+    return {o.name: getattr(args, o.name) for o in options_of(declaration)}
+
+
+def _tell(result: Result, recording: Recording) -> None:
+    from hmct_track.lake import lake_path
+
+    known = result.known
+    facts = [f"{known} of {known + result.measured} configurations were known"] if known else []
+    if result.noise_floor is not None:
+        facts.append(f"noise floor {result.noise_floor:.1e}")
+    told = f" ({'; '.join(facts)})" if facts else ""
+    print(f"run {result.run_id} is in the lake {lake_path(recording.lake)}{told}", file=sys.stderr)
+    if len(result.files) > _MOST_LISTED:
+        print(f"saved {len(result.files)} files; begin with {result.files[-1]}", file=sys.stderr)
+    else:
+        for path in result.files:
+            print(f"saved {path}", file=sys.stderr)

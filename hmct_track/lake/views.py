@@ -1,0 +1,72 @@
+"""The SQL that makes tables of a lake's parts: views for our own DuckDB and any other client."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from hmct_track.lake.macros import scalar_macros
+from hmct_track.lake.queries import stored_queries
+from hmct_track.lake.rows import READS
+from hmct_track.lake.schema import TABLES, Table
+
+
+def empty_views() -> Iterator[str]:
+    """Statements that make every view, of tables without rows."""
+    for table in TABLES:
+        yield from table_views(table, None)
+    yield from scalar_macros().values()
+    for query in stored_queries():
+        is_macro = query.params or query.optional
+        view = f"CREATE OR REPLACE VIEW {query.name} AS {query.sql}"
+        yield query.macro if is_macro else view
+
+
+def table_views(table: Table, source: str | None) -> Iterator[str]:
+    """Statements that make a table's views of what reads its parts; of no rows if that is None."""
+    yield f"CREATE OR REPLACE VIEW {table.name} AS {select_rows(table, source)}"
+    if table.rows_view:
+        yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, source)}"
+
+
+def select_rows(table: Table, source: str | None) -> str:
+    """A SELECT of the rows of a table, each key once: rows may be written again, by design."""
+    # Table and column names are the schema's own; the source has quoted literals for paths.
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    key = ", ".join(table.key)
+    order = f" ORDER BY {key}, {table.latest_by}" if table.latest_by else ""
+    return f"SELECT DISTINCT ON ({key}) {columns} FROM ({_rows(table, source)}){order}"  # noqa: S608
+
+
+def _rows(table: Table, source: str | None) -> str:
+    """A SELECT of the rows as they were written.
+
+    Parts of an older schema lack columns: the typed columns of no rows fill in.
+    """
+    typed = ", ".join(f'NULL::{column.type} AS "{column.name}"' for column in table.columns)
+    none = f"SELECT {typed} WHERE false"
+    return f"{none} UNION ALL BY NAME FROM {source}" if source else none
+
+
+@cache
+def tables_of(query: str) -> frozenset[str]:
+    """Names of the tables that a shipped query reads, itself or by what it reads; else of all."""
+    if query not in READS:
+        return frozenset(table.name for table in TABLES)
+    tables = {name: table.name for table in TABLES for name in (table.name, table.rows_view)}
+    found: set[str] = set()
+    for name in READS[query]:
+        found |= {tables[name]} if name in tables else tables_of(name)
+    return frozenset(found)
+
+
+def literal(text: str | Path) -> str:
+    """An SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def glob_escaped(path: str | Path) -> str:
+    """A path for where DuckDB takes patterns."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))

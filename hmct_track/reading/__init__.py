@@ -1,0 +1,1 @@
+"""What is answered without measuring anything: comparing runs, inspecting models, old figures."""

@@ -1,0 +1,207 @@
+"""Two rankings compared: what became better or worse, and what was changed in between."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from hmct_track.errors import UsageError
+from hmct_track.lake import (
+    TOLERANCE,
+    Lake,
+    Row,
+    RunComparison,
+    compare_runs,
+    find_ranking,
+    lake_path,
+    load_query,
+)
+from hmct_track.names import model_label
+from hmct_track.options import parse_metric, parse_node_type
+from hmct_track.reading.condition import parse_condition
+from hmct_track.recording import check_save_dir, save
+from hmct_track.report import comparison_markdown, comparison_table
+from hmct_track.types import Metric, NodeType
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonResult:
+    """Two rankings compared, and whether the gate's conditions hold."""
+
+    comparison: RunComparison
+    """The rows of the queries ``compare_*``."""
+    figure: Callable[[], Figure] = field(repr=False)
+    """Draws the changes, once."""
+    failed: tuple[str, ...] = ()
+    """The conditions of ``fail_if`` that hold."""
+    notes: tuple[str, ...] = ()
+    """What makes the values less comparable than they seem."""
+    files: tuple[Path, ...] = ()
+    """What was written to ``save_dir``."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The nodes, worst change first."""
+        return self.comparison.nodes
+
+    @property
+    def summary(self) -> Row:
+        """The quantities that conditions are about."""
+        return self.comparison.summary
+
+    @property
+    def table(self) -> str:
+        """All of it as text."""
+        return comparison_table(self.comparison)
+
+    @property
+    def markdown(self) -> str:
+        """A short summary for a pull request."""
+        return comparison_markdown(self.comparison, self.failed, self.notes)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The nodes as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the first rows."""
+        return str(self.to_frame().head(20).to_html(index=False))
+
+    def _repr_png_(self) -> bytes:
+        """A notebook shows the figure."""
+        from hmct_track.report.style import png
+
+        return png(self.figure())
+
+
+def quantities() -> dict[str, str]:
+    """What conditions may be about: name to meaning."""
+    return {column.name: column.meaning for column in load_query("compare_summary").columns}
+
+
+def compare(
+    run_a: str,
+    run_b: str = "latest",
+    metric: str | None = None,
+    *,
+    node_type: str = NodeType.NODE.value,
+    fail_if: str | Sequence[str] = (),
+    tolerance: float = TOLERANCE,
+    save_dir: str | os.PathLike[str] | None = None,
+    lake: str | os.PathLike[str] | None = None,
+) -> ComparisonResult:
+    """Compare two rankings of nodes.
+
+    Args:
+        run_a: before: a run id, the beginning of one, a tag such as ``baseline``, ``latest``,
+            ``latest~1``, or a model file, which means the newest ranking of that model.
+        run_b: after: likewise.
+        metric: what is compared; the metric that ranked ``run_b`` by default.
+        node_type: which rankings ``latest``, a runall or a model file means: ``node``, ``weight``
+            or ``activation``.
+        fail_if: conditions such as ``"max_drop > 0.001"``; `quantities` lists what they are about.
+        tolerance: a change of the metric that is not larger counts as none.
+        save_dir: where figure, table and summary are written to.
+        lake: the folder of the lake.
+
+    Raises:
+        HmctTrackError: an argument, a reference or the lake is at fault.
+    """
+    conditions = [fail_if] if isinstance(fail_if, str) else fail_if
+    parsed = [parse_condition(text, list(quantities())) for text in conditions]
+    if not tolerance >= 0:
+        raise UsageError(f"the tolerance is {tolerance!r}; it has to be 0 or more")
+    kind, chosen = parse_node_type(node_type), metric and parse_metric(metric)
+    place = Lake.open(lake_path(lake))
+    before, after = (_ranking(place, reference, kind) for reference in (run_a, run_b))
+    if before["node_type"] != after["node_type"]:
+        raise UsageError(
+            f"run {before['run_id']} ranks {before['node_type']}s and run {after['run_id']} "
+            f"{after['node_type']}s; compare two of one sort"
+        )
+    if parsed:
+        _check_gate(before, after)
+    folder = check_save_dir(save_dir)
+    found = compare_runs(
+        place,
+        before["run_id"],
+        after["run_id"],
+        chosen or Metric(after["metrics"][0]),
+        tolerance,
+    )
+    if parsed and not any(found.summary[name] for name in ("worse", "better", "same")):
+        raise UsageError(
+            f"runs {before['run_id']} and {after['run_id']} have no node in common, so --fail-if "
+            "decides nothing; compare rankings of two versions of one model"
+        )
+    values = cast("Mapping[str, float | None]", found.summary)
+    failed = tuple(c.text for c in parsed if c.holds(values))
+    figure = cache(partial(_figure, found, before, after))
+    result = ComparisonResult(found, figure, failed, _notes(before, after))
+    if folder is None:
+        return result
+    texts = {"comparison.log": result.table + "\n", "comparison.md": result.markdown}
+    files = save(folder, figures={"comparison": figure()}, texts=lambda: texts)
+    return ComparisonResult(found, figure, failed, result.notes, files)
+
+
+def _check_gate(before: Row, after: Row) -> None:
+    """A gate passes only where it has decided something.
+
+    Raises:
+        UsageError: the runs are one, or were not measured alike.
+    """
+    if before["run_id"] == after["run_id"]:
+        raise UsageError(
+            f"both references mean run {before['run_id']}, so --fail-if decides nothing; give two "
+            "runs, such as baseline latest"
+        )
+    for name, what in (("data_id", "samples"), ("outputs", "outputs")):
+        if before[name] != after[name]:
+            raise UsageError(
+                f"runs {before['run_id']} and {after['run_id']} used other {what}, so --fail-if "
+                f"decides nothing; rank both models on the same {what}"
+            )
+
+
+def _ranking(lake: Lake, reference: str, node_type: NodeType) -> Row:
+    if not Path(reference).is_file():
+        return find_ranking(lake, reference, node_type=node_type)
+    from hmct_track.model import load_model
+
+    model_id = load_model(reference).model_id
+    try:
+        return find_ranking(lake, "latest", node_type=node_type, model_id=model_id)
+    except UsageError as error:
+        raise UsageError(
+            f"the lake has no finished ranking of {node_type}s of the model {reference!r}; run "
+            "hmct-debugger get-sensitivity-of-nodes on it first"
+        ) from error
+
+
+def _notes(before: Row, after: Row) -> tuple[str, ...]:
+    notes = []
+    if before["data_id"] != after["data_id"]:
+        notes.append("the runs used other samples, so part of the change may be the data's")
+    if before["outputs"] != after["outputs"]:
+        notes.append("the runs compared other outputs, so the values are of other tensors")
+    return tuple(notes)
+
+
+def _figure(comparison: RunComparison, before: Row, after: Row) -> Figure:
+    from hmct_track.report.dumbbell import comparison_figure
+
+    labels = [f"{row['run_id']} ({model_label(row['model'], None)})" for row in (before, after)]
+    whole_a, whole_b = comparison.summary["whole_a"], comparison.summary["whole_b"]
+    whole = None if whole_a is None or whole_b is None else (whole_a, whole_b)
+    return comparison_figure(comparison.nodes, comparison.metric, labels[0], labels[1], whole=whole)

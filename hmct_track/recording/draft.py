@@ -1,0 +1,95 @@
+"""What MLflow is told of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hmct_track.options.recording import Recording
+from hmct_track.recording.subject import Subject
+from hmct_track.tracking import NestedRun, RunInput, TrackedRun, experiment_name
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an analysis tells MLflow of its run."""
+
+    name: str
+    summary: Mapping[str, float] = field(default_factory=dict)
+    """Metric name to value."""
+    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, bytes] = field(default_factory=dict)
+    nested: Sequence[NestedRun] = ()
+    note: str = ""
+
+
+def draft(
+    row: Mapping[str, Any],
+    subject: Subject,
+    recording: Recording,
+    content: Content,
+    lake: Path,
+) -> TrackedRun:
+    """The content of a run that has ended, with what every run has.
+
+    Args:
+        row: the run in the lake.
+        subject: what it was about.
+        recording: where it is kept.
+        content: what its analysis tells.
+        lake: the folder of the lake.
+    """
+    identity = ("model_id", "model_path", "data_id", "data_path", "data_num", "runtime")
+    return TrackedRun(
+        name=content.name,
+        experiment=experiment_name(recording.experiment),
+        state=row["state"],
+        started_ms=_milliseconds(row["started_at"]),
+        ended_ms=_milliseconds(row["ended_at"]),
+        params={
+            "model": subject.label,
+            **json.loads(row["parameters"]),
+            **{key: row[key] for key in identity},
+        },
+        tags={
+            "hmct_track.run_id": row["run_id"],
+            "hmct_track.kind": row["kind"],
+            "hmct_track.lake": str(lake),
+            "hmct_track.version": row["package_version"],
+        },
+        summary=content.summary,
+        curves=content.curves,
+        texts=content.texts,
+        images=content.images,
+        nested=content.nested,
+        inputs=_inputs(row, subject),
+        note=content.note,
+    )
+
+
+def _inputs(row: Mapping[str, Any], subject: Subject) -> list[RunInput]:
+    """Model and samples by content, as MLflow lists them."""
+    nodes = {
+        "quantizable_nodes": len(subject.model.quantizable_nodes),
+        "calibration_nodes": len(subject.model.calibration_nodes),
+    }
+    data = Path(row["data_path"]).name if row["data_path"] else "arrays"
+    return [
+        RunInput(subject.label, row["model_id"], row["model_path"] or "", "model", nodes),
+        RunInput(
+            data,
+            row["data_id"],
+            row["data_path"] or "",
+            "calibration data",
+            {"samples": row["data_num"]},
+        ),
+    ]
+
+
+def _milliseconds(when: datetime) -> int:
+    return int(when.replace(tzinfo=UTC).timestamp() * 1000)

@@ -1,0 +1,187 @@
+"""A run being recorded: its row in the lake from start to end, and what MLflow is told of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Self
+
+from hmct_track.errors import TrackingError
+from hmct_track.lake import RUNS, Lake, lake_path
+from hmct_track.options.recording import Recording
+from hmct_track.recording.draft import Content, draft
+from hmct_track.recording.measuring import Measuring
+from hmct_track.recording.progress import Steps, announce
+from hmct_track.recording.rows import write_subject
+from hmct_track.recording.subject import Subject
+from hmct_track.recording.system import SystemMonitor
+from hmct_track.tracking import TrackedRun, track
+from hmct_track.types import NUMERIC_VERSION, RunState
+
+LOG = logging.getLogger(__name__)
+
+
+class Run:
+    """A run being recorded. As a context it ends FINISHED, FAILED or KILLED.
+
+    Args:
+        kind: the analysis.
+        subject: what it is about.
+        recording: where it is kept.
+        metrics: names of the metrics asked for.
+        parameters: what the user passed.
+        parent: the run that this one is a step of; it tells MLflow of its steps when it ends.
+        emit: prints an answer as soon as it is known, if it is to be printed.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        subject: Subject,
+        recording: Recording,
+        *,
+        metrics: Sequence[str],
+        parameters: Mapping[str, Any],
+        parent: Run | None = None,
+        emit: Callable[[str], None] | None = None,
+    ) -> None:
+        now = _now()
+        self.run_id = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}-{secrets.token_hex(4)}"
+        self.subject = subject
+        self.recording = recording
+        self.parent = parent
+        self.emit = emit
+        self.tracking_error: TrackingError | None = None
+        self.steps: Steps | None = parent.steps if parent else None
+        """The display of several steps, in which this run shows its progress."""
+        self.lake = Lake.create(lake_path(recording.lake))
+        self.measuring = Measuring(
+            self.lake,
+            self.run_id,
+            subject,
+            reuse=recording.reuse,
+            shown=recording.progress,
+            steps=self.steps,
+        )
+        self.results: list[Any] = []
+        """The results of its steps."""
+        self.remarks: list[str] = []
+        """What was seen on the way that makes its values mean less than they seem to."""
+        self._nested: list[tuple[Run, TrackedRun]] = []
+        self._content: Callable[[], Content] | None = None
+        watched = recording.track and parent is None
+        self._monitor = SystemMonitor() if watched else None
+        model = subject.model
+        self.row: dict[str, Any] = {
+            "run_id": self.run_id,
+            "kind": kind,
+            "state": RunState.RUNNING,
+            "started_at": now,
+            "ended_at": None,
+            "model_id": model.model_id,
+            "model_path": model.path and str(model.path),
+            "data_id": subject.data_id,
+            "data_path": subject.samples.path and str(subject.samples.path),
+            "data_num": len(subject.samples),
+            "metrics": list(metrics),
+            "outputs": list(subject.outputs),
+            "parameters": json.dumps(parameters, default=str),
+            "runtime": subject.engine.runtime,
+            "numeric_version": NUMERIC_VERSION,
+            "noise_floor": None,
+            "float_gap": None,
+            "package_version": version("hmct-track"),
+            "mlflow_run_id": None,
+            "mlflow_uri": None,
+            "error": None,
+            "parent_run_id": parent and parent.run_id,
+            "worst_node": None,
+            "worst_value": None,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "updated_at": now,
+        }
+
+    def __enter__(self) -> Self:
+        write_subject(self.lake, self.subject)
+        self._write_row()
+        if self._monitor:
+            self._monitor.start()
+        announce(self.run_id, self.row["kind"])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._monitor:
+            self._monitor.stop()
+        self.row["noise_floor"] = self.measuring.noise_floor
+        if error is None:
+            self._end(RunState.FINISHED)
+            return
+        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        if killed and self.measuring.written:
+            LOG.warning(
+                "%d measurements are kept; the same command goes on from there",
+                self.measuring.written,
+            )
+        self.row["error"] = str(error) or type(error).__name__
+        self._end(RunState.KILLED if killed else RunState.FAILED)
+
+    def describe(self, content: Callable[[], Content]) -> None:
+        """Say what MLflow is to be told; called, and figures drawn, once the run has ended."""
+        self._content = content
+
+    def _end(self, state: RunState) -> None:
+        self.row.update(state=state, ended_at=_now())
+        # The answer is safe before MLflow is asked, which may be slow or fail.
+        self._write_row()
+        if not self.recording.track:
+            return
+        if self._content and state is RunState.FINISHED:
+            content = self._content()
+        else:
+            content = Content(f"{self.row['kind']} (no result)")
+        tracked = draft(self.row, self.subject, self.recording, content, self.lake.path)
+        tracked = replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
+        if self._monitor:
+            tracked = replace(tracked, system=self._monitor.samples)
+        if self.parent:
+            self.parent._nested.append((self, tracked))
+            return
+        self._track(tracked)
+
+    def _track(self, tracked: TrackedRun) -> None:
+        try:
+            kept = track(tracked, self.lake.path)
+        except TrackingError as error:
+            self.tracking_error = error
+            LOG.warning("%s; the run is in the lake as %s", error, self.run_id)
+            return
+        self._set_tracked(kept.run_id, kept.uri)
+        first = len(tracked.nested) - len(self._nested)
+        for (step, _), run_id in zip(self._nested, kept.nested[first:], strict=True):
+            step._set_tracked(run_id, kept.uri)
+
+    def _set_tracked(self, run_id: str, uri: str) -> None:
+        self.row.update(mlflow_run_id=run_id, mlflow_uri=uri)
+        self._write_row()
+
+    def _write_row(self) -> None:
+        self.row["updated_at"] = _now()
+        self.lake.append(RUNS, [self.row])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

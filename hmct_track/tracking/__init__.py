@@ -1,0 +1,31 @@
+"""MLflow: the only package that imports it, and only when a run is logged."""
+
+from hmct_track.tracking.ask import add_image, deleted_runs, kept_image, move_tag
+from hmct_track.tracking.content import NestedRun, RunInput, Tracked, TrackedRun
+from hmct_track.tracking.log import track
+from hmct_track.tracking.place import (
+    DEFAULT_EXPERIMENT,
+    experiment_name,
+    own_store,
+    tracking_uri,
+)
+from hmct_track.tracking.server import ui_command, ui_environment, ui_page
+
+__all__ = [
+    "DEFAULT_EXPERIMENT",
+    "NestedRun",
+    "RunInput",
+    "Tracked",
+    "TrackedRun",
+    "add_image",
+    "deleted_runs",
+    "experiment_name",
+    "kept_image",
+    "move_tag",
+    "own_store",
+    "track",
+    "tracking_uri",
+    "ui_command",
+    "ui_environment",
+    "ui_page",
+]

@@ -1,1 +1,0 @@
-"""An analysis from request to answer: plan, measure, record, ask, show, track."""

@@ -132,7 +132,7 @@ def test_a_server_that_is_slow_each_time_has_an_end(
         time.sleep(0.8)
         return well(handler, endpoint, body)
 
-    monkeypatch.setattr(bounds, "_SLACK", 0.0)
+    monkeypatch.setattr(bounds, "SLACK", 0.0)
     why, took = refused(slow, monkeypatch, tmp_path)
     assert why.startswith("not done within 6 s;") and 6 <= took < 8
 
@@ -271,7 +271,7 @@ def stopped_process_with_lock(path: Path) -> Iterator[int]:
 def test_a_stopped_process_that_holds_the_lock(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hmct_track.store._SOON", 1.0)
+    monkeypatch.setattr("hmct_track.store.SOON", 1.0)
     lock = tmp_path / "mlflow.lock"
     with stopped_process_with_lock(lock):
         begin = time.monotonic()

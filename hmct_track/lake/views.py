@@ -79,6 +79,6 @@ def literal(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def glob_escaped(path: Path) -> str:
+def glob_escaped(path: str | Path) -> str:
     """A path for where DuckDB takes patterns."""
     return re.sub(r"([*?\[])", r"[\1]", str(path))

@@ -29,7 +29,7 @@ DEFAULTS = {
 }
 # MLflow prints where a run is, with all secrets of the URI; stdout is the answer's.
 _SILENT = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
-_SLACK = 2.0
+SLACK = 2.0
 _GRACE = 2.0
 # With what a caller adds, a message has at most 300 characters.
 _LONGEST_REASON = 150
@@ -76,7 +76,7 @@ class Limits:
             _number(name)
             for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
         )
-        return cls(seconds * (retries + 1) + _SLACK)
+        return cls(seconds * (retries + 1) + SLACK)
 
 
 class Watch:

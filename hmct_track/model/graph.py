@@ -32,15 +32,16 @@ def unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     taken = {node.name for node in nodes if node.name}
     names: list[str] = []
     used: set[str] = set()
-    copies: dict[str, int] = {}
+    copies: dict[tuple[str, bool], int] = {}
+    """How many have such a name, given or made up: the search for the next begins there."""
     for position, node in enumerate(nodes):
         base = node.name or f"{node.op_type}_{position}"
-        copy = copies.get(base, 1)
+        copy = copies.get((base, bool(node.name)), 1)
         name = base if copy == 1 else f"{base}_{copy}"
         while name in used or (copy > 1 and name in taken) or (not node.name and name in taken):
             copy += 1
             name = f"{base}_{copy}"
-        copies[base] = copy
+        copies[base, bool(node.name)] = copy
         names.append(name)
         used.add(name)
     return names

@@ -161,11 +161,11 @@ def qdq() -> onnx.ModelProto:
 
 
 def function() -> onnx.ModelProto:
-    """A function with an attribute, that calls another."""
+    """A function that calls another."""
     proto = model(
         [
             _activation("x", "xq"),
-            node("Outer", ["xq"], ["o"], "call", domain="fd", slope=0.25),
+            node("Outer", ["xq"], ["o"], "call", domain="fd"),
             _activation("o", "oq"),
             _weight("w", "wq", 5, axis=1),
             node("MatMul", ["oq", "wq"], ["y"], "MatMul_1"),
@@ -174,16 +174,11 @@ def function() -> onnx.ModelProto:
         constants={"w": _weights(16, 5, seed=10)},
     )
     opsets = [helper.make_opsetid("", 13), helper.make_opsetid("fd", 1)]
-    leaky = node("LeakyRelu", ["a"], ["m"], "leaky")
-    leaky.attribute.append(
-        onnx.AttributeProto(name="alpha", type=onnx.AttributeProto.FLOAT, ref_attr_name="slope")
-    )
+    leaky = node("LeakyRelu", ["a"], ["m"], "leaky", alpha=0.25)
     inner = [node("Neg", ["a"], ["n"], "neg"), node("Exp", ["n"], ["b"], "exp")]
     outer = [leaky, node("Inner", ["m"], ["b"], "inner_call", domain="fd")]
     proto.functions.append(helper.make_function("fd", "Inner", ["a"], ["b"], inner, opsets))
-    proto.functions.append(
-        helper.make_function("fd", "Outer", ["a"], ["b"], outer, opsets, ["slope"])
-    )
+    proto.functions.append(helper.make_function("fd", "Outer", ["a"], ["b"], outer, opsets))
     proto.opset_import.append(helper.make_opsetid("fd", 1))
     return proto
 

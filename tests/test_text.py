@@ -115,7 +115,7 @@ def test_rows_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_svg_figures_are_xml() -> None:
     ranking = ranking_figure(rows([0.5, 0.25], [EVIL, "b"]), Metric.MSE, EVIL)
-    assert SHOWN[9:] in "".join(t.get_text() for t in ranking.axes[1].get_yticklabels())
+    assert SHOWN[-12:] in "".join(t.get_text() for t in ranking.axes[1].get_yticklabels())
     step = {"curve": EVIL, "role": "curve", "step": 0, "node": EVIL, "value": 0.5}
     curve = accumulation_figure([step, {**step, "step": 1}], Metric.MSE, EVIL, average_mode=False)
     for figure in (ranking, curve):

@@ -29,6 +29,7 @@ from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.errors import HmctTrackError
 from hmct_track.options import options_of
 from hmct_track.options.parsing import join_arguments
+from hmct_track.text import one_line
 
 _OTHERS = {
     "runs": runs,
@@ -46,6 +47,7 @@ _OTHERS = {
 }
 """Commands that are no analyses."""
 
+_LONGEST_LINE = 300
 _EPILOG = """\
 exit codes:
   0    the answer was given
@@ -102,6 +104,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: ExitCode) -> int:
-    line = " ".join(message.split())
-    print(f"hmct-debugger: error: {line}", file=sys.stderr)
+    line = one_line(f"hmct-debugger: error: {message}", _LONGEST_LINE)
+    print(line, file=sys.stderr)
     return code

@@ -5,6 +5,7 @@ The only package that touches ONNX protobuf.
 
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_model import FloatModel, load_float_model, load_original
+from hmct_track.model.inference import size_of
 from hmct_track.model.lowering import LoweredModel, Lowering
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, save_model, whole_proto
@@ -36,5 +37,6 @@ __all__ = [
     "model_of",
     "plan_placements",
     "save_model",
+    "size_of",
     "whole_proto",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.tables import format_value
+from hmct_track.text import visible
 from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ def _number(value: float) -> str:
 
 
 def _section(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    lines = [[visible(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     shown = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -203,4 +205,4 @@ def _markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> li
 
 def _code(text: str) -> str:
     """Text as it is, whatever a name holds: no markup of it is markdown's."""
-    return "`" + re.sub(r"[`|\r\n]", "_", text) + "`"
+    return "`" + visible(re.sub(r"[`|\r\n]", "_", text)) + "`"

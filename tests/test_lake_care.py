@@ -14,23 +14,12 @@ from typing import Any
 
 import pytest
 
-import hmct_track.debug as dbg
-from hmct_track import demo
 from hmct_track.errors import UsageError
 from hmct_track.lake import CONFIGS, MEASUREMENTS, RUN_CONFIGS, RUNS, TABLES, Lake, find_runs
 from hmct_track.lake.archive import Imported, export_run, import_run
 from hmct_track.lake.care import check, compact, drop_runs, leftovers
 from tests.conftest import Cli
-from tests.support.rows import measurement_row, run_row
-
-
-def rank(lake: Path, model: Path | None = None, **options: Any) -> None:
-    dbg.get_sensitivity_of_nodes(
-        model or demo.model_path(),
-        calibrated_data=demo.calibration_data_path(),
-        lake=lake,
-        **{"track": False, **options},
-    )
+from tests.support.rows import measurement_row, rank, run_row
 
 
 def contents(lake: Lake) -> dict[str, list[Any]]:

@@ -31,8 +31,7 @@ from hmct_track.lake import (
 )
 from hmct_track.lake.care import check, compact, drop_runs, leftovers, lost_runs, mark_killed
 from tests.conftest import Cli
-from tests.support.rows import run_row
-from tests.test_lake_care import rank
+from tests.support.rows import rank, run_row
 
 EARLY, LATE = datetime(2001, 1, 1), datetime(2031, 1, 1)
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from hmct_track.cli import main
 from hmct_track.lake import Lake
-from hmct_track.public import one_line, public_text, public_uri
+from hmct_track.public import public_text, public_uri
+from hmct_track.text import one_line
 from tests.conftest import Cli
 from tests.support.tracked import draft
 from tests.support.tracking_server import serving, well
@@ -109,8 +110,8 @@ def test_secrets_of_the_environment_are_not_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_message_is_one_line_of_bounded_length() -> None:
-    assert one_line("a\n\x1b[31m b\t\u202ec") == "a [31m b c"
-    cut = one_line("/folder/" * 99 + "mlflow.db is not a file")
+    assert one_line("a\n\x1b[31m b\u202ec") == r"a \x1b[31m b\u202ec"
+    cut = one_line("/folder/" * 99 + "mlflow.db is not a file", 200)
     assert len(cut) == 200 and cut.endswith("mlflow.db is not a file")
 
 

@@ -140,6 +140,12 @@ class Calibrate(Analysis):
             save_model(calibrated, output)
         return self.engine_of(model_of(calibrated), recording)
 
+    def outputs(self, model: QuantModel, engine: Engine) -> tuple[str, ...]:
+        """The outputs of the model; ``output`` is a file here."""
+        from hmct_track.recording import output_tensors
+
+        return output_tensors(model, engine, None)
+
     def _settings(self) -> Settings:
         from hmct_track.engine.calibration import Method, Settings
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hmct_track.errors import TrackingError
-from hmct_track.public import one_line, public_text, public_uri
+from hmct_track.public import public_text, public_uri
+from hmct_track.text import one_line
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import hmct_track.debug as dbg
+from hmct_track import demo
 from hmct_track.lake import CONFIGS, MEASUREMENTS, MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
 
 
@@ -91,3 +94,12 @@ def finished_run(lake: Lake, run_id: str, nodes: Sequence[str], **changes: Any) 
     lake.append(MEASUREMENTS, [measurement_row(node) for node in nodes])
     ended = {"state": "FINISHED", "parameters": '{"node_type": "node"}', "metrics": ["mse"]}
     lake.append(RUNS, [run_row(run_id, **(ended | changes))])
+
+
+def rank(lake: Path, model: Path | None = None, **options: Any) -> None:
+    dbg.get_sensitivity_of_nodes(
+        model or demo.model_path(),
+        calibrated_data=demo.calibration_data_path(),
+        lake=lake,
+        **{"track": False, **options},
+    )

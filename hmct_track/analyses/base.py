@@ -347,7 +347,7 @@ class Answer:
         analysis: its analysis.
         lake: where it is.
         run: its row.
-        steps: the answers of its steps, where they are at hand.
+        steps: the answers of its steps, in their order.
     """
 
     def __init__(
@@ -355,21 +355,12 @@ class Answer:
         analysis: Analysis,
         lake: Lake,
         run: Mapping[str, Any],
-        steps: Sequence[Answer] | None = None,
+        steps: Sequence[Answer] = (),
     ) -> None:
         self.analysis = analysis
         self.lake = lake
         self.run = run
-        self._steps = steps
-
-    @cached_property
-    def steps(self) -> Sequence[Answer]:
-        """The answers of its steps, in their order."""
-        if self._steps is not None:
-            return self._steps
-        from hmct_track.analyses.stored import steps_of
-
-        return steps_of(self.lake, self.run_id)
+        self.steps = steps
 
     @property
     def run_id(self) -> str:

@@ -107,6 +107,26 @@ def table_markdown(title: str, table: Table, query: str, run_id: str) -> str:
     return "\n".join([*lines, f"All of it: {ask}"])
 
 
+def comparison_html(comparison: RunComparison) -> str:
+    """What a notebook shows of two rankings: the whole model, and the nodes by size of change."""
+    from hmct_track.report.html import notebook_html, plain_rows
+
+    changed = [row for row in comparison.nodes if row["status"] != "same"]
+    lines = [
+        {
+            "node": row["node"],
+            "": row["status"],
+            "A": row["value_a"],
+            "B": row["value_b"],
+            "drop": row["drop"],
+        }
+        for row in changed
+    ]
+    title = "; ".join([*whole_change(comparison), f"{len(changed)} of the nodes changed"])
+    shown = plain_rows(lines, ("node", ""), ("A", "B", "drop"))
+    return notebook_html(title, f"{comparison.run_a} against {comparison.run_b}", [("", shown, {})])
+
+
 def whole_change(comparison: RunComparison) -> list[str]:
     """The fully quantized model before and after, in a line; nothing if a run lacks it."""
     s, metric = comparison.summary, comparison.metric

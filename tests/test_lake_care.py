@@ -231,8 +231,8 @@ def test_runs_deleted_in_mlflow_are_dropped_with_what_only_they_need(
     assert cli("lake", "gc", "--lake", "lake").returncode == 0
     left = Lake.open(place)
     assert [row["run_id"] for row in find_runs(left)] == [older["run_id"]]
-    # Of the two samples one is left, and of 22 nodes as many measurements.
-    assert left.sql("SELECT count(*) FROM measurements").rows == [(22,)]
+    # Of the two samples one is left, and of 22 nodes and the whole model as many measurements.
+    assert left.sql("SELECT count(*) FROM measurements").rows == [(23,)]
     assert left.sql("SELECT count(*) FROM samples").rows == [(1,)]
     assert left.query("sensitivity", **ranking) == kept
     assert check(left) == []

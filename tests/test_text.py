@@ -98,8 +98,8 @@ def test_text_tables() -> None:
         distribution_text([series]),
         channels_text([series]),
         samples_table([sample], Metric.MSE),
-        comparison._section("title", ["node"], [[EVIL]]),
-        comparison._code(EVIL),
+        comparison.section("title", ["node"], [[EVIL]]),
+        comparison.code(EVIL),
     ]
     for shown in text:
         assert not obeyed(shown)

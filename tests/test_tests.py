@@ -53,7 +53,7 @@ monkeypatch.setattr(i, "_j", 1)
 monkeypatch.setattr("k._l", 1)
 """
     assert len(list(private_reaches(ast.parse(bad)))) == 6
-    good = "self._a; os._exit(0); b._repr_html_; c.__name__; from __future__ import annotations\nf('_x')"
+    good = "self._a; os._exit(0); b._repr_html_; c.__name__; from __future__ import d\nf('_x')"
     assert list(private_reaches(ast.parse(good))) == []
     assert list(imported(ast.parse("from tests.test_a import b; import c"))) == [
         "tests.test_a.b",

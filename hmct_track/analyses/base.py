@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hmct_track.engine import Engine
     from hmct_track.errors import TrackingError
     from hmct_track.lake import Lake, Row
+    from hmct_track.lake.rows import WholeModelRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Recording, Run, Subject
     from hmct_track.report.html import Table
@@ -382,7 +383,12 @@ class Answer(Generic[R]):
     @cached_property
     def whole(self) -> dict[Metric, float | None]:
         """The metrics of the fully quantized model; none if the run has not measured it."""
-        return {Metric(row["metric"]): row["value"] for row in self.query("whole_model")}
+        return {Metric(row["metric"]): row["value"] for row in self._whole}
+
+    @cached_property
+    def _whole(self) -> list[WholeModelRow]:
+        own = self.lake.query("whole_model", run_id=self.run_id)
+        return own or next((step._whole for step in self.steps if step._whole), [])
 
     @property
     def whole_summary(self) -> dict[str, float]:
@@ -396,7 +402,8 @@ class Answer(Generic[R]):
 
         asked = self.analysis.metrics_asked or tuple(Metric)[:1]
         place = getattr(self.analysis, "output_node", None)
-        return whole_line(self.whole, asked, self.run["data_num"], place)
+        single = any(row["elements"] == 1 for row in self._whole)
+        return whole_line(self.whole, asked, self.run["data_num"], place, single=single)
 
     @cached_property
     def parameters(self) -> dict[str, Any]:

@@ -65,6 +65,9 @@ def get_sensitivity_of_nodes(
     save_dir: str | os.PathLike[str] | None = None,
     *,
     output: str | Sequence[str] | None = None,
+    top: int | None = None,
+    confidence: float = 0.95,
+    intervals: bool = False,
     **recording: Unpack[Recording],
 ) -> dict[str, dict[str, float]]:
     """Rank nodes by how much the output changes when each alone is quantized.
@@ -85,6 +88,9 @@ def get_sensitivity_of_nodes(
         save_dir: folder for the table (``sensitivity_of_<type>.log``) and the figure.
         output: compare only these outputs of the model, or parts of them in their own units, such
             as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
+        top: how many nodes are the top, whose probability to be there is told; 10 by default.
+        confidence: how sure intervals are to be, between 0 and 1.
+        intervals: print the table with intervals of the first metric and of the ranks.
         **recording: see `Recording`.
 
     Returns:

@@ -20,12 +20,27 @@ from hmct_track.analyses.base import (
     output,
     save_dir,
 )
+from hmct_track.analyses.certainty import (
+    NOISY,
+    TOP,
+    intervals_by_position,
+    record_confidence,
+)
 from hmct_track.analyses.channels import hidden_channels
 from hmct_track.analyses.configurations import alone, names_of_type, whole
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.metrics import value_of
 from hmct_track.options import option, parse_metrics, parse_node_type
-from hmct_track.options.kinds import MAYBE_NAMES, METRICS, NAME, NODE_TYPE, SWITCH, as_list
+from hmct_track.options.kinds import (
+    CORES,
+    MAYBE_NAMES,
+    METRICS,
+    NAME,
+    NODE_TYPE,
+    SHARE,
+    SWITCH,
+    as_list,
+)
 from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
@@ -70,6 +85,17 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
     )
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
     output: str | Sequence[str] | None = output()
+    top: int | None = option(
+        CORES, f"how many nodes are the top, whose order counts; {TOP} where nothing is said",
+        default=None, metavar="K",
+    )  # fmt: skip
+    confidence: float = option(
+        SHARE, "how sure intervals and the top are to be, such as 0.95", default=0.95
+    )
+    intervals: bool = option(
+        SWITCH, "print the table with intervals of the first metric and of the ranks",
+        default=False,
+    )  # fmt: skip
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
@@ -130,9 +156,14 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         return Round([*ranked, whole(model)])
 
     def observe(self, run: Run) -> None:
-        """Look whether some channels of an output hide the error of others."""
+        """Look how sure the ranking is, and whether some channels hide the error of others."""
         if self.output is None:
             run.remarks += hidden_channels(run.subject)
+        model, first = run.subject.model, self.metrics_asked[0]
+        ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=first.value)
+        worst = [row["subject"] for row in ranked[:NOISY]]
+        noisy = [*alone(model, worst, self.ranked_type(model)), whole(model)]
+        record_confidence(run, self.metrics_asked, noisy, self.top or TOP, self.confidence)
 
     def rows(self, answer: Answer[SensitivityRow]) -> list[SensitivityRow]:
         """The ranking, most sensitive first."""
@@ -141,11 +172,17 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         )
 
     def text(self, answer: Answer[SensitivityRow]) -> str:
-        """The whole model in a line, and the documented table."""
+        """The whole model in a line, the documented table, and how sure it is."""
         from hmct_track.report import sensitivity_table
+        from hmct_track.report.confidence import confidence_note, intervals_table
 
-        table = sensitivity_table(answer.rows, _type_of(answer), self.metrics_asked)
-        return f"{answer.whole_line}\n\n{table}" if answer.whole else table
+        rows, found = answer.rows, _intervals(answer)
+        if self.intervals and found:
+            table = intervals_table(rows, found, self.metrics_asked[0])
+        else:
+            table = sensitivity_table(rows, _type_of(answer), self.metrics_asked)
+        note = confidence_note(rows, found, answer.run["data_num"])
+        return "\n\n".join(part for part in (_whole_line(answer), table, note) if part)
 
     def warnings(self, answer: Answer[SensitivityRow]) -> Iterator[str]:
         """Outputs of one element, those that are not numbers, and infinite values left out."""
@@ -179,7 +216,7 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         """The ranking with bars."""
         from hmct_track.report.html import ranking
 
-        return ranking(answer.rows, self.metrics_asked)
+        return ranking(answer.rows, self.metrics_asked, _intervals(answer))
 
     def drawings(self, answer: Answer[SensitivityRow]) -> list[Drawing]:
         """The ranking."""
@@ -192,7 +229,15 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
                 raise UsageError(f"run {answer.run_id!r} has ranked no node")
             title = f"Sensitivity of {answer.label}: each {node_type} quantized alone"
             first = self.metrics_asked[0]
-            return ranking_figure(answer.rows, first, title, whole=answer.whole.get(first))
+            found = _intervals(answer)
+            return ranking_figure(
+                answer.rows,
+                first,
+                title,
+                intervals=[_interval(found.get(row["position"])) for row in answer.rows],
+                interval_name=f"{100 * self.confidence:g} % interval",
+                whole=answer.whole.get(first),
+            )
 
         return [Drawing(f"sensitivity_of_{node_type}", draw)]
 
@@ -223,9 +268,30 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         summary[f"nodes_below_{_NEARLY_EQUAL}"] = float(
             sum(value is None or not value >= _NEARLY_EQUAL for value in cosine)
         )
+        summary |= self._sureness(answer)
         # Last, as the web UI's plots begin with the first.
         summary["nodes"] = float(len(answer.rows))
         return summary
+
+    def _sureness(self, answer: Answer[SensitivityRow]) -> dict[str, float]:
+        """How sure the whole model's value is, and how many nodes are not told apart."""
+        first = self.metrics_asked[0]
+        rows = answer.query("intervals", metric=first.value)
+        nodes = intervals_by_position(rows).values()
+        if not nodes:
+            return {}
+        found = {
+            f"whole.{first}.{name}": row[name]
+            for row in rows
+            for name in ("low", "high", "noise")
+            if row["role"] == "reference" and row[name] is not None
+        }
+        if answer.run["data_num"] > 1:
+            found["nodes_not_told_apart"] = float(
+                sum(row["tie_group"] is not None for row in nodes)
+            )
+        found["nodes_not_told_from_zero"] = float(sum(not row["told_from_zero"] for row in nodes))
+        return found
 
     def run_curves(self, answer: Answer[SensitivityRow]) -> dict[str, list[tuple[int, float]]]:
         """Each metric over the nodes in topological order."""
@@ -239,8 +305,11 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
     def note(self, answer: Answer[SensitivityRow]) -> str:
         """The most sensitive nodes."""
         from hmct_track.report import ranking_markdown
+        from hmct_track.report.confidence import confidence_note
 
-        return ranking_markdown(answer.rows, _type_of(answer), answer.run_id)
+        table = ranking_markdown(answer.rows, _type_of(answer), answer.run_id)
+        note = confidence_note(answer.rows, _intervals(answer), answer.run["data_num"])
+        return "\n\n".join([table, *note.splitlines()])
 
 
 class Ranking(dict[str, dict[str, float]]):
@@ -288,6 +357,20 @@ class Ranking(dict[str, dict[str, float]]):
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
+
+
+def _whole_line(answer: Answer[SensitivityRow]) -> str:
+    return answer.whole_line if answer.whole else ""
+
+
+def _intervals(answer: Answer[SensitivityRow]) -> dict[int, Row]:
+    """How sure the first metric of each node is, by the node's place; empty for old runs."""
+    first = answer.analysis.metrics_asked[0]
+    return intervals_by_position(answer.query("intervals", metric=first.value))
+
+
+def _interval(sure: Row | None) -> tuple[float, float] | None:
+    return None if sure is None or sure["low"] is None else (sure["low"], sure["high"])
 
 
 def _type_of(answer: Answer[SensitivityRow]) -> NodeType:

@@ -1,4 +1,4 @@
-"""From values per output and sample to one series per node, whose mean is what the ranking shows."""
+"""From values per output and sample to a series per node, whose mean the ranking shows."""
 
 from __future__ import annotations
 

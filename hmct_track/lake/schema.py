@@ -340,7 +340,7 @@ CONFIDENCE = Table(
         top_k              BIGINT   how many of the ranking top_k_probability is about
         top_k_probability  DOUBLE   to be among the top_k most sensitive, as far as the samples tell
         tie_group          BIGINT   first rank of its group of near ties; empty if it is told apart
-        noise              DOUBLE   standard deviation of its value by rounding; empty if not measured
+        noise              DOUBLE   standard deviation of its value that rounding makes, if measured
         told_from_zero     BOOLEAN  whether its error is more than rounding
     """),
 )

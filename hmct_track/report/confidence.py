@@ -101,7 +101,7 @@ def ranges(rows: Rows, found: Found, metric: Metric) -> list[tuple[str, str]]:
     if not any(s and s["low"] is not None for s in sure):
         return []
     values = [row[metric.column] for row in rows]
-    ends = [[s and s[end] for s in sure] for end in ("low", "high")]
+    ends = [[None if s is None else s[end] for s in sure] for end in ("low", "high")]
     texts = adapted_values([*values, *ends[0], *ends[1]], metric)
     lows, highs = (texts.texts[k * len(rows) : (k + 1) * len(rows)] for k in (1, 2))
     if texts.name != metric:  # what is missing to 1 is most where the metric is lowest

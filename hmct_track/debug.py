@@ -66,6 +66,7 @@ def get_sensitivity_of_nodes(
     *,
     output: str | Sequence[str] | None = None,
     top: int | None = None,
+    budget: float | None = None,
     confidence: float = 0.95,
     intervals: bool = False,
     **recording: Unpack[Recording],
@@ -88,8 +89,10 @@ def get_sensitivity_of_nodes(
         save_dir: folder for the table (``sensitivity_of_<type>.log``) and the figure.
         output: compare only these outputs of the model, or parts of them in their own units, such
             as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
-        top: how many nodes are the top, whose probability to be there is told; 10 by default.
-        confidence: how sure intervals are to be, between 0 and 1.
+        top: stop as soon as so many most sensitive nodes are known, which needs several samples of
+            few nodes only; every node on every sample by default.
+        budget: stop after so many seconds from the call, with what is known by then.
+        confidence: how sure the top and the intervals are to be, between 0 and 1.
         intervals: print the table with intervals of the first metric and of the ranks.
         **recording: see `Recording`.
 

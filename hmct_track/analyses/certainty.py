@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from hmct_track.types import Metric, Planned
 
 if TYPE_CHECKING:
-    from hmct_track.confidence import Means
     from hmct_track.lake import Lake, Row
     from hmct_track.recording import Run
 
@@ -42,12 +42,16 @@ class Measured:
     rows: Sequence[tuple[int, str, str]]
     """Position, subject and role of each node of the arrays."""
     values: dict[Metric, Floats]
+    measured: NDArray[np.bool_]
+    """Nodes by samples; also where the outputs were no numbers."""
 
     def of_role(self, role: str) -> Measured:
         """Those of one role."""
         chosen = [k for k, row in enumerate(self.rows) if row[2] == role]
         return Measured(
-            [self.rows[k] for k in chosen], {m: v[chosen] for m, v in self.values.items()}
+            [self.rows[k] for k in chosen],
+            {m: v[chosen] for m, v in self.values.items()},
+            self.measured[chosen],
         )
 
 
@@ -58,17 +62,24 @@ def measured_values(lake: Lake, run_id: str, samples: int) -> Measured:
     outputs = sorted({row["output"] for row in found})
     shape = len(keys), len(outputs), samples
     arrays = {metric: np.full(shape, math.nan) for metric in Metric}
+    measured = np.zeros((len(keys), samples), dtype=bool)
     node = {key[0]: k for k, key in enumerate(keys)}
     output = {name: k for k, name in enumerate(outputs)}
     for row in found:
         values = [math.nan if value is None else value for value in row["values"]]
         place = node[row["position"]], output[row["output"]]
         arrays[Metric(row["metric"])][*place, row["samples"]] = values
-    return Measured(keys, arrays)
+        measured[place[0], row["samples"]] = True
+    return Measured(keys, arrays, measured)
 
 
 def record_confidence(
-    run: Run, asked: Sequence[Metric], noisy: Sequence[Planned], top: int, level: float
+    run: Run,
+    asked: Sequence[Metric],
+    noisy: Sequence[Planned],
+    top: int,
+    level: float,
+    until: float | None = None,
 ) -> None:
     """Measure what rounding does to a few configurations, and record how sure each metric is.
 
@@ -78,6 +89,7 @@ def record_confidence(
         noisy: the configurations whose rounding is measured; none to leave it.
         top: how many are the top of the ranking.
         level: of the intervals.
+        until: the time of `time.monotonic` from which on nothing more is measured.
     """
     from hmct_track.lake import CONFIDENCE
 
@@ -85,11 +97,11 @@ def record_confidence(
     measured = measured_values(run.lake, run.run_id, samples)
     if not measured.rows:
         return
-    if noisy:
-        run.measuring.measure_moved(noisy, [0], COPIES)
+    if noisy and (until is None or time.monotonic() < until):
+        run.measuring.measure_moved(noisy, [0], COPIES, until=until)
     noise = rounding(run, measured)
     floor = max(run.measuring.noise_floor or 0.0, _SMALLEST)
-    told = _told_from_zero(measured, noise, floor)
+    told = told_from_zero(measured, noise, floor)
     rows: list[dict[str, Any]] = []
     for role in dict.fromkeys(row[2] for row in measured.rows):
         part = measured.of_role(role)
@@ -123,7 +135,7 @@ def _rows(
             "subject": subject,
             "role": role,
             "metric": metric.value,
-            "samples": _samples(measured.values[metric][k]),
+            "samples": int(measured.measured[k].sum()),
             "level": level,
             "low": _number(found.low[k]),
             "high": _number(found.high[k]),
@@ -165,12 +177,12 @@ def rounding(run: Run, measured: Measured) -> dict[tuple[int, Metric], float]:
             deviations.setdefault((position, metric), []).append(float(np.var(values, ddof=1)))
     result = {}
     for (position, metric), variances in deviations.items():
-        number = _samples(measured.values[metric][places[position]])
+        number = int(measured.measured[places[position]].sum())
         result[position, metric] = math.sqrt(float(np.mean(variances)) / max(number, 1))
     return result
 
 
-def _told_from_zero(
+def told_from_zero(
     measured: Measured, noise: dict[tuple[int, Metric], float], floor: float
 ) -> dict[int, bool]:
     """Of each configuration whether its error is more than rounding.
@@ -193,11 +205,6 @@ def _told_from_zero(
     return told
 
 
-def _samples(values: Floats) -> int:
-    """How many samples were measured, of outputs by samples."""
-    return int((~np.isnan(values)).any(axis=0).sum())
-
-
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
@@ -205,10 +212,3 @@ def _number(value: float) -> float | None:
 def intervals_by_position(rows: Iterable[Row]) -> dict[int, Row]:
     """Rows of the query ``intervals`` of nodes alone, by the place of the node."""
     return {row["position"]: row for row in rows if row["role"] == "only"}
-
-
-def means_of_run(lake: Lake, run_id: str, samples: int, metric: Metric, role: str) -> Means:
-    """The means of the configurations of one role of a run."""
-    from hmct_track.confidence import means_of
-
-    return means_of(measured_values(lake, run_id, samples).of_role(role).values[metric], metric)

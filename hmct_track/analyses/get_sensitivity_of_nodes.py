@@ -28,11 +28,14 @@ from hmct_track.analyses.certainty import (
 )
 from hmct_track.analyses.channels import hidden_channels
 from hmct_track.analyses.configurations import alone, names_of_type, whole
+from hmct_track.analyses.race_note import race_note
+from hmct_track.analyses.racing import Race, record_local_errors
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.metrics import value_of
 from hmct_track.options import option, parse_metrics, parse_node_type
 from hmct_track.options.kinds import (
     CORES,
+    DURATION,
     MAYBE_NAMES,
     METRICS,
     NAME,
@@ -41,7 +44,7 @@ from hmct_track.options.kinds import (
     SWITCH,
     as_list,
 )
-from hmct_track.types import Metric, NodeType
+from hmct_track.types import Metric, NodeType, Planned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,8 +89,12 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
     output: str | Sequence[str] | None = output()
     top: int | None = option(
-        CORES, f"how many nodes are the top, whose order counts; {TOP} where nothing is said",
+        CORES, "stop as soon as the K most sensitive nodes are known",
         default=None, metavar="K",
+    )  # fmt: skip
+    budget: float | None = option(
+        DURATION, "stop after this time from the start, such as 60s or 5min, with what is known",
+        default=None,
     )  # fmt: skip
     confidence: float = option(
         SHARE, "how sure intervals and the top are to be, such as 0.95", default=0.95
@@ -150,10 +157,22 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
         """Each node alone, and all of them together."""
-        if seen.rounds:
-            return Round()
-        ranked = alone(model, self.ranked_nodes(model), self.ranked_type(model))
-        return Round([*ranked, whole(model)])
+        nodes, everything = self._planned(model), whole(model)
+        if self.races:
+            return self._race(nodes, everything).next(model, seen)
+        return Round() if seen.rounds else Round([*nodes, everything])
+
+    @property
+    def races(self) -> bool:
+        """Whether it stops as soon as the top is known, or the time is spent."""
+        return self.top is not None or self.budget is not None
+
+    def _planned(self, model: QuantModel) -> list[Planned]:
+        return alone(model, self.ranked_nodes(model), self.ranked_type(model))
+
+    def _race(self, nodes: Sequence[Planned], everything: Planned) -> Race:
+        top = self.top or TOP
+        return Race(nodes, everything, self.metrics_asked[0], top, self.confidence, self.budget)
 
     def observe(self, run: Run) -> None:
         """Look how sure the ranking is, and whether some channels hide the error of others."""
@@ -163,7 +182,22 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=first.value)
         worst = [row["subject"] for row in ranked[:NOISY]]
         noisy = [*alone(model, worst, self.ranked_type(model)), whole(model)]
+        # A race has a time to keep, and several samples to tell the noise.
+        self._record(run, [] if self.races else noisy)
+        left = run.lake.query("unmeasured", run_id=run.run_id) if self.races else []
+        if left and all(row["local_error"] is None for row in left):
+            record_local_errors(run, self._planned(model))
+
+    def interrupted(self, run: Run) -> None:
+        """Record how sure the ranking is as far as it came."""
+        self._record(run, [])
+
+    def _record(self, run: Run, noisy: Sequence[Planned]) -> None:
         record_confidence(run, self.metrics_asked, noisy, self.top or TOP, self.confidence)
+
+    def so_far(self, answer: Answer[SensitivityRow]) -> str | None:
+        """The ranking of what was measured."""
+        return f"interrupted; of what was measured:\n\n{self.text(answer)}" if answer.rows else None
 
     def rows(self, answer: Answer[SensitivityRow]) -> list[SensitivityRow]:
         """The ranking, most sensitive first."""
@@ -182,7 +216,8 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         else:
             table = sensitivity_table(rows, _type_of(answer), self.metrics_asked)
         note = confidence_note(rows, found, answer.run["data_num"])
-        return "\n\n".join(part for part in (_whole_line(answer), table, note) if part)
+        parts = [_whole_line(answer), table if rows else "", note, race_note(answer)]
+        return "\n\n".join(part for part in parts if part)
 
     def warnings(self, answer: Answer[SensitivityRow]) -> Iterator[str]:
         """Outputs of one element, those that are not numbers, and infinite values left out."""
@@ -221,6 +256,8 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
     def drawings(self, answer: Answer[SensitivityRow]) -> list[Drawing]:
         """The ranking."""
         node_type = _type_of(answer)
+        if self.races and not answer.rows:
+            return []  # there was no time for any node
 
         def draw() -> Figure:
             from hmct_track.report.ranking import ranking_figure

@@ -644,6 +644,14 @@ class ThresholdsRow(TypedDict):
     run_id: str
 
 
+class UnmeasuredRow(TypedDict):
+    """A row of unmeasured."""
+
+    position: int
+    subject: str
+    local_error: float | None
+
+
 class UsedMeasurementsRow(TypedDict):
     """A row of used_measurements."""
 
@@ -732,6 +740,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "sensitivity": ("calibration_nodes", "nodes", "runs", "subject_values"),
     "subject_values": ("metric_values",),
     "thresholds": ("calibration_nodes", "channel_summaries", "runs", "tensor_summaries"),
+    "unmeasured": ("local_errors", "nodes", "results", "run_configs", "runs"),
     "used_measurements": ("run_configs", "runs", "samples"),
     "whole_model": ("subject_values",),
     "worst_nodes": ("ranked", "runs"),
@@ -964,6 +973,9 @@ class TypedQueries:
     def query(
         self, name: Literal["thresholds"], /, *, model_id: str | None = ...
     ) -> list[ThresholdsRow]: ...
+
+    @overload
+    def query(self, name: Literal["unmeasured"], /, *, run_id: str) -> list[UnmeasuredRow]: ...
 
     @overload
     def query(self, name: Literal["used_measurements"], /) -> list[UsedMeasurementsRow]: ...

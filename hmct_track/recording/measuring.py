@@ -78,21 +78,25 @@ class Measuring:
         planned: Sequence[Planned],
         chosen: Sequence[int] | None = None,
         *,
-        later: Sequence[Planned] = (),
+        plan: Sequence[Planned] = (),
         until: float | None = None,
+        quiet: bool = False,
     ) -> None:
         """Record the plan, and measure what the lake does not have yet.
 
         Args:
             planned: the configurations; those that were planned before keep their places.
             chosen: positions of the samples; all by default.
-            later: configurations to record after them, which are not measured yet.
+            plan: the configurations to record, in order, where more than these will be measured.
             until: the time of `time.monotonic` at which to stop; what is not done then is left.
+            quiet: whether to show no progress, as another display has the terminal.
 
         Raises:
             EngineError: the runtime failed; what was measured before is kept.
         """
-        self._record_plan([*planned, *later])
+        self._record_plan(plan or planned)
+        if until is not None and time.monotonic() > until:
+            return
         configs = {p.config.config_id: p.config for p in planned}
         inputs = self._subject.inputs(chosen)
         found = self._lake.query("known_measurements", run_id=self._run_id)
@@ -105,7 +109,7 @@ class Measuring:
         complete = {i for i, count in samples.items() if count == len(inputs)}
         self._measured_ids |= configs.keys() - complete
         self._known_ids = (self._known_ids | complete) - self._measured_ids
-        self._evaluate(configs, inputs, known, until=until)
+        self._evaluate(configs, inputs, known, until=until, quiet=quiet)
 
     def measure_moved(
         self,
@@ -141,6 +145,7 @@ class Measuring:
         *,
         moved: bool = False,
         until: float | None = None,
+        quiet: bool = False,
     ) -> None:
         left = len(configs) * len(inputs) - len(known)
         if not left:
@@ -151,7 +156,7 @@ class Measuring:
             total=left * len(outputs),
             what="measuring the rounding" if moved else "measuring",
             unit="outputs",
-            shown=self._shown,
+            shown=self._shown and not quiet,
             steps=self._steps,
         )
         self._record(measurements, MOVED_MEASUREMENTS if moved else MEASUREMENTS, until)

@@ -59,7 +59,9 @@ def _how(sure: Rows, samples: int) -> str:
         return "rounding alone, of the worst nodes"
     methods = {row["method"] for row in sure if row["method"] in _METHODS}
     named = " and ".join(_METHODS[m] for m in sorted(methods)) or "no spread"
-    return f"{100 * sure[0]['level']:g} %, {named} of {samples} samples"
+    counts = {row["samples"] for row in sure}
+    shown = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{samples}"
+    return f"{100 * sure[0]['level']:g} %, {named} of {shown} samples"
 
 
 def intervals_table(rows: Rows, found: Found, metric: Metric) -> str:
@@ -74,9 +76,13 @@ def intervals_table(rows: Rows, found: Found, metric: Metric) -> str:
     spans = ranges(rows, found, metric) or [("", "")] * len(rows)
     sure = [found.get(row["position"]) for row in rows]
     top = next((s["top_k"] for s in sure if s and s["top_k"]), 0)
+    counts = [str(s["samples"]) if s else "" for s in sure]
+    uneven = len(set(counts)) > 1
     header = ["", "node", shown.name, "interval", "ranks", f"top {top}"]
+    header += ["samples"] * uneven
     lines = [
         [str(k + 1), row["subject"], shown.texts[k], *spans[k], _chance(sure[k])]
+        + [counts[k]] * uneven
         for k, row in enumerate(rows)
     ]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]

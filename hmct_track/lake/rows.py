@@ -212,6 +212,27 @@ class HistogramRow(TypedDict):
     count: int
 
 
+class IntervalsRow(TypedDict):
+    """A row of intervals."""
+
+    position: int
+    subject: str
+    role: str
+    value: float | None
+    samples: int
+    level: float
+    low: float | None
+    high: float | None
+    method: str
+    rank_low: int | None
+    rank_high: int | None
+    top_k: int | None
+    top_k_probability: float | None
+    tie_group: int | None
+    noise: float | None
+    told_from_zero: bool
+
+
 class KnownMeasurementsRow(TypedDict):
     """A row of known_measurements."""
 
@@ -321,6 +342,21 @@ class ModelNodesRow(TypedDict):
     zero_points: list[int] | None
     thresholds: list[float] | None
     enabled: bool | None
+
+
+class MovedValuesRow(TypedDict):
+    """A row of moved_values."""
+
+    position: int
+    subject: str
+    role: str
+    config_id: str
+    sample: int
+    sample_id: str
+    copy: int
+    output: str
+    metric: str
+    value: float | None
 
 
 class NodeEvidenceRow(TypedDict):
@@ -533,6 +569,18 @@ class RunsRow(TypedDict):
     mlflow_uri: str | None
 
 
+class SampleValuesRow(TypedDict):
+    """A row of sample_values."""
+
+    position: int
+    subject: str
+    role: str
+    output: str
+    metric: str
+    samples: list[int]
+    values: list[float]
+
+
 class SensitiveSamplesRow(TypedDict):
     """A row of sensitive_samples."""
 
@@ -596,6 +644,14 @@ class ThresholdsRow(TypedDict):
     run_id: str
 
 
+class UnmeasuredRow(TypedDict):
+    """A row of unmeasured."""
+
+    position: int
+    subject: str
+    local_error: float | None
+
+
 class UsedMeasurementsRow(TypedDict):
     """A row of used_measurements."""
 
@@ -640,6 +696,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),
     "histogram": ("histograms",),
+    "intervals": ("confidence", "subject_values"),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
     "metric_rows": ("measurement_rows",),
@@ -647,6 +704,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("metric_rows",),
     "model_calibration": ("runs",),
     "model_nodes": ("calibration_nodes", "nodes", "runs"),
+    "moved_values": ("moved_measurements", "run_configs", "runs", "samples"),
     "node_evidence": ("channel_summaries", "run_configs", "runs", "tensor_summaries"),
     "node_history": ("models", "ranked", "runs"),
     "node_history_of_model": ("runs", "subject_values"),
@@ -655,11 +713,13 @@ READS: Mapping[str, tuple[str, ...]] = {
     "op_types": ("nodes", "ranked", "runs"),
     "orphans": (
         "channel_summaries",
+        "confidence",
         "configs",
         "histograms",
         "local_errors",
         "measurements",
         "models",
+        "moved_measurements",
         "nodes",
         "run_configs",
         "runs",
@@ -675,10 +735,12 @@ READS: Mapping[str, tuple[str, ...]] = {
     "run_list": ("models", "runs"),
     "running": ("runs",),
     "runs": ("models", "run_configs", "runs", "tags"),
+    "sample_values": ("metric_values",),
     "sensitive_samples": ("metric_values", "runs", "samples"),
     "sensitivity": ("calibration_nodes", "nodes", "runs", "subject_values"),
     "subject_values": ("metric_values",),
     "thresholds": ("calibration_nodes", "channel_summaries", "runs", "tensor_summaries"),
+    "unmeasured": ("local_errors", "nodes", "results", "run_configs", "runs"),
     "used_measurements": ("run_configs", "runs", "samples"),
     "whole_model": ("subject_values",),
     "worst_nodes": ("ranked", "runs"),
@@ -779,6 +841,11 @@ class TypedQueries:
 
     @overload
     def query(
+        self, name: Literal["intervals"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[IntervalsRow]: ...
+
+    @overload
+    def query(
         self, name: Literal["known_measurements"], /, *, run_id: str
     ) -> list[KnownMeasurementsRow]: ...
 
@@ -809,6 +876,9 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["model_nodes"], /, *, run_id: str) -> list[ModelNodesRow]: ...
+
+    @overload
+    def query(self, name: Literal["moved_values"], /, *, run_id: str) -> list[MovedValuesRow]: ...
 
     @overload
     def query(
@@ -884,6 +954,9 @@ class TypedQueries:
     ) -> list[RunsRow]: ...
 
     @overload
+    def query(self, name: Literal["sample_values"], /, *, run_id: str) -> list[SampleValuesRow]: ...
+
+    @overload
     def query(
         self, name: Literal["sensitive_samples"], /, *, run_id: str, metric: str | None = ...
     ) -> list[SensitiveSamplesRow]: ...
@@ -900,6 +973,9 @@ class TypedQueries:
     def query(
         self, name: Literal["thresholds"], /, *, model_id: str | None = ...
     ) -> list[ThresholdsRow]: ...
+
+    @overload
+    def query(self, name: Literal["unmeasured"], /, *, run_id: str) -> list[UnmeasuredRow]: ...
 
     @overload
     def query(self, name: Literal["used_measurements"], /) -> list[UsedMeasurementsRow]: ...

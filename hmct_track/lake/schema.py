@@ -295,6 +295,55 @@ LOCAL_ERRORS = Table(
         nonfinite_y  BIGINT   number of NaN and Inf in y
     """),
 )
+MOVED_MEASUREMENTS = Table(
+    "moved_measurements",
+    "as in measurements, with the sample's inputs moved by about 1e-7: no mean contains them",
+    ("model_id", "config_id", "sample_id", "copy", "output", "runtime", "numeric_version"),
+    _columns("""
+        model_id         VARCHAR  key of models
+        config_id        VARCHAR  key of configs
+        sample_id        VARCHAR  the content hash of the sample that was moved
+        copy             BIGINT   number of the moved copy, from 1
+        output           VARCHAR  name of the tensor
+        runtime          VARCHAR  what computed
+        numeric_version  BIGINT   version of what a measurement means
+        run_id           VARCHAR  the run that measured
+        count            BIGINT   number of elements
+        sum_xx           DOUBLE   sum of x^2
+        sum_yy           DOUBLE   sum of y^2
+        sum_xy           DOUBLE   sum of x y
+        sum_dd           DOUBLE   sum of (x - y)^2
+        sum_abs_d        DOUBLE   sum of |x - y|
+        sum_abs_x        DOUBLE   sum of |x|
+        max_abs_d        DOUBLE   largest |x - y|
+        nonfinite_x      BIGINT   number of NaN and Inf in x
+        nonfinite_y      BIGINT   number of NaN and Inf in y
+    """),
+)
+CONFIDENCE = Table(
+    "confidence",
+    "how sure a metric of a configuration of a run is",
+    ("run_id", "position", "metric"),
+    _columns("""
+        run_id             VARCHAR  key of runs
+        position           BIGINT   place of the configuration in the run's plan
+        subject            VARCHAR  what the configuration is about
+        role               VARCHAR  what it does to it, as in run_configs
+        metric             VARCHAR  the metric
+        samples            BIGINT   number of samples that its value rests on
+        level              DOUBLE   how often such intervals hold what they are of
+        low                DOUBLE   the interval of the mean; empty if there is none
+        high               DOUBLE   likewise
+        method             VARCHAR  student, bootstrap or none
+        rank_low           BIGINT   the interval of its rank; empty for one sample
+        rank_high          BIGINT   likewise
+        top_k              BIGINT   how many of the ranking top_k_probability is about
+        top_k_probability  DOUBLE   to be among the top_k most sensitive, as far as the samples tell
+        tie_group          BIGINT   first rank of its group of near ties; empty if it is told apart
+        noise              DOUBLE   standard deviation of its value that rounding makes, if measured
+        told_from_zero     BOOLEAN  whether its error is more than rounding
+    """),
+)
 TABLES = (
     RUNS,
     TAGS,
@@ -309,6 +358,8 @@ TABLES = (
     HISTOGRAMS,
     CHANNEL_SUMMARIES,
     LOCAL_ERRORS,
+    MOVED_MEASUREMENTS,
+    CONFIDENCE,
 )
 
 REFERENCES = (

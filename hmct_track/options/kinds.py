@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from hmct_track.options.parsing import (
     parse_list,
     parse_name,
     parse_optional_list,
+    parse_seconds,
     show_names,
+    show_seconds,
 )
 from hmct_track.types import Metric, NodeType
 
@@ -86,6 +89,16 @@ def _positive(name: str, value: Any) -> None:
         raise UsageError(f"{name} is {value}; give a number above 0, or None")
 
 
+def _share(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not 0 < value < 1:
+        raise UsageError(f"{name} is {value}; give a number between 0 and 1, such as 0.95")
+
+
+def _some_seconds(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
+        raise UsageError(f"{name} is {value}; give a time above 0, such as 60s or 5min, or None")
+
+
 TEXT = Kind("TEXT")
 NAME = Kind("NODE", parse_name)
 NAMES = Kind("NODES", parse_flat_list, _show_list)
@@ -96,6 +109,10 @@ COUNT = Kind("N", parse_count)
 """A whole number; None is all."""
 WHOLE = Kind("N", int)
 NUMBER = Kind("VALUE", float)
+SHARE = Kind("SHARE", float, check=_share)
+"""Between 0 and 1."""
+DURATION = Kind("TIME", parse_seconds, show_seconds, _some_seconds)
+"""Seconds; None is as long as it takes."""
 SIZE = Kind("SIZE", parse_bytes, check=_positive)
 CORES = Kind("N", parse_count, check=_positive)
 SWITCH = Kind("BOOL", parse_bool, choices=("True", "False"), is_switch=True)

@@ -5,7 +5,9 @@ The only package that touches ONNX protobuf.
 
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_model import FloatModel, load_float_model, load_original
+from hmct_track.model.layers import Layers
 from hmct_track.model.lowering import LoweredModel, Lowering
+from hmct_track.model.mending import mended
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, save_model, whole_proto
 from hmct_track.model.placement import (
@@ -21,6 +23,7 @@ __all__ = [
     "QUANTIZABLE_OPS",
     "WEIGHTED_OPS",
     "FloatModel",
+    "Layers",
     "LoweredModel",
     "Lowering",
     "Placement",
@@ -33,6 +36,7 @@ __all__ = [
     "load_float_model",
     "load_model",
     "load_original",
+    "mended",
     "model_of",
     "plan_placements",
     "save_model",

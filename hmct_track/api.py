@@ -11,6 +11,7 @@ from hmct_track.debug import Recording
 if TYPE_CHECKING:
     import onnx
 
+    from hmct_track.analyses import Result
     from hmct_track.analyses.calibrate import CalibrationResult, Types
     from hmct_track.data import CalibrationDataSet
     from hmct_track.reading.inspect import Inspection
@@ -70,6 +71,51 @@ def calibrate(
     from hmct_track.analyses.runner import run_command
 
     result: CalibrationResult = run_command("calibrate", given)
+    return result
+
+
+def diagnose(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    *,
+    metric: str = "cosine-similarity",
+    nodes: str | Sequence[str] | None = None,
+    top: int = 10,
+    allow: str | Sequence[str] = "horizon",
+    data_num: int | None = None,
+    save_dir: str | os.PathLike[str] | None = None,
+    output: str | Sequence[str] | None = None,
+    **recording: Unpack[Recording],
+) -> Result:
+    """Say why nodes cost accuracy, and what mends them: causes and remedies, measured.
+
+    Of several samples, remedies are fitted on those at even positions and judged on the others.
+
+    Args:
+        model_or_file: the calibrated model, as a path or a proto.
+        calibrated_data: the folder of calibration data, a `CalibrationDataSet`, or a mapping of
+            input names to arrays.
+        metric: what ranks nodes and remedies.
+        nodes: names, patterns or module paths; by default the ``top`` worst.
+        top: how many of the worst nodes are diagnosed.
+        allow: what the toolchain can express: presets (``horizon``, ``onnxruntime``, ``all``) or
+            names of remedies; see docs/diagnosis.md.
+        data_num: number of samples to use; None for all.
+        save_dir: folder to which texts are written as well.
+        output: compare only these outputs, or parts of them.
+        **recording: see `Recording`.
+
+    Returns:
+        The causes (``rows``), the words (``answer.analysis.text(answer)``), and the run; the
+        remedies are the rows of the query ``remedies``.
+
+    Raises:
+        HmctTrackError: the input is at fault, or the run failed.
+    """
+    given = {**locals()}
+    from hmct_track.analyses.runner import run_command
+
+    result: Result = run_command("diagnose", given)
     return result
 
 

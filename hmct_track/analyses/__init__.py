@@ -15,6 +15,7 @@ from hmct_track.analyses.base import (
     save_dir,
 )
 from hmct_track.analyses.calibrate import Calibrate
+from hmct_track.analyses.diagnose import Diagnose
 from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwiseDataDistribution
 from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
 from hmct_track.analyses.local_errors import LocalErrors
@@ -34,6 +35,7 @@ for _analysis in (
     Runall,
     SelectSensitiveSamples,
     LocalErrors,
+    Diagnose,
     Calibrate,
 ):
     register(_analysis)
@@ -43,6 +45,7 @@ __all__ = [
     "Analysis",
     "Answer",
     "Calibrate",
+    "Diagnose",
     "Drawing",
     "GetChannelwiseDataDistribution",
     "GetSensitivityOfNodes",

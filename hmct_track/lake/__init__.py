@@ -17,6 +17,7 @@ from hmct_track.lake.queries import Query, Use, load_query, query_names
 from hmct_track.lake.result import Result
 from hmct_track.lake.schema import (
     CALIBRATION_NODES,
+    CAUSES,
     CHANNEL_SUMMARIES,
     CONFIGS,
     HISTOGRAMS,
@@ -24,6 +25,7 @@ from hmct_track.lake.schema import (
     MEASUREMENTS,
     MODELS,
     NODES,
+    REMEDIES,
     RUN_CONFIGS,
     RUNS,
     SAMPLES,
@@ -38,6 +40,7 @@ from hmct_track.lake.schema import (
 __all__ = [
     "BASELINE",
     "CALIBRATION_NODES",
+    "CAUSES",
     "CHANNEL_SUMMARIES",
     "CONFIGS",
     "DEFAULT_FOLDER",
@@ -47,6 +50,7 @@ __all__ = [
     "MEASUREMENTS",
     "MODELS",
     "NODES",
+    "REMEDIES",
     "RUNS",
     "RUN_CONFIGS",
     "SAMPLES",

@@ -36,6 +36,36 @@ class CalibrationRow(TypedDict):
     largest: float | None
 
 
+class CausesRow(TypedDict):
+    """A row of causes."""
+
+    position: int
+    subject: str
+    op_type: str | None
+    node: str
+    kind: str | None
+    qtype: str | None
+    bits: int | None
+    scales: int | None
+    together: float | None
+    alone: float | None
+    clipping: float | None
+    rounding: float | None
+    own_sqnr: float | None
+    clip_share: float | None
+    saturation: float | None
+    effective_bits: float | None
+    channel_bits: float | None
+    outlier_ratio: float | None
+    channels: int | None
+    dead_channels: int | None
+    lost_channels: int | None
+    imbalance: float | None
+    worst_channel: int | None
+    worst_share: float | None
+    mean_shift: float | None
+
+
 class ChannelDistributionRow(TypedDict):
     """A row of channel_distribution."""
 
@@ -152,6 +182,13 @@ class CompareSummaryRow(TypedDict):
     changed_thresholds: int
     changed_types: int
     infinite: int
+
+
+class ConfigValuesRow(TypedDict):
+    """A row of config_values."""
+
+    config_id: str
+    value: float | None
 
 
 class DataSetsRow(TypedDict):
@@ -432,6 +469,24 @@ class RankingsRow(TypedDict):
     metrics: list[str]
 
 
+class RemediesRow(TypedDict):
+    """A row of remedies."""
+
+    position: int
+    subject: str
+    rank: int
+    remedy: str
+    family: str
+    price: str
+    nodes: list[str]
+    before: float | None
+    after: float | None
+    gain: float
+    before_error: float | None
+    after_error: float | None
+    config_id: str
+
+
 class ResultsRow(TypedDict):
     """A row of results."""
 
@@ -618,6 +673,7 @@ class WorstNodesRow(TypedDict):
 READS: Mapping[str, tuple[str, ...]] = {
     "always_sensitive": ("ranked",),
     "calibration": ("calibration_nodes", "runs"),
+    "causes": ("calibration_nodes", "causes", "metric_values", "nodes", "run_configs", "runs"),
     "channel_distribution": ("channel_summaries",),
     "channel_imbalance": ("calibration_nodes", "channel_summaries", "runs"),
     "compare_calibration": ("calibration_nodes", "node_matches", "runs"),
@@ -625,6 +681,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "compare_nodes": ("node_matches", "sensitivity"),
     "compare_settings": ("models", "runs"),
     "compare_summary": ("compare_calibration", "compare_nodes", "subject_values"),
+    "config_values": ("metric_values", "runs"),
     "data_sets": ("runs",),
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),
@@ -642,6 +699,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "node_signatures": ("calibration_nodes", "nodes", "runs"),
     "op_types": ("nodes", "ranked", "runs"),
     "orphans": (
+        "causes",
         "channel_summaries",
         "configs",
         "histograms",
@@ -649,6 +707,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "measurements",
         "models",
         "nodes",
+        "remedies",
         "run_configs",
         "runs",
         "samples",
@@ -658,6 +717,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "partial_quantization": ("subject_values",),
     "ranked": ("runs", "subject_values"),
     "rankings": ("models", "runs"),
+    "remedies": ("measurements", "metric_values", "remedies", "runs", "samples"),
     "results": ("metric_rows", "run_configs", "runs", "samples"),
     "run_costs": ("measurements", "models", "results", "runs"),
     "run_list": ("models", "runs"),
@@ -689,6 +749,11 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["calibration"], /, *, run_id: str) -> list[CalibrationRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["causes"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[CausesRow]: ...
 
     @overload
     def query(
@@ -744,6 +809,11 @@ class TypedQueries:
         metric: str | None = ...,
         tolerance: float | None = ...,
     ) -> list[CompareSummaryRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["config_values"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[ConfigValuesRow]: ...
 
     @overload
     def query(self, name: Literal["data_sets"], /) -> list[DataSetsRow]: ...
@@ -838,6 +908,11 @@ class TypedQueries:
     def query(
         self, name: Literal["rankings"], /, *, node_type: str | None = ...
     ) -> list[RankingsRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["remedies"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[RemediesRow]: ...
 
     @overload
     def query(self, name: Literal["results"], /) -> list[ResultsRow]: ...

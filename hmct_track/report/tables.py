@@ -86,7 +86,7 @@ def partial_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
         ]
         for row in rows
     ]
-    return _plain_table(header, lines)
+    return plain_table(header, lines)
 
 
 def local_errors_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
@@ -106,7 +106,7 @@ def local_errors_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str
         ]
         for row in rows
     ]
-    return _plain_table(header, lines)
+    return plain_table(header, lines)
 
 
 def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -127,7 +127,7 @@ def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return _plain_table(header, lines)
+    return plain_table(header, lines)
 
 
 def samples_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
@@ -138,7 +138,7 @@ def samples_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
         metric: the metric of the values.
     """
     lines = [[str(row["sample"]), format_value(row["value"]), row["source"]] for row in rows]
-    return _plain_table(["sample", metric.value, "source"], lines)
+    return plain_table(["sample", metric.value, "source"], lines)
 
 
 def curves_text(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
@@ -189,7 +189,8 @@ def channels_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _plain_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def plain_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Columns of texts, as wide as they need to be."""
     widths = [max(map(len, column)) + _GAP for column in zip(header, *lines, strict=True)]
     return "\n".join(
         "".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hmct_track.api import calibrate, diagnose, inspect_model
+    from hmct_track.api import calibrate, diagnose, inspect_model, mend
     from hmct_track.data import CalibrationDataSet
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
@@ -25,6 +25,7 @@ __all__ = [
     "diagnose",
     "get_sensitivity_of_nodes",
     "inspect_model",
+    "mend",
 ]
 
 _HOME = {
@@ -36,6 +37,7 @@ _HOME = {
     "diagnose": "api",
     "get_sensitivity_of_nodes": "debug",
     "inspect_model": "api",
+    "mend": "api",
 }
 
 

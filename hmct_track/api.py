@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hmct_track.analyses import Result
     from hmct_track.analyses.calibrate import CalibrationResult, Types
+    from hmct_track.analyses.mend import MendResult
     from hmct_track.data import CalibrationDataSet
     from hmct_track.reading.inspect import Inspection
 
@@ -116,6 +117,45 @@ def diagnose(
     from hmct_track.analyses.runner import run_command
 
     result: Result = run_command("diagnose", given)
+    return result
+
+
+def mend(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    allow: str | Sequence[str] = "horizon",
+    data_num: int | None = None,
+    save_dir: str | os.PathLike[str] | None = None,
+    **recording: Unpack[Recording],
+) -> MendResult:
+    """Mend a model by free remedies, chosen by measuring and verified on other samples.
+
+    Of every four samples two choose, one checks, and one is held out until the end.
+
+    Args:
+        model_or_file: a calibrated model, as a path or a proto; a float one is calibrated with
+            maxima first.
+        calibrated_data: the folder of calibration data, a `CalibrationDataSet`, or a mapping of
+            input names to arrays; at least four samples.
+        output: where the mended model is written, with its report, if it is better.
+        allow: what the toolchain can express; see `diagnose`. What is not free is left out.
+        data_num: number of samples to use; None for all.
+        save_dir: folder to which texts are written as well.
+        **recording: see `Recording`.
+
+    Returns:
+        The mended model (``model``), None where it is not better on the held-out samples; the model
+        before and after (``rows``), and the run.
+
+    Raises:
+        HmctTrackError: the input is at fault, or the run failed.
+    """
+    given = {**locals()}
+    from hmct_track.analyses.runner import run_command
+
+    result: MendResult = run_command("mend", given)
     return result
 
 

@@ -168,8 +168,13 @@ class Diagnose(Analysis):
             for row in self.remedies(answer)
             if row["price"] == "free" and row["rank"] == 1 and row["position"] == 0
         ]
-        found = {"worst": worst and worst["together"], "worst.free": free[0] if free else None}
-        told = {f"{n}.{self.metric}": v for n, v in found.items() if v is not None}
+        found: dict[str, float | None] = {
+            "worst": worst["together"] if worst else None,
+            "worst.free": free[0] if free else None,
+        }
+        told: dict[str, float] = {
+            f"{n}.{self.metric}": v for n, v in found.items() if v is not None
+        }
         return {**answer.whole_summary, **told}
 
     def note(self, answer: Answer) -> str:

@@ -39,6 +39,8 @@ def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
     printed = getattr(analysis, "verbose", True)
     result = run_analysis(analysis, recording, emit=print_answer if printed else None)
     _tell(result, recording)
+    if result.refused:
+        return ExitCode.GATE_FAILED
     return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
 
 

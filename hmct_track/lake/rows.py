@@ -276,6 +276,28 @@ class LocalErrorsRow(TypedDict):
     accumulated_sqnr: float | None
 
 
+class MendingRow(TypedDict):
+    """A row of mending."""
+
+    position: int
+    name: str
+    config_id: str
+    chosen: float | None
+    held_out: float | None
+    chosen_error: float | None
+    held_out_error: float | None
+
+
+class MendingStepsRow(TypedDict):
+    """A row of mending_steps."""
+
+    position: int
+    step: str
+    nodes: int
+    choosing: float
+    checking: float
+
+
 class MetricRowsRow(TypedDict):
     """A row of metric_rows."""
 
@@ -441,6 +463,15 @@ class PartialQuantizationRow(TypedDict):
     partial: float | None
     infinite: int
     all_zero: int
+
+
+class PlannedConfigsRow(TypedDict):
+    """A row of planned_configs."""
+
+    position: int
+    subject: str
+    role: str
+    config: str
 
 
 class RankedRow(TypedDict):
@@ -688,6 +719,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "histogram": ("histograms",),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
+    "mending": ("measurements", "metric_values", "run_configs", "runs", "samples"),
+    "mending_steps": ("mending_steps",),
     "metric_rows": ("measurement_rows",),
     "metric_values": ("results",),
     "metrics": ("metric_rows",),
@@ -705,6 +738,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "histograms",
         "local_errors",
         "measurements",
+        "mending_steps",
         "models",
         "nodes",
         "remedies",
@@ -715,6 +749,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "tensor_summaries",
     ),
     "partial_quantization": ("subject_values",),
+    "planned_configs": ("configs", "run_configs"),
     "ranked": ("runs", "subject_values"),
     "rankings": ("models", "runs"),
     "remedies": ("measurements", "metric_values", "remedies", "runs", "samples"),
@@ -852,6 +887,14 @@ class TypedQueries:
     ) -> list[LocalErrorsRow]: ...
 
     @overload
+    def query(
+        self, name: Literal["mending"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[MendingRow]: ...
+
+    @overload
+    def query(self, name: Literal["mending_steps"], /, *, run_id: str) -> list[MendingStepsRow]: ...
+
+    @overload
     def query(self, name: Literal["metric_rows"], /) -> list[MetricRowsRow]: ...
 
     @overload
@@ -900,6 +943,11 @@ class TypedQueries:
     def query(
         self, name: Literal["partial_quantization"], /, *, run_id: str, metric: str | None = ...
     ) -> list[PartialQuantizationRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["planned_configs"], /, *, run_id: str
+    ) -> list[PlannedConfigsRow]: ...
 
     @overload
     def query(self, name: Literal["ranked"], /) -> list[RankedRow]: ...

@@ -308,7 +308,7 @@ CAUSES = Table(
         imbalance        DOUBLE   largest over smallest of the channels' largest |x|, but dead ones
         worst_channel    BIGINT   the channel with most of sum_dd, from 0
         worst_share      DOUBLE   its share of sum_dd, 0 to 1
-        mean_shift       DOUBLE   share of the error of the subject's output that is a mean of channels
+        mean_shift       DOUBLE   share of its output's error that is the means of channels
     """),
 )
 REMEDIES = Table(
@@ -328,6 +328,19 @@ REMEDIES = Table(
         after_id   VARCHAR    key of configs: the same with the remedy
     """),
 )
+MENDING_STEPS = Table(
+    "mending_steps",
+    "a change that the search for a mended model took",
+    ("run_id", "position"),
+    _columns("""
+        run_id    VARCHAR  key of runs
+        position  BIGINT   place of the step, from 0
+        step      VARCHAR  what was changed, in words
+        nodes     BIGINT   number of nodes that it changed
+        choosing  DOUBLE   mean gain over the samples that chose it, in dB
+        checking  DOUBLE   mean gain over the samples that checked it, in dB
+    """),
+)
 TABLES = (
     RUNS,
     TAGS,
@@ -344,4 +357,5 @@ TABLES = (
     LOCAL_ERRORS,
     CAUSES,
     REMEDIES,
+    MENDING_STEPS,
 )

@@ -66,6 +66,8 @@ class _Mending:
         self._proto = onnx.ModelProto()
         self._proto.CopyFrom(model.proto)
         self._nodes = dict(zip(model.node_names, self._proto.graph.node, strict=True))
+        for name, node in self._nodes.items():
+            node.name = name  # names that were made up hold in the file as well
         self._weights: dict[str, NDArray[np.generic]] = dict(model.weights)
         self._taken = {t.name for t in self._proto.graph.initializer}
         self._taken |= {name for node in self._proto.graph.node for name in node.output}

@@ -54,6 +54,38 @@ def remedies_text(rows: Rows, metric: Metric) -> str:
     return plain_table(header, lines)
 
 
+def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
+    """A mended model against the one before, and the steps that led to it.
+
+    Args:
+        rows: rows of the query ``mending``, by SQNR.
+        steps: rows of the query ``mending_steps``.
+        samples: how many samples there were.
+        better: whether it was written.
+    """
+    before, after = rows[0], rows[-1]
+    held = samples // 4
+    header = ["SQNR in dB", "before", "mended"]
+    lines = [
+        [f"{held} held-out samples", *map(format_value, (before["held_out"], after["held_out"]))],
+        [f"{samples - held} others", *map(format_value, (before["chosen"], after["chosen"]))],
+    ]
+    said = [plain_table(header, lines), ""]
+    if steps:
+        taken = [
+            [s["step"], str(s["nodes"]), f"{s['choosing']:+.2f}", f"{s['checking']:+.2f}"]
+            for s in steps
+        ]
+        said += [plain_table(["step", "nodes", "dB where chosen", "checked"], taken), ""]
+    if better:
+        said.append("on the held-out samples, which chose nothing, it is better")
+    elif not steps:
+        said.append("no free remedy helps beyond its standard error; no model is written")
+    else:
+        said.append("on the held-out samples it is not better; no model is written")
+    return "\n".join(said)
+
+
 def _words(causes: Rows, remedies: Rows, metric: Metric) -> Iterator[tuple[str, str]]:
     tried: dict[str, list[Mapping[str, Any]]] = {}
     for row in remedies:

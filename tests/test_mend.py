@@ -1,4 +1,4 @@
-"""Mending: what is written computes what was measured, keeps the float model, and is never worse."""
+"""Mending: the file computes what was measured, keeps the float model, and is never worse."""
 
 from __future__ import annotations
 

@@ -45,6 +45,13 @@ WITH lost AS (
     UNION ALL
     SELECT 'local_errors.run_id', 'runs', run_id FROM local_errors ANTI JOIN runs USING (run_id)
     UNION ALL
+    SELECT 'causes.run_id', 'runs', run_id FROM causes ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'remedies.run_id', 'runs', run_id FROM remedies ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'mending_steps.run_id', 'runs', run_id
+    FROM mending_steps ANTI JOIN runs USING (run_id)
+    UNION ALL
     SELECT 'tags.run_id', 'runs', t.run_id
     FROM tags AS t ANTI JOIN runs USING (run_id)
     WHERE t.run_id IS NOT NULL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -400,13 +400,13 @@ def _whole_line(answer: Answer[SensitivityRow]) -> str:
     return answer.whole_line if answer.whole else ""
 
 
-def _intervals(answer: Answer[SensitivityRow]) -> dict[int, Row]:
+def _intervals(answer: Answer[SensitivityRow]) -> dict[int, Mapping[str, Any]]:
     """How sure the first metric of each node is, by the node's place; empty for old runs."""
     first = answer.analysis.metrics_asked[0]
     return intervals_by_position(answer.query("intervals", metric=first.value))
 
 
-def _interval(sure: Row | None) -> tuple[float, float] | None:
+def _interval(sure: Mapping[str, Any] | None) -> tuple[float, float] | None:
     return None if sure is None or sure["low"] is None else (sure["low"], sure["high"])
 
 

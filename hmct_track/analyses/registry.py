@@ -17,6 +17,8 @@ _SHIPPED = {
     "runall": "Runall",
     "select-sensitive-samples": "SelectSensitiveSamples",
     "local-errors": "LocalErrors",
+    "diagnose": "Diagnose",
+    "mend": "Mend",
     "calibrate": "Calibrate",
 }
 """Command to class, in the order of the help. The module has the command's name."""

@@ -43,6 +43,8 @@ def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
     emit = print_answer if printed else None
     result = run_analysis(analysis, recording, emit=emit, began=_process_start())
     _tell(result, recording)
+    if result.refused:
+        return ExitCode.GATE_FAILED
     return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
 
 

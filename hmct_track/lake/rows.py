@@ -36,6 +36,36 @@ class CalibrationRow(TypedDict):
     largest: float | None
 
 
+class CausesRow(TypedDict):
+    """A row of causes."""
+
+    position: int
+    subject: str
+    op_type: str | None
+    node: str
+    kind: str | None
+    qtype: str | None
+    bits: int | None
+    scales: int | None
+    together: float | None
+    alone: float | None
+    clipping: float | None
+    rounding: float | None
+    own_sqnr: float | None
+    clip_share: float | None
+    saturation: float | None
+    effective_bits: float | None
+    channel_bits: float | None
+    outlier_ratio: float | None
+    channels: int | None
+    dead_channels: int | None
+    lost_channels: int | None
+    imbalance: float | None
+    worst_channel: int | None
+    worst_share: float | None
+    mean_shift: float | None
+
+
 class ChannelDistributionRow(TypedDict):
     """A row of channel_distribution."""
 
@@ -154,6 +184,13 @@ class CompareSummaryRow(TypedDict):
     infinite: int
 
 
+class ConfigValuesRow(TypedDict):
+    """A row of config_values."""
+
+    config_id: str
+    value: float | None
+
+
 class DataSetsRow(TypedDict):
     """A row of data_sets."""
 
@@ -258,6 +295,28 @@ class LocalErrorsRow(TypedDict):
     own_sqnr: float | None
     accumulated_cosine_similarity: float | None
     accumulated_sqnr: float | None
+
+
+class MendingRow(TypedDict):
+    """A row of mending."""
+
+    position: int
+    name: str
+    config_id: str
+    chosen: float | None
+    held_out: float | None
+    chosen_error: float | None
+    held_out_error: float | None
+
+
+class MendingStepsRow(TypedDict):
+    """A row of mending_steps."""
+
+    position: int
+    step: str
+    nodes: int
+    choosing: float
+    checking: float
 
 
 class MetricRowsRow(TypedDict):
@@ -451,6 +510,15 @@ class PartialQuantizationRow(TypedDict):
     all_zero: int
 
 
+class PlannedConfigsRow(TypedDict):
+    """A row of planned_configs."""
+
+    position: int
+    subject: str
+    role: str
+    config: str
+
+
 class RankedRow(TypedDict):
     """A row of ranked."""
 
@@ -475,6 +543,24 @@ class RankingsRow(TypedDict):
     data_id: str
     outputs: list[str]
     metrics: list[str]
+
+
+class RemediesRow(TypedDict):
+    """A row of remedies."""
+
+    position: int
+    subject: str
+    rank: int
+    remedy: str
+    family: str
+    price: str
+    nodes: list[str]
+    before: float | None
+    after: float | None
+    gain: float
+    before_error: float | None
+    after_error: float | None
+    config_id: str
 
 
 class ResultsRow(TypedDict):
@@ -685,6 +771,7 @@ class WorstNodesRow(TypedDict):
 READS: Mapping[str, tuple[str, ...]] = {
     "always_sensitive": ("ranked",),
     "calibration": ("calibration_nodes", "runs"),
+    "causes": ("calibration_nodes", "causes", "metric_values", "nodes", "run_configs", "runs"),
     "channel_distribution": ("channel_summaries",),
     "channel_imbalance": ("calibration_nodes", "channel_summaries", "runs"),
     "compare_calibration": ("calibration_nodes", "node_matches", "runs"),
@@ -692,6 +779,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "compare_nodes": ("node_matches", "sensitivity"),
     "compare_settings": ("models", "runs"),
     "compare_summary": ("compare_calibration", "compare_nodes", "subject_values"),
+    "config_values": ("metric_values", "runs"),
     "data_sets": ("runs",),
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),
@@ -699,6 +787,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "intervals": ("confidence", "subject_values"),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
+    "mending": ("measurements", "metric_values", "run_configs", "runs", "samples"),
+    "mending_steps": ("mending_steps",),
     "metric_rows": ("measurement_rows",),
     "metric_values": ("results",),
     "metrics": ("metric_rows",),
@@ -712,15 +802,18 @@ READS: Mapping[str, tuple[str, ...]] = {
     "node_signatures": ("calibration_nodes", "nodes", "runs"),
     "op_types": ("nodes", "ranked", "runs"),
     "orphans": (
+        "causes",
         "channel_summaries",
         "confidence",
         "configs",
         "histograms",
         "local_errors",
         "measurements",
+        "mending_steps",
         "models",
         "moved_measurements",
         "nodes",
+        "remedies",
         "run_configs",
         "runs",
         "samples",
@@ -728,8 +821,10 @@ READS: Mapping[str, tuple[str, ...]] = {
         "tensor_summaries",
     ),
     "partial_quantization": ("subject_values",),
+    "planned_configs": ("configs", "run_configs"),
     "ranked": ("runs", "subject_values"),
     "rankings": ("models", "runs"),
+    "remedies": ("measurements", "metric_values", "remedies", "runs", "samples"),
     "results": ("metric_rows", "run_configs", "runs", "samples"),
     "run_costs": ("measurements", "models", "results", "runs"),
     "run_list": ("models", "runs"),
@@ -763,6 +858,11 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["calibration"], /, *, run_id: str) -> list[CalibrationRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["causes"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[CausesRow]: ...
 
     @overload
     def query(
@@ -820,6 +920,11 @@ class TypedQueries:
     ) -> list[CompareSummaryRow]: ...
 
     @overload
+    def query(
+        self, name: Literal["config_values"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[ConfigValuesRow]: ...
+
+    @overload
     def query(self, name: Literal["data_sets"], /) -> list[DataSetsRow]: ...
 
     @overload
@@ -859,6 +964,14 @@ class TypedQueries:
         metric: str | None = ...,
         by: str | None = ...,
     ) -> list[LocalErrorsRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["mending"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[MendingRow]: ...
+
+    @overload
+    def query(self, name: Literal["mending_steps"], /, *, run_id: str) -> list[MendingStepsRow]: ...
 
     @overload
     def query(self, name: Literal["metric_rows"], /) -> list[MetricRowsRow]: ...
@@ -919,12 +1032,22 @@ class TypedQueries:
     ) -> list[PartialQuantizationRow]: ...
 
     @overload
+    def query(
+        self, name: Literal["planned_configs"], /, *, run_id: str
+    ) -> list[PlannedConfigsRow]: ...
+
+    @overload
     def query(self, name: Literal["ranked"], /) -> list[RankedRow]: ...
 
     @overload
     def query(
         self, name: Literal["rankings"], /, *, node_type: str | None = ...
     ) -> list[RankingsRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["remedies"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[RemediesRow]: ...
 
     @overload
     def query(self, name: Literal["results"], /) -> list[ResultsRow]: ...

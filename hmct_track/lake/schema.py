@@ -344,6 +344,69 @@ CONFIDENCE = Table(
         told_from_zero     BOOLEAN  whether its error is more than rounding
     """),
 )
+CAUSES = Table(
+    "causes",
+    "why a calibration node costs accuracy (x what it takes in, in float; y what it gives out)",
+    ("run_id", "subject", "node"),
+    _columns("""
+        run_id           VARCHAR  key of runs
+        position         BIGINT   place of the general node among those diagnosed, the worst first
+        subject          VARCHAR  the general node
+        node             VARCHAR  the calibration node that feeds it
+        alone_id         VARCHAR  key of configs: only this calibration node is on
+        clip_id          VARCHAR  key of configs: only its clipping; empty of float types
+        round_id         VARCHAR  key of configs: only its rounding; empty likewise
+        low              DOUBLE   smallest value of x
+        high             DOUBLE   largest value of x
+        elements         BIGINT   number of values, of all samples together
+        sum_xx           DOUBLE   sum of x^2
+        sum_dd           DOUBLE   sum of (x - y)^2
+        clip_dd          DOUBLE   likewise, y only clipped
+        round_dd         DOUBLE   likewise, y only rounded
+        saturation       DOUBLE   share of the values that are clipped, 0 to 1
+        effective_bits   DOUBLE   log2 of the levels that hold 99.9 % of the values
+        outlier_ratio    DOUBLE   largest |x| over the 99.9 % quantile of |x|
+        axis             BIGINT   the channels; empty where there are none
+        channels         BIGINT   number of channels; empty likewise
+        dead_channels    BIGINT   channels of zeros
+        lost_channels    BIGINT   channels that are not zero, and all round to zero
+        channel_bits     DOUBLE   mean over channels of log2 of the levels in their ranges
+        imbalance        DOUBLE   largest over smallest of the channels' largest |x|, but dead ones
+        worst_channel    BIGINT   the channel with most of sum_dd, from 0
+        worst_share      DOUBLE   its share of sum_dd, 0 to 1
+        mean_shift       DOUBLE   share of its output's error that is the means of channels
+    """),
+)
+REMEDIES = Table(
+    "remedies",
+    "something that was tried about a node, and measured",
+    ("run_id", "subject", "remedy"),
+    _columns("""
+        run_id     VARCHAR    key of runs
+        position   BIGINT     place of the general node among those diagnosed, the worst first
+        place      BIGINT     place of the remedy among those of the node
+        subject    VARCHAR    the general node
+        remedy     VARCHAR    in words, such as activation percentile 99.9
+        family     VARCHAR    threshold, asymmetric, per-channel, bias, int16, ...
+        price      VARCHAR    free, int16, float16 or float32
+        nodes      VARCHAR[]  the calibration nodes that do something else
+        before_id  VARCHAR    key of configs: only the node is quantized, as calibrated
+        after_id   VARCHAR    key of configs: the same with the remedy
+    """),
+)
+MENDING_STEPS = Table(
+    "mending_steps",
+    "a change that the search for a mended model took",
+    ("run_id", "position"),
+    _columns("""
+        run_id    VARCHAR  key of runs
+        position  BIGINT   place of the step, from 0
+        step      VARCHAR  what was changed, in words
+        nodes     BIGINT   number of nodes that it changed
+        choosing  DOUBLE   mean gain over the samples that chose it, in dB
+        checking  DOUBLE   mean gain over the samples that checked it, in dB
+    """),
+)
 TABLES = (
     RUNS,
     TAGS,
@@ -360,6 +423,9 @@ TABLES = (
     LOCAL_ERRORS,
     MOVED_MEASUREMENTS,
     CONFIDENCE,
+    CAUSES,
+    REMEDIES,
+    MENDING_STEPS,
 )
 
 REFERENCES = (

@@ -5,7 +5,7 @@ The only package that touches ONNX protobuf.
 
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_model import FloatModel, load_float_model, load_original
-from hmct_track.model.lowering import LoweredModel, Lowering
+from hmct_track.model.lowering import LoweredModel, Lowering, effective_params
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, save_model, whole_proto
 from hmct_track.model.placement import (
@@ -26,6 +26,7 @@ __all__ = [
     "Placement",
     "QuantModel",
     "Skeleton",
+    "effective_params",
     "expand",
     "expand_one",
     "fake_quantize",

@@ -18,6 +18,7 @@ from hmct_track.analyses.calibrate import Calibrate
 from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwiseDataDistribution
 from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
 from hmct_track.analyses.local_errors import LocalErrors
+from hmct_track.analyses.plan import Plan
 from hmct_track.analyses.plot_acc_error import PlotAccError
 from hmct_track.analyses.plot_distribution import PlotDistribution
 from hmct_track.analyses.registry import ANALYSES, analysis_of_kind, register
@@ -34,6 +35,7 @@ for _analysis in (
     Runall,
     SelectSensitiveSamples,
     LocalErrors,
+    Plan,
     Calibrate,
 ):
     register(_analysis)
@@ -47,6 +49,7 @@ __all__ = [
     "GetChannelwiseDataDistribution",
     "GetSensitivityOfNodes",
     "LocalErrors",
+    "Plan",
     "PlotAccError",
     "PlotDistribution",
     "Result",

@@ -93,7 +93,7 @@ class Linear:
         """Without what is dear and not needed, as the last step may have gone too far."""
         by_price = sorted(range(len(state)), key=lambda s: self.prices[s][state[s]], reverse=True)
         for slot in by_price:
-            for k in sorted(range(len(self.prices[slot])), key=lambda k: self.prices[slot][k]):  # noqa: B023
+            for k in sorted(range(len(self.prices[slot])), key=lambda k: self.prices[slot][k]):
                 less = changed(state, slot, k)
                 if self.prices[slot][k] >= self.prices[slot][state[slot]]:
                     break

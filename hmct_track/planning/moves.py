@@ -228,9 +228,7 @@ def make_board(
     return Board(slots, moves_of, tuple(refused))
 
 
-def _move(
-    slot: Slot, qtype: QuantType, fragment: Mapping[str, State], tariff: Tariff
-) -> Move:
+def _move(slot: Slot, qtype: QuantType, fragment: Mapping[str, State], tariff: Tariff) -> Move:
     return Move(str(qtype), fragment, lambda: tariff.price(slot, qtype, fragment))
 
 

@@ -15,6 +15,8 @@ from hmct_track.model.placement import (
     insert_calibration,
     plan_placements,
 )
+from hmct_track.model.planned import planned_model, written_params
+from hmct_track.model.qdq_writer import qdq_model
 from hmct_track.model.reader import QuantModel, load_model, model_of
 
 __all__ = [
@@ -36,6 +38,9 @@ __all__ = [
     "load_original",
     "model_of",
     "plan_placements",
+    "planned_model",
+    "qdq_model",
     "save_model",
     "whole_proto",
+    "written_params",
 ]

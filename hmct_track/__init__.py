@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hmct_track.api import calibrate, inspect_model
+    from hmct_track.api import calibrate, inspect_model, plan
     from hmct_track.data import CalibrationDataSet
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "get_sensitivity_of_nodes",
     "inspect_model",
+    "plan",
 ]
 
 _HOME = {
@@ -34,6 +35,7 @@ _HOME = {
     "compare": "reading.compare",
     "get_sensitivity_of_nodes": "debug",
     "inspect_model": "api",
+    "plan": "api",
 }
 
 

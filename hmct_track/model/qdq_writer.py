@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -111,11 +112,10 @@ class _Writer:
             )
             source = self._clipped(node, source, params)
         by = self._scale(node.name, params, container)
-        given = {"domain": self._domain(params, container)} | (
-            {"axis": params.axis} if params.is_per_channel else {}
-        )
-        if given["domain"] is None:
-            del given["domain"]
+        given: dict[str, Any] = {"axis": params.axis} if params.is_per_channel else {}
+        domain = self._domain(params, container)
+        if domain is not None:
+            given["domain"] = domain
         if held is None:
             source = self._node("QuantizeLinear", [source, *by], f"{node.name}_q", node.name, given)
         else:
@@ -124,7 +124,7 @@ class _Writer:
         self._node("DequantizeLinear", [source, *by], node.output, f"{node.name}_dq", given)
 
     def _node(
-        self, op: str, inputs: list[str], output: str, name: str, given: dict[str, object]
+        self, op: str, inputs: list[str], output: str, name: str, given: dict[str, Any]
     ) -> str:
         self._proto.graph.node.append(helper.make_node(op, inputs, [output], name=name, **given))
         return output

@@ -52,7 +52,7 @@ class Linear:
         Each step takes the choice that takes away most error for what it adds to the price, as the
         greedy way to fill a knapsack of several choices per slot does.
         """
-        state = tuple(min(range(len(c)), key=lambda k, c=c: (c[k], k)) for c in self.prices)
+        state = tuple(c.index(min(c)) for c in map(list, self.prices))
         # Free choices that are better are taken at once.
         yield state
         while True:

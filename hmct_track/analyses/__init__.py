@@ -19,6 +19,7 @@ from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwise
 from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
 from hmct_track.analyses.local_errors import LocalErrors
 from hmct_track.analyses.plan import Plan
+from hmct_track.analyses.plan_check import PlanCheck
 from hmct_track.analyses.plot_acc_error import PlotAccError
 from hmct_track.analyses.plot_distribution import PlotDistribution
 from hmct_track.analyses.registry import ANALYSES, analysis_of_kind, register
@@ -36,6 +37,7 @@ for _analysis in (
     SelectSensitiveSamples,
     LocalErrors,
     Plan,
+    PlanCheck,
     Calibrate,
 ):
     register(_analysis)
@@ -50,6 +52,7 @@ __all__ = [
     "GetSensitivityOfNodes",
     "LocalErrors",
     "Plan",
+    "PlanCheck",
     "PlotAccError",
     "PlotDistribution",
     "Result",

@@ -406,6 +406,15 @@ class PartialQuantizationRow(TypedDict):
     all_zero: int
 
 
+class PlanCheckRow(TypedDict):
+    """A row of plan_check."""
+
+    subject: str
+    role: str
+    value: float | None
+    config_id: str
+
+
 class PlanFrontierRow(TypedDict):
     """A row of plan_frontier."""
 
@@ -720,6 +729,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "tensor_summaries",
     ),
     "partial_quantization": ("subject_values",),
+    "plan_check": ("subject_values",),
     "plan_frontier": ("plan_points", "plans"),
     "plan_nodes": ("plan_moves",),
     "plan_result": ("plan_points", "plans"),
@@ -898,6 +908,11 @@ class TypedQueries:
     def query(
         self, name: Literal["partial_quantization"], /, *, run_id: str, metric: str | None = ...
     ) -> list[PartialQuantizationRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["plan_check"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[PlanCheckRow]: ...
 
     @overload
     def query(self, name: Literal["plan_frontier"], /, *, run_id: str) -> list[PlanFrontierRow]: ...

@@ -3,6 +3,7 @@
 The only package that touches ONNX protobuf.
 """
 
+from hmct_track.model.built import built_types
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_model import FloatModel, load_float_model, load_original
 from hmct_track.model.lowering import LoweredModel, Lowering, effective_params
@@ -28,6 +29,7 @@ __all__ = [
     "Placement",
     "QuantModel",
     "Skeleton",
+    "built_types",
     "effective_params",
     "expand",
     "expand_one",

@@ -116,7 +116,7 @@ class Session:
     def _go_on(self) -> Round:
         assert self.search is not None and self._asking is not None  # noqa: S101 - it has begun
         spent = time.monotonic() - self._began
-        if self.budget is not None and spent > self.budget and self.search.errors:
+        if self.budget is not None and spent > self.budget and self.search.best is not None:
             self.stopped = True
             return Round()
         trials = next(self._asking, None)

@@ -109,7 +109,7 @@ class Tariff:
         node = self.model.calibration_by_name[name]
         if node.kind is not CalibrationKind.WEIGHT or node.goes_with or node.is_correction:
             return 0.0
-        return self._size(node.input) * (bits_of(state, node) - node.params.qtype.bits) / 8
+        return self._size(node.output) * (bits_of(state, node) - node.params.qtype.bits) / 8
 
     def _work(self, name: str, fragment: Mapping[str, State]) -> float:
         """Multiply-accumulates times the mean of the bits that its inputs gain."""

@@ -96,6 +96,26 @@ def test_the_margin_is_the_prediction_interval_of_the_mean_of_other_samples() ->
     assert 0.87 < kept / 2000 < 0.93
 
 
+def test_what_is_hard_for_both_does_not_widen_the_margin_of_a_share() -> None:
+    """GIVEN errors that are a tenth of the calibrated model's in each sample, hard ones or easy."""
+    target = Target(Metric.MSE, 0.2, is_share=True)
+    whole = {"y": np.random.default_rng(0).lognormal(0, 1, 16)}
+    reading = read(target, {"y": 0.1 * whole["y"]}, whole)
+    assert reading.value == pytest.approx(0.1)
+    assert reading.spread == pytest.approx(0, abs=1e-12)
+
+
+def test_the_margin_of_a_share_holds_as_often_as_it_says() -> None:
+    rng, kept = np.random.default_rng(1), 0
+    target = Target(Metric.MSE, 0.2, is_share=True)
+    for _ in range(2000):
+        whole = rng.lognormal(0, 0.5, 32)
+        plan = 0.1 * whole * rng.lognormal(0, 0.3, 32)
+        reading = read(target, {"y": plan[:16]}, {"y": whole[:16]})
+        kept += plan[16:].sum() / whole[16:].sum() <= error_of(target, reading, 0.9, 16)
+    assert 0.85 < kept / 2000 < 0.95
+
+
 def test_powers_add_up() -> None:
     """THEN the power of a sum of independent errors is the sum of powers, for each metric."""
     rng = np.random.default_rng(0)

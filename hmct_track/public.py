@@ -92,9 +92,3 @@ def _secrets(uri: str) -> Iterator[str]:
     found = {password, *_DELIMITERS.split(uri), *_DELIMITERS.split(unquote_plus(unquote(uri)))}
     for secret in found - shown:
         yield from (secret, unquote(secret), quote(unquote(secret), safe=""))
-
-
-def one_line(text: str, longest: int = 200) -> str:
-    """A text as one line, without control characters, cut to ``longest`` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= longest else f"{line[: longest - 3]}..."

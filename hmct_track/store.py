@@ -13,7 +13,7 @@ from hmct_track.errors import TrackingError
 
 LOG = logging.getLogger(__name__)
 
-_SOON = 5.0
+SOON = 5.0
 
 
 def make_store(
@@ -58,7 +58,7 @@ def _locked(path: Path, seconds: float) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
-    soon = min(_SOON, seconds)
+    soon = min(SOON, seconds)
     try:
         try:
             lock.acquire(timeout=soon)

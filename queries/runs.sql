@@ -28,7 +28,7 @@
 -- :column tags VARCHAR[] the tags that point at it
 -- :column parent_run_id VARCHAR? the run that it is a step of
 -- :column mlflow_run_id VARCHAR? the run in MLflow
--- :column mlflow_uri VARCHAR? where MLflow keeps it
+-- :column mlflow_uri VARCHAR? where MLflow keeps it, without secrets
 -- :unique run_id
 SELECT
     r.run_id,

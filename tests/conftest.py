@@ -8,8 +8,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hmct_track import demo
+
+# How long an example takes says more about the machine than about what is tested.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
+_SLOW_MODULES = """
+accumulation answer_first calibration cli cli_errors compare compat demo distribution documentation
+everything figures float_model goldens imports inspection lake_care lake_versions object_storage
+oracle page partial progress qdq readme results samples tracking tracking_bounds tui ui
+"""
+SLOW = frozenset(_SLOW_MODULES.split())
+"""Modules whose tests run analyses, processes or servers: left out of ``make test-fast``."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

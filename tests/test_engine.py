@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,8 +20,6 @@ from onnx import TensorProto, helper
 
 from hmct_track import demo
 from hmct_track.engine import Engine, partition, route
-from hmct_track.engine.paths import Key
-from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime, Session
 from hmct_track.engine.statistics import pair_statistics
 from hmct_track.errors import EngineError, UsageError
@@ -136,7 +136,9 @@ def everywhere(costs: object, places: Sequence[int], end: int, held_cost: float)
     return [0, end] if held_cost else [0, *(int(p) for p in places), end]
 
 
-def by_key(engine: Engine, configs: list[QuantConfig], samples: dict, outputs: list[str]) -> dict:  # type: ignore[type-arg]
+def by_key(
+    engine: Engine, configs: list[QuantConfig], samples: Mapping, outputs: list[str]
+) -> dict:  # type: ignore[type-arg]
     found = list(engine.evaluate(configs, samples, outputs))
     keyed = {(m.config_id, m.sample_id, m.output): m.statistics for m in found}
     assert len(keyed) == len(found), "nothing is measured twice"
@@ -219,25 +221,40 @@ def vars_of(statistics: PairStatistics) -> list[float]:
 
 def test_a_configuration_runs_only_from_where_it_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition, "best_cuts", everywhere)
+    cut = watch_cuts(monkeypatch)
     quantized = load_model(chain())
     engine = Engine(quantized, threads=1)
     samples = {"0": {"x": weight(0, 2, 4)}}
     list(engine.evaluate([QuantConfig.only(["c0"])], samples, ["y"]))
     made: list[int] = []
-    make = Route._make
+    make = Runtime.session
 
-    def watched(self: Route, number: int, key: Key) -> Session:
-        made.append(number)
-        return make(self, number, key)
+    def watched(self: Runtime, *given: Any, **options: Any) -> Session:
+        made.append(1)
+        return make(self, *given, **options)
 
-    monkeypatch.setattr(Route, "_make", watched)
+    monkeypatch.setattr(Runtime, "session", watched)
     ran = count_runs(monkeypatch)
 
     list(engine.evaluate([QuantConfig.only(["c3"])], samples, ["y"]))
 
     assert len(made) == 1, "its own part; the float ones are there"
-    parts = next(iter(engine._routes.values()))._partition.parts
-    assert len(ran) == len(parts) - made[0]
+    (partition_made,) = cut
+    (own,) = [k for k, part in enumerate(partition_made.parts) if "c3" in part.calibrations]
+    assert 0 < len(ran) == len(partition_made.parts) - own
+
+
+def watch_cuts(monkeypatch: pytest.MonkeyPatch) -> list[partition.Partition]:
+    """The partitions that are made from now on."""
+    made: list[partition.Partition] = []
+    make = route.make_partition
+
+    def watched(*given: Any, **options: Any) -> partition.Partition:
+        made.append(make(*given, **options))
+        return made[-1]
+
+    monkeypatch.setattr(route, "make_partition", watched)
+    return made
 
 
 def count_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -295,29 +312,42 @@ def test_few_cuts_where_not_all_can_be_held() -> None:
     assert len(none.parts) == 1
 
 
-def test_little_memory_gives_the_same_in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+class Loaded(Mapping[str, dict[str, np.ndarray]]):
+    """Samples that are made when they are asked for, and what is known of those still held."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.held: set[int] = set()
+        self.most_held = 0
+
+    def __getitem__(self, name: str) -> dict[str, np.ndarray]:
+        array = weight(int(name), 64, 4)
+        self.held.add(id(array))
+        self.most_held = max(self.most_held, len(self.held))
+        weakref.finalize(array, self.held.discard, id(array))
+        return {"x": array}
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, range(self.count))
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def test_little_memory_gives_the_same_in_small_blocks() -> None:
     quantized = load_model(chain())
-    samples = {str(k): {"x": weight(k, 64, 4)} for k in range(6)}
     configs = configurations([node.name for node in quantized.calibration_nodes])
-    expected = by_key(Engine(quantized), configs, samples, ["a1", "y"])
-    held: list[int] = []
-    run = Route._run
-
-    def watched(self: Route, *args: object) -> object:
-        held.append(len(self._states))
-        return run(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Route, "_run", watched)
-    got = by_key(Engine(quantized, memory=20_000), configs, samples, ["a1", "y"])
+    at_ease, in_blocks = Loaded(6), Loaded(6)
+    expected = by_key(Engine(quantized), configs, at_ease, ["a1", "y"])
+    got = by_key(Engine(quantized, memory=20_000), configs, in_blocks, ["a1", "y"])
     assert got.keys() == expected.keys()
     for key, statistics in got.items():
         assert close(statistics, expected[key]), key
-    assert len(held) > 1
-    assert max(held) < len(samples)
+    assert in_blocks.most_held < 6 <= at_ease.most_held
 
 
 def test_a_model_that_draws_random_numbers_is_refused() -> None:
-    random = helper.make_node("RandomUniformLike", ["q"], ["r"])
+    random = helper.make_node("RandomUniformLike", ["q"], ["r"], seed=1.0)
     proto = model([calibration("x", "q", "c"), random, helper.make_node("Add", ["q", "r"], ["y"])])
     engine = Engine(load_model(proto))
     with pytest.raises(EngineError, match=r"differ by .* from one run to the next.*random"):
@@ -328,17 +358,18 @@ def test_where_parts_do_not_give_the_whole_the_model_stays_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(partition, "best_cuts", everywhere)
+    cut = watch_cuts(monkeypatch)
     compare, seen = route.difference, []
 
     def suspicious(x: np.ndarray, y: np.ndarray) -> float:
         seen.append(1)
-        return 1.0 if len(seen) == 2 else compare(x, y)
+        return 1.0 if len(seen) == route._RUNS else compare(x, y)
 
     monkeypatch.setattr(route, "difference", suspicious)
     engine = Engine(load_model(chain()))
     found = list(engine.evaluate([QuantConfig.only(["c1"])], {"0": {"x": weight(0, 2, 4)}}, ["y"]))
     assert len(found) == 1
-    assert len(next(iter(engine._routes.values()))._partition.parts) == 1
+    assert len(cut[0].parts) > 1 == len(cut[1].parts)
     assert engine.noise_floor == 0.0
 
 
@@ -411,6 +442,7 @@ def test_a_killed_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
 
     again = rank(lake)
     whole = Lake.open(lake).sql("SELECT count(*), count(DISTINCT run_id) FROM measurements").rows
-    assert whole == [(len(again) * 5, 2)], "nothing lacks, nothing was measured twice"
+    configs = len(again) + 1  # each node alone, and all of them together
+    assert whole == [(configs * 5, 2)], "nothing lacks, nothing was measured twice"
     for node, values in rank(fresh).items():
         assert again[node] == pytest.approx(values, abs=1e-6), node

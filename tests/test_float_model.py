@@ -23,7 +23,7 @@ from hmct_track.model import load_model, load_original
 from hmct_track.report.reference import gap_db, gap_line
 from hmct_track.types import CalibrationKind, NodeType, PairStatistics, QuantConfig, QuantType
 from tests.support import graphs
-from tests.test_qdq import SAMPLES, as_calibrated, float_model, outputs_of, qdq
+from tests.support.floats import SAMPLES, as_calibrated, float_model, outputs_of, qdq
 
 NNCF = Path(__file__).parent / "data" / "nncf.onnx.gz"
 CORRECTED = 12

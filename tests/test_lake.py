@@ -34,7 +34,8 @@ def test_any_duckdb_client_opens_the_lake_from_any_folder(
 def test_a_moved_lake_gets_views_of_its_new_place_when_it_is_written_to(tmp_path: Path) -> None:
     Lake.create(tmp_path / "old").append(CONFIGS, [{"config_id": "a", "config": "{}"}])
     shutil.move(tmp_path / "old", tmp_path / "new")
-    assert Lake.open(tmp_path / "new").sql("FROM configs").rows == [("a", "{}")]
+    found = Lake.open(tmp_path / "new").sql("SELECT config_id, config FROM configs").rows
+    assert found == [("a", "{}")]
     Lake.create(tmp_path / "new")
     with duckdb.connect(tmp_path / "new" / "lake.duckdb", read_only=True) as client:
         assert client.sql("SELECT config_id FROM configs").fetchall() == [("a",)]

@@ -14,22 +14,12 @@ from typing import Any
 
 import pytest
 
-import hmct_track.debug as dbg
-from hmct_track import demo
 from hmct_track.errors import UsageError
 from hmct_track.lake import CONFIGS, MEASUREMENTS, RUN_CONFIGS, RUNS, TABLES, Lake, find_runs
-from hmct_track.lake.care import check, compact, drop_runs, export_run, import_run, leftovers
+from hmct_track.lake.archive import Imported, export_run, import_run
+from hmct_track.lake.care import check, compact, drop_runs, leftovers
 from tests.conftest import Cli
-from tests.support.rows import measurement_row, run_row
-
-
-def rank(lake: Path, model: Path | None = None, **options: Any) -> None:
-    dbg.get_sensitivity_of_nodes(
-        model or demo.model_path(),
-        calibrated_data=demo.calibration_data_path(),
-        lake=lake,
-        **{"track": False, **options},
-    )
+from tests.support.rows import measurement_row, rank, run_row
 
 
 def contents(lake: Lake) -> dict[str, list[Any]]:
@@ -58,7 +48,6 @@ def test_merging_changes_no_answer(tmp_path: Path) -> None:
     assert check(after) == [] and compact(after) == {}
     rank(tmp_path, data_num=3)  # what is known is still known
     newest = find_runs(after)[0]["run_id"]
-    assert after.query("run_costs")[-1]["run_id"] == newest
     assert [r["measured"] for r in after.query("run_costs") if r["run_id"] == newest] == [0]
 
 
@@ -199,7 +188,7 @@ def test_a_run_is_exported_and_imported_whole(tmp_path: Path, cli: Cli) -> None:
     assert [row["run_id"] for row in find_runs(other)] == [older] != [newest]
     assert check(other) == []
     export_run(other, older, tmp_path / "again.hmct")
-    assert import_run(lake, tmp_path / "again.hmct") == [older]
+    assert import_run(lake, tmp_path / "again.hmct") == Imported([older], [])
 
 
 @pytest.mark.parametrize("kind", ["text", "zip", "newer", "other columns"])
@@ -216,7 +205,7 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, kind: str) -> None:
                 archive.writestr("hmct_run.json", f'{{"schema_version": {version}}}')
                 archive.writestr("runs.parquet", b"PAR1")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError, match="upgrade" if kind == "newer" else "is no run"):
+    with pytest.raises(UsageError, match="upgrade" if kind == "newer" else "cannot be imported"):
         import_run(lake, file)
     assert sorted(tmp_path.rglob("*")) == before
 

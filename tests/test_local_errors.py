@@ -26,7 +26,7 @@ from hmct_track.lake import CALIBRATION_NODES, LOCAL_ERRORS, RUNS, Lake
 from hmct_track.model import load_model
 from hmct_track.types import CalibrationKind, Metric, PairStatistics
 from tests.support import real
-from tests.test_lake import run_row
+from tests.support.rows import run_row
 
 PEER_DB = 4e-4
 """How far our decibels are from those of qdq_loss_debug at most, where both measure the same."""

@@ -25,7 +25,7 @@ from hmct_track.lake import (
     query_names,
 )
 from hmct_track.metrics import METRICS, Metric, value_of
-from tests.test_lake import measurement_row, run_row
+from tests.support.rows import measurement_row, run_row
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,49 +14,23 @@ import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.errors import LakeError, TrackingError
 from hmct_track.lake import CONFIGS, Lake, find_runs, lake_path
-from hmct_track.lake.care import check, compact, drop_runs, export_run, import_run
+from hmct_track.lake.archive import export_run, import_run
+from hmct_track.lake.care import check, compact, drop_runs
 from hmct_track.tracking import tracking_uri
 from tests.conftest import Cli
-
-BUCKET = "hmct-lakes"
+from tests.support.s3 import BUCKET, s3_server, use_s3
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 server with one bucket."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    with (
-        log,
-        subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                request = urllib.request.Request(f"{address}/{BUCKET}", method="PUT")  # noqa: S310
-                urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.2)
+    with s3_server(tmp_path_factory.mktemp("moto") / "log") as address:
         yield address
-        process.terminate()
 
 
 @pytest.fixture
 def place(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A place on it for one test."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    use_s3(monkeypatch, server)
     return f"s3://{BUCKET}/{request.node.name}"
 
 
@@ -101,7 +71,7 @@ def test_it_is_compacted_dropped_from_exported_and_imported(place: str, tmp_path
     assert [row["run_id"] for row in find_runs(lake)] == [newest["run_id"]]
     assert len(lake.sql("FROM measurements").rows) == 2
     other = Lake.create(lake_path(f"{place}-other"))
-    assert import_run(other, tmp_path / "one.zip") == [oldest["run_id"]]
+    assert import_run(other, tmp_path / "one.zip").added == [oldest["run_id"]]
     (ranked,) = {row["run_id"] for row in other.query("ranked")}
     assert ranked == oldest["run_id"]
     assert len(other.sql("FROM measurements").rows) == 2 * len(found)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -18,10 +17,10 @@ from hmct_track import demo
 from hmct_track.cli import main
 from hmct_track.engine import Engine
 from hmct_track.errors import ModelError, UsageError
-from hmct_track.model import Lowering, QuantModel, load_model
+from hmct_track.model import load_model
 from hmct_track.types import CalibrationKind, QuantConfig, Quantization
 from tests.support import graphs
-from tests.support.floats import SAMPLES, Reader, float_model
+from tests.support.floats import SAMPLES, Reader, as_calibrated, float_model, outputs_of, qdq
 
 
 def quantized(folder: Path, name: str, **options: object) -> Path:
@@ -34,28 +33,6 @@ def quantized(folder: Path, name: str, **options: object) -> Path:
     finally:
         logging.disable(logging.NOTSET)
     return path
-
-
-def outputs_of(source: str | bytes, sample: dict[str, np.ndarray]) -> np.ndarray:
-    """What onnxruntime gives, node by node: fused kernels add in another order, round otherwise."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    return session.run(None, sample)[0]
-
-
-def as_calibrated(model: QuantModel) -> bytes:
-    """The model with all its quantizers on, weights included."""
-    lowered = Lowering(model).lower(graphs.CALIBRATED)
-    values = {name: model.weights[source] for name, source in lowered.weights.items()}
-    values |= lowered.arrays
-    whole = onnx.load_from_string(lowered.proto)
-    for tensor in whole.graph.initializer:
-        if tensor.name in values:
-            tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
-    return whole.SerializeToString()
 
 
 KINDS: dict[str, dict[str, object]] = {
@@ -164,23 +141,6 @@ def test_without_the_float_model(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         dbg.get_sensitivity_of_nodes(
             path, calibrated_data=demo.calibration_data_path(), node_type="weight", lake=tmp_path
         )
-
-
-def qdq(
-    source: str, target: str, scale: float | list[float], zero: int | list[int], **options: object
-) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
-    dtype = options.pop("dtype", np.int8)
-    constants = {
-        f"{target}_s": np.array(scale, np.float32),
-        f"{target}_z": np.array(zero, dtype),  # type: ignore[call-overload]
-    }
-    names = list(constants)
-    return [
-        helper.make_node(
-            "QuantizeLinear", [source, *names], [f"{target}_q"], name=f"{target}_Q", **options
-        ),
-        helper.make_node("DequantizeLinear", [f"{target}_q", *names], [target], **options),
-    ], constants
 
 
 def pair_of_models() -> tuple[onnx.ModelProto, onnx.ModelProto]:

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from hmct_track.cli import main
 from hmct_track.lake import Lake
-from hmct_track.public import one_line, public_text, public_uri
+from hmct_track.public import public_text, public_uri
+from hmct_track.text import one_line
 from tests.conftest import Cli
+from tests.support.tracked import draft
 from tests.support.tracking_server import serving, well
-from tests.test_tracking import draft
 
 SECRET = "hunter2-x9"  # noqa: S105 - planted
 PATIENCE = 120
@@ -109,8 +110,9 @@ def test_secrets_of_the_environment_are_not_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_message_is_one_line_of_bounded_length() -> None:
-    assert one_line("a\n\x1b[31m b\t\u202ec") == "a [31m b c"
-    assert len(one_line("x" * 999)) == 200
+    assert one_line("a\n\x1b[31m b\u202ec") == r"a \x1b[31m b\u202ec"
+    cut = one_line("/folder/" * 99 + "mlflow.db is not a file", 200)
+    assert len(cut) == 200 and cut.endswith("mlflow.db is not a file")
 
 
 def everything_kept(folder: Path) -> str:

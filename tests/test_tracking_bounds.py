@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from hmct_track.cli import main
 from hmct_track.errors import TrackingError
 from hmct_track.tracking import TrackedRun, bounds, deleted_runs, kept_image, move_tag, track
+from tests.support.tracked import draft, only_run
 from tests.support.tracking_server import (
     Behaviour,
     Handler,
@@ -31,7 +33,6 @@ from tests.support.tracking_server import (
     serving,
     well,
 )
-from tests.test_tracking import draft, only_run
 
 IMAGE = b"\x89PNG"
 
@@ -131,7 +132,7 @@ def test_a_server_that_is_slow_each_time_has_an_end(
         time.sleep(0.8)
         return well(handler, endpoint, body)
 
-    monkeypatch.setattr(bounds, "_SLACK", 0.0)
+    monkeypatch.setattr(bounds, "SLACK", 0.0)
     why, took = refused(slow, monkeypatch, tmp_path)
     assert why.startswith("not done within 6 s;") and 6 <= took < 8
 
@@ -270,13 +271,13 @@ def stopped_process_with_lock(path: Path) -> Iterator[int]:
 def test_a_stopped_process_that_holds_the_lock(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hmct_track.store._SOON", 1.0)
+    monkeypatch.setattr("hmct_track.store.SOON", 1.0)
     lock = tmp_path / "mlflow.lock"
     with stopped_process_with_lock(lock):
         begin = time.monotonic()
         with (
             caplog.at_level(logging.WARNING, "hmct_track"),
-            pytest.raises(TrackingError, match=rf"stopped one, has held {lock} for 6 s$"),
+            pytest.raises(TrackingError, match=r"stopped one, has held .*mlflow.lock for 6 s$"),
         ):
             track(draft(), tmp_path)
         assert 6 <= time.monotonic() - begin < 9
@@ -321,7 +322,8 @@ def test_a_database_that_cannot_be_opened(
     with pytest.raises(TrackingError, match="did not take the run: ") as caught:
         track(draft(), tmp_path)
     assert time.monotonic() - begin < 5
-    assert str(database) in str(caught.value) and len(str(caught.value)) < 300
+    assert re.search("cannot be opened|is not a file", str(caught.value))
+    assert len(str(caught.value)) < 250
 
 
 def test_a_database_server_that_is_down_is_not_asked_for_minutes(
@@ -343,6 +345,7 @@ def test_the_command_gives_its_answer_one_line_and_exit_code_3(
     demo_files: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     lake = tmp_path / "lake"
     with ExitStack() as stack:
@@ -358,6 +361,8 @@ def test_the_command_gives_its_answer_one_line_and_exit_code_3(
                 os.mkfifo(lake / "mlflow.db")
         code = main(["get-sensitivity-of-nodes", *demo_files, "--lake", str(lake), "--no-progress"])
     out, err = capfd.readouterr()
-    assert code == 3 and len(out.splitlines()) == 25 and "Traceback" not in err
-    told = [line for line in err.splitlines() if "did not take the run" in line]
-    assert len(told) == 1 and "s3cret" not in out + err
+    assert code == 3 and "Conv_0 " in out and "Traceback" not in err
+    messages = [record.getMessage() for record in caplog.records]  # stderr, outside tests
+    (told,) = [message for message in messages if "did not take the run" in message]
+    assert len(told) <= 300 and told.isprintable()
+    assert "s3cret" not in out + err + caplog.text

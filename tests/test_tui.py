@@ -34,6 +34,7 @@ from hmct_track.lake.schema import MEASUREMENTS
 from hmct_track.reading.figure import figure_file
 from hmct_track.types import Metric
 from tests.support.rows import measurement_row, run_row
+from tests.support.screen import screen_text
 
 MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
 ODD = "a/[b]:x [red] 'q'"
@@ -116,8 +117,7 @@ async def until(pilot: Pilot[None], is_so: Callable[[], Any], seconds: float = 4
 
 def text_of(pilot: Pilot[None]) -> str:
     """What is on the screen."""
-    strips = pilot.app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in strips)
+    return screen_text(pilot.app)
 
 
 async def shows(pilot: Pilot[None], text: str, seconds: float = 40) -> None:
@@ -350,9 +350,9 @@ def test_quitting_asks_about_what_runs(lake: Path) -> None:
         await pilot.press("q")
         await shows(pilot, "Still running: runall")
         await pilot.press("escape")
-        assert not app._exit
+        assert app.return_code is None
         await pilot.press("q", "c")
-        await until(pilot, lambda: app._exit)
+        await until(pilot, lambda: app.return_code is not None)
         assert app.jobs[0].state == "KILLED"
         assert app.left_running == []
 
@@ -369,7 +369,7 @@ def test_an_analysis_is_left_running_and_found_again(lake: Path) -> None:
         await pilot.press("q")
         await shows(pilot, "Still running: get-sensitivity-of-nodes")
         await pilot.press("l")
-        await until(pilot, lambda: app._exit)
+        await until(pilot, lambda: app.return_code is not None)
         (line,) = app.left_running
         assert line.startswith("left running: get-sensitivity-of-nodes, process ")
         assert app.jobs[0].is_running
@@ -403,8 +403,7 @@ def test_sql_gives_no_more_rows_than_can_be_looked_at(lake: Path, tmp_path: Path
         await shows(pilot, "the first 10,000 rows; there are more")
         await pilot.press("ctrl+e")
         await until(pilot, lambda: list(tmp_path.glob("hmct_sql_*.csv")))
-        said = pilot.app._notifications
-        await until(pilot, lambda: any("writes all rows" in note.message for note in said))
+        await shows(pilot, "writes")  # all rows; the note is wrapped
         (path,) = tmp_path.glob("hmct_sql_*.csv")
         assert len(path.read_text().splitlines()) == 1 + 10_000
 
@@ -421,15 +420,16 @@ def test_escape_interrupts_sql_and_leaving_does_too(lake: Path) -> None:
         for _ in range(2):
             await pilot.press("f5")
             await shows(pilot, "escape interrupts it")
-            await until(pilot, lambda: app.reader._sql_lake._asking)
-            await pilot.press("escape")
-            await until(pilot, lambda: "interrupted" in text_of(pilot))
+            while "interrupted" not in text_of(pilot):  # it may not have come to DuckDB yet
+                await pilot.press("escape")
+                await pilot.pause(1)
         app.screen.query_one(TextArea).text = "SELECT 6 * 7 AS answer"
         await pilot.press("f5")
         await shows(pilot, "42")
         app.screen.query_one(TextArea).text = endless
         await pilot.press("f5")
-        await until(pilot, lambda: app.reader._sql_lake._asking)
+        await shows(pilot, "escape interrupts it")
+        await pilot.pause(1)  # by now DuckDB is at work
 
     play(lake, scene)  # would not come back while a worker waits for DuckDB
 

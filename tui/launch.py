@@ -51,7 +51,9 @@ def names_argument(names: Sequence[str]) -> str:
     # Brackets are escaped: the command line counts them to find where a list ends.
     table = str.maketrans({"[": "\\x5b", "]": "\\x5d", "'": "\\x27"})
     escaped = [name.encode("unicode_escape").decode("ascii").translate(table) for name in names]
-    return "[" + ",".join(f"'{name}'" for name in escaped) + "]"
+    # A quoted pattern keeps its backslashes, so that no name may look like one.
+    listed = "[" + ",".join(f"'{name}'" for name in escaped) + "]"
+    return listed.replace("'re:", "'re\\x3a").replace('"re:', '"re\\x3a')
 
 
 @dataclass(frozen=True)

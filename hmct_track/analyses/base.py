@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self
 
 from hmct_track.errors import UsageError
 from hmct_track.names import model_label
@@ -26,18 +26,26 @@ if TYPE_CHECKING:
     import onnx
     import pandas as pd
     from matplotlib.figure import Figure
+    from typing_extensions import TypeVar
 
     from hmct_track.data import CalibrationDataSet, Samples
     from hmct_track.engine import Engine
     from hmct_track.errors import TrackingError
     from hmct_track.lake import Lake, Row
+    from hmct_track.lake.rows import WholeModelRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Recording, Run, Subject
     from hmct_track.report.html import Table
     from hmct_track.tracking import NestedRun
 
+    R = TypeVar("R", bound=Mapping[str, Any], default=Any)
     ModelSource = str | os.PathLike[str] | onnx.ModelProto
     DataSource = str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any]
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")
+"""What the rows of an answer are; their type is made from the header of their query."""
 
 
 def data_num(short: str | None = None, default: int | None = 1) -> Any:
@@ -125,7 +133,7 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Analysis:
+class Analysis(Generic[R]):
     """An analysis: its parameters, what it asks, and the views of its answer.
 
     The views read the lake alone, so that they show a run of a month ago as they show a new one.
@@ -137,7 +145,7 @@ class Analysis:
     """The word that the lake has for its runs."""
     summary: ClassVar[str]
     """What it does, in a sentence, for lists of commands."""
-    result_class: ClassVar[type[Result]]
+    result_class: ClassVar[type[Result[Any]]]
     reads_slowly: ClassVar[bool] = True
     """Whether reading the data is worth a progress of its own."""
     has_figures: ClassVar[bool] = True
@@ -265,69 +273,69 @@ class Analysis:
 
     # What it answers.
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[R]) -> list[R]:
         """The rows of the query that answers."""
         return []
 
-    def text(self, answer: Answer) -> str | None:
+    def text(self, answer: Answer[R]) -> str | None:
         """The answer as text; None if there is nothing to print."""
         return None
 
-    def warnings(self, answer: Answer) -> Iterator[str]:
+    def warnings(self, answer: Answer[R]) -> Iterator[str]:
         """What makes the values mean less than they seem to."""
         yield from ()
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[R]) -> str:
         """What the answer shows."""
         return self.summary.rstrip(".")
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[R]) -> Table:
         """The answer as a table for pages and notebooks; all columns of its rows by default."""
         from hmct_track.report.html import whole_table
 
         return whole_table(answer.rows)
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[R]) -> list[Drawing]:
         """The figures."""
         return []
 
-    def texts(self, answer: Answer) -> Mapping[str, str]:
+    def texts(self, answer: Answer[R]) -> Mapping[str, str]:
         """Texts that are kept by file name."""
         return {}
 
-    def save_more(self, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:
+    def save_more(self, answer: Answer[R], run: Run, folder: Path | None) -> tuple[Path, ...]:
         """Write what is neither figure nor text, to the user's folder or where it was asked for."""
         return ()
 
-    def worst(self, answer: Answer) -> tuple[str, float | None] | None:
+    def worst(self, answer: Answer[R]) -> tuple[str, float | None] | None:
         """The most sensitive node with its first metric, for the list of runs."""
         return None
 
     # What MLflow is told.
 
-    def run_name(self, answer: Answer) -> str:
+    def run_name(self, answer: Answer[R]) -> str:
         """The run's name."""
         return f"{self.kind.replace('-', ' ')}, {answer.label}"
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[R]) -> dict[str, float]:
         """Metrics of the run."""
         return {}
 
-    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+    def run_curves(self, answer: Answer[R]) -> dict[str, list[tuple[int, float]]]:
         """Metrics over steps."""
         return {}
 
-    def nested(self, answer: Answer) -> list[NestedRun]:
+    def nested(self, answer: Answer[R]) -> list[NestedRun]:
         """The runs below it."""
         return []
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[R]) -> str:
         """Its description, in markdown."""
         return ""
 
     # What else there is in its result.
 
-    def extras(self, answer: Answer, run: Run) -> dict[str, Any]:
+    def extras(self, answer: Answer[R], run: Run) -> dict[str, Any]:
         """Fields of ``result_class`` beyond those of every result."""
         return {}
 
@@ -351,36 +359,27 @@ class Analysis:
         return cls(**{**given, **from_stored(cls, parameters)})
 
 
-class Answer:
+class Answer(Generic[R]):
     """The answer of a run that is in the lake.
 
     Args:
         analysis: its analysis.
         lake: where it is.
         run: its row.
-        steps: the answers of its steps, where they are at hand.
+        steps: the answers of its steps, in their order.
     """
 
     def __init__(
         self,
-        analysis: Analysis,
+        analysis: Analysis[R],
         lake: Lake,
         run: Mapping[str, Any],
-        steps: Sequence[Answer] | None = None,
+        steps: Sequence[Answer[Any]] = (),
     ) -> None:
         self.analysis = analysis
         self.lake = lake
         self.run = run
-        self._steps = steps
-
-    @cached_property
-    def steps(self) -> Sequence[Answer]:
-        """The answers of its steps, in their order."""
-        if self._steps is not None:
-            return self._steps
-        from hmct_track.analyses.stored import steps_of
-
-        return steps_of(self.lake, self.run_id)
+        self.steps = steps
 
     @property
     def run_id(self) -> str:
@@ -395,7 +394,12 @@ class Answer:
     @cached_property
     def whole(self) -> dict[Metric, float | None]:
         """The metrics of the fully quantized model; none if the run has not measured it."""
-        return {Metric(row["metric"]): row["value"] for row in self.query("whole_model")}
+        return {Metric(row["metric"]): row["value"] for row in self._whole}
+
+    @cached_property
+    def _whole(self) -> list[WholeModelRow]:
+        own = self.lake.query("whole_model", run_id=self.run_id)
+        return own or next((step._whole for step in self.steps if step._whole), [])
 
     @property
     def whole_summary(self) -> dict[str, float]:
@@ -409,7 +413,8 @@ class Answer:
 
         asked = self.analysis.metrics_asked or tuple(Metric)[:1]
         place = getattr(self.analysis, "output_node", None)
-        return whole_line(self.whole, asked, self.run["data_num"], place)
+        single = any(row["elements"] == 1 for row in self._whole)
+        return whole_line(self.whole, asked, self.run["data_num"], place, single=single)
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -417,7 +422,7 @@ class Answer:
         return dict(json.loads(self.run["parameters"]))
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[R]:
         """The rows of the query that answers."""
         return self.analysis.rows(self)
 
@@ -437,10 +442,10 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Result:
+class Result(Generic[R]):
     """The answer of an analysis, and where it is recorded."""
 
-    answer: Answer = field(repr=False)
+    answer: Answer[R] = field(repr=False)
     run_id: str
     title: str
     files: tuple[Path, ...] = ()
@@ -452,11 +457,11 @@ class Result:
     """Configurations that were evaluated."""
     noise_floor: float | None = None
     """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
-    steps: tuple[Result, ...] = field(default=(), repr=False)
+    steps: tuple[Result[Any], ...] = field(default=(), repr=False)
     """The results of its steps, in their order."""
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[R]:
         """The rows of the query that answers."""
         return self.answer.rows
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hmct_track.engine import Engine
     from hmct_track.engine.calibration import Method, Settings
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import CalibrationRow
     from hmct_track.model import QuantModel, Skeleton
     from hmct_track.recording import Recording, Run
     from hmct_track.report.html import Table
@@ -48,7 +48,7 @@ class CalibrationResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrate(Analysis):
+class Calibrate(Analysis["CalibrationRow"]):
     """Calibrate a float model, write it, and record its thresholds."""
 
     command: ClassVar[str] = "calibrate"
@@ -140,6 +140,12 @@ class Calibrate(Analysis):
             save_model(calibrated, output)
         return self.engine_of(model_of(calibrated), recording)
 
+    def outputs(self, model: QuantModel, engine: Engine) -> tuple[str, ...]:
+        """The outputs of the model; ``output`` is a file here."""
+        from hmct_track.recording import output_tensors
+
+        return output_tensors(model, engine, None)
+
     def _settings(self) -> Settings:
         from hmct_track.engine.calibration import Method, Settings
 
@@ -166,38 +172,40 @@ class Calibrate(Analysis):
         """How good the calibrated model is on the samples that it was calibrated on."""
         return Round() if seen.rounds else Round([whole(model)])
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[CalibrationRow]) -> list[CalibrationRow]:
         """The calibration nodes."""
-        return answer.query("calibration")
+        return answer.lake.query("calibration", run_id=answer.run_id)
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[CalibrationRow]) -> str:
         """The whole model in a line, and how many nodes of each kind and type there are."""
         kinds = Counter((row["kind"], row["qtype"]) for row in answer.rows)
         counts = [f"{count} {kind} nodes {qtype}" for (kind, qtype), count in kinds.items()]
         return f"{answer.whole_line}\ncalibrated by {self.method}: {', '.join(counts)}"
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[CalibrationRow]) -> str:
         """What it shows."""
         return "Calibration"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[CalibrationRow]) -> Table:
         """The calibration nodes."""
         from hmct_track.report.html import calibrations
 
         return calibrations(answer.rows)
 
-    def texts(self, answer: Answer) -> dict[str, str]:
+    def texts(self, answer: Answer[CalibrationRow]) -> dict[str, str]:
         """The calibration nodes."""
         from hmct_track.report.tables import calibration_table
 
         nodes = calibration_table(answer.rows)
         return {"calibration.log": f"{self.text(answer)}\n\n{nodes}\n"}
 
-    def extras(self, answer: Answer, run: Run) -> dict[str, Any]:
+    def extras(self, answer: Answer[CalibrationRow], run: Run) -> dict[str, Any]:
         """The calibrated model."""
         return {"skeleton": run.subject.model.skeleton}
 
-    def save_more(self, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:
+    def save_more(
+        self, answer: Answer[CalibrationRow], run: Run, folder: Path | None
+    ) -> tuple[Path, ...]:
         """The calibrated model, and the samples where they were asked for."""
         from hmct_track.data import save_samples
 
@@ -207,17 +215,17 @@ class Calibrate(Analysis):
             files += save_samples(Path(self.save_data), samples, range(len(samples)))
         return files
 
-    def run_name(self, answer: Answer) -> str:
+    def run_name(self, answer: Answer[CalibrationRow]) -> str:
         """What it is."""
         return f"calibration of {answer.label}"
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[CalibrationRow]) -> dict[str, float]:
         """The whole model, and how many nodes of each kind and type there are."""
         kinds = Counter(f"{row['kind']} {row['qtype']}" for row in answer.rows)
         nodes = {f"nodes.{name}": float(count) for name, count in kinds.items()}
         return {**answer.whole_summary, **nodes}
 
-    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+    def run_curves(self, answer: Answer[CalibrationRow]) -> dict[str, list[tuple[int, float]]]:
         """The thresholds of activations over the nodes."""
         activations = [row for row in answer.rows if row["kind"] == CalibrationKind.ACTIVATION]
         return {
@@ -226,7 +234,7 @@ class Calibrate(Analysis):
             ]
         }
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[CalibrationRow]) -> str:
         """The calibration nodes."""
         from hmct_track.report import table_markdown
 

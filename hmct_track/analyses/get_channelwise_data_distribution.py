@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hmct_track.engine import Engine
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import ChannelDistributionRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.report.html import Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class GetChannelwiseDataDistribution(Analysis):
+class GetChannelwiseDataDistribution(Analysis["ChannelDistributionRow"]):
     """Summarize what calibration nodes take in channel by channel, and draw box plots."""
 
     command: ClassVar[str] = "get-channelwise-data-distribution"
@@ -100,27 +100,27 @@ class GetChannelwiseDataDistribution(Analysis):
             ]
             run.lake.append(CHANNEL_SUMMARIES, rows)
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[ChannelDistributionRow]) -> list[ChannelDistributionRow]:
         """Box statistics of each channel."""
-        return answer.query("channel_distribution")
+        return answer.lake.query("channel_distribution", run_id=answer.run_id)
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[ChannelDistributionRow]) -> str:
         """A line per node."""
         from hmct_track.report import channels_text
 
         return channels_text(answer.rows)
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[ChannelDistributionRow]) -> str:
         """What it shows."""
         return "Channel-wise distribution"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[ChannelDistributionRow]) -> Table:
         """A row per node."""
         from hmct_track.report.html import channels
 
         return channels(answer.rows)
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[ChannelDistributionRow]) -> list[Drawing]:
         """The boxes of each node."""
 
         def draw(node: str) -> Figure:
@@ -140,15 +140,15 @@ class GetChannelwiseDataDistribution(Analysis):
             for place, node in enumerate(boxes)
         ]
 
-    def run_name(self, answer: Answer) -> str:
+    def run_name(self, answer: Answer[ChannelDistributionRow]) -> str:
         """What it is."""
         return f"channelwise distribution, {answer.label}"
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[ChannelDistributionRow]) -> dict[str, float]:
         """How many nodes were looked at."""
         return {"nodes": float(len(answer.figures))}
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[ChannelDistributionRow]) -> str:
         """The widest channel of each node."""
         from hmct_track.report import table_markdown
 

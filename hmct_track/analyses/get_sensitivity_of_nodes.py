@@ -23,6 +23,7 @@ from hmct_track.analyses.base import (
 from hmct_track.analyses.channels import hidden_channels
 from hmct_track.analyses.configurations import alone, names_of_type, whole
 from hmct_track.errors import ModelError, UsageError
+from hmct_track.metrics import value_of
 from hmct_track.options import option, parse_metrics, parse_node_type
 from hmct_track.options.kinds import MAYBE_NAMES, METRICS, NAME, NODE_TYPE, SWITCH, as_list
 from hmct_track.types import Metric, NodeType
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import SensitivityRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.report.html import Table
@@ -40,7 +41,7 @@ _NEARLY_EQUAL = 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
-class GetSensitivityOfNodes(Analysis):
+class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
     """Rank nodes by how much the output changes when each alone is quantized."""
 
     command: ClassVar[str] = "get-sensitivity-of-nodes"
@@ -133,18 +134,20 @@ class GetSensitivityOfNodes(Analysis):
         if self.output is None:
             run.remarks += hidden_channels(run.subject)
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[SensitivityRow]) -> list[SensitivityRow]:
         """The ranking, most sensitive first."""
-        return answer.query("sensitivity", metric=self.metrics_asked[0].value)
+        return answer.lake.query(
+            "sensitivity", run_id=answer.run_id, metric=self.metrics_asked[0].value
+        )
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[SensitivityRow]) -> str:
         """The whole model in a line, and the documented table."""
         from hmct_track.report import sensitivity_table
 
         table = sensitivity_table(answer.rows, _type_of(answer), self.metrics_asked)
         return f"{answer.whole_line}\n\n{table}" if answer.whole else table
 
-    def warnings(self, answer: Answer) -> Iterator[str]:
+    def warnings(self, answer: Answer[SensitivityRow]) -> Iterator[str]:
         """Outputs of one element, those that are not numbers, and infinite values left out."""
         rows, first = answer.rows, self.metrics_asked[0]
         if first is Metric.COSINE_SIMILARITY and any(row["elements"] == 1 for row in rows):
@@ -168,17 +171,17 @@ class GetSensitivityOfNodes(Analysis):
         if zero:
             yield f"{zero} of the float outputs compared are all zero, which says little of a node"
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[SensitivityRow]) -> str:
         """What is ranked."""
         return f"Sensitivity of each {_type_of(answer)} quantized alone"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[SensitivityRow]) -> Table:
         """The ranking with bars."""
         from hmct_track.report.html import ranking
 
         return ranking(answer.rows, self.metrics_asked)
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[SensitivityRow]) -> list[Drawing]:
         """The ranking."""
         node_type = _type_of(answer)
 
@@ -193,30 +196,30 @@ class GetSensitivityOfNodes(Analysis):
 
         return [Drawing(f"sensitivity_of_{node_type}", draw)]
 
-    def texts(self, answer: Answer) -> dict[str, str]:
+    def texts(self, answer: Answer[SensitivityRow]) -> dict[str, str]:
         """The documented table."""
         return {f"sensitivity_of_{_type_of(answer)}.log": self.text(answer) + "\n"}
 
-    def worst(self, answer: Answer) -> tuple[str, float | None] | None:
+    def worst(self, answer: Answer[SensitivityRow]) -> tuple[str, float | None] | None:
         """The first of the ranking."""
         row = next(iter(answer.rows), None)
-        return (row["subject"], row[self.metrics_asked[0].column]) if row else None
+        return (row["subject"], row["value"]) if row else None
 
-    def run_name(self, answer: Answer) -> str:
+    def run_name(self, answer: Answer[SensitivityRow]) -> str:
         """What is ranked, of which model."""
         return f"sensitivity of {_type_of(answer)}, {answer.label}"
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[SensitivityRow]) -> dict[str, float]:
         """The whole model, then worst and mean of each metric over the nodes."""
         summary = answer.whole_summary
         for metric in Metric:
-            values = [v for row in answer.rows if (v := row[metric.column]) is not None]
+            values = [v for row in answer.rows if (v := value_of(row, metric)) is not None]
             finite = [v for v in values if math.isfinite(v)]
             if values:
                 summary[f"worst_node.{metric}"] = max(values, key=metric.badness)
             if finite:
                 summary[f"mean_of_nodes.{metric}"] = math.fsum(finite) / len(finite)
-        cosine = [row[Metric.COSINE_SIMILARITY.column] for row in answer.rows]
+        cosine = [row["cosine_similarity"] for row in answer.rows]
         summary[f"nodes_below_{_NEARLY_EQUAL}"] = float(
             sum(value is None or not value >= _NEARLY_EQUAL for value in cosine)
         )
@@ -224,16 +227,16 @@ class GetSensitivityOfNodes(Analysis):
         summary["nodes"] = float(len(answer.rows))
         return summary
 
-    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+    def run_curves(self, answer: Answer[SensitivityRow]) -> dict[str, list[tuple[int, float]]]:
         """Each metric over the nodes in topological order."""
         return {
             f"by_node.{metric}": sorted(
-                (row["position"], _number(row[metric.column])) for row in answer.rows
+                (row["position"], _number(value_of(row, metric))) for row in answer.rows
             )
             for metric in Metric
         }
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[SensitivityRow]) -> str:
         """The most sensitive nodes."""
         from hmct_track.report import ranking_markdown
 
@@ -250,7 +253,7 @@ class Ranking(dict[str, dict[str, float]]):
     def __init__(self, result: Result) -> None:
         metrics = result.answer.analysis.metrics_asked
         super().__init__(
-            (row["subject"], {m.value: _number(row[m.column]) for m in metrics})
+            (row["subject"], {m.value: _number(value_of(row, m)) for m in metrics})
             for row in result.rows
         )
         self._result = result
@@ -261,7 +264,7 @@ class Ranking(dict[str, dict[str, float]]):
         return self._result.run_id
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[SensitivityRow]:
         """The rows of the query ``sensitivity``, with all five metrics."""
         return self._result.rows
 
@@ -287,7 +290,7 @@ class Ranking(dict[str, dict[str, float]]):
         return dict, (dict(self),)
 
 
-def _type_of(answer: Answer) -> NodeType:
+def _type_of(answer: Answer[SensitivityRow]) -> NodeType:
     """The type of the nodes that were ranked: that of interested ones is found by the run."""
     return NodeType(answer.parameters.get("node_type") or NodeType.NODE)
 

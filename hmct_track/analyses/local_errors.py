@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +15,7 @@ from hmct_track.types import Metric
 
 if TYPE_CHECKING:
     from hmct_track.engine import Engine
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import LocalErrorsRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.report.html import Table
@@ -24,7 +24,7 @@ _STEM = "local_errors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalErrors(Analysis):
+class LocalErrors(Analysis["LocalErrorsRow"]):
     """Compare what each quantizer gives out with what it takes in, in float."""
 
     command: ClassVar[str] = "local-errors"
@@ -89,49 +89,54 @@ class LocalErrors(Analysis):
                 rows.append({**row, "error": error, **asdict(pair)})
         run.lake.append(LOCAL_ERRORS, rows)
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[LocalErrorsRow]) -> list[LocalErrorsRow]:
         """The quantizers, the worst first."""
-        return answer.query("local_errors", metric=self.metric, by=self.by)
+        return answer.lake.query(
+            "local_errors", run_id=answer.run_id, metric=self.metric, by=self.by
+        )
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[LocalErrorsRow]) -> str:
         """A line for each quantizer."""
         from hmct_track.report.tables import local_errors_table
 
         return local_errors_table(answer.rows, Metric(self.metric))
 
-    def warnings(self, answer: Answer) -> Iterator[str]:
+    def warnings(self, answer: Answer[LocalErrorsRow]) -> Iterator[str]:
         """Tensors that are not numbers."""
         bad = [row["node"] for row in answer.rows if row["nonfinite"]]
         if bad:
             yield f"{len(bad)} quantizers have NaN or Inf in their tensors, among them {bad[0]!r}"
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[LocalErrorsRow]) -> str:
         """What it shows."""
         return "Local errors"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[LocalErrorsRow]) -> Table:
         """The quantizers."""
         from hmct_track.report.html import whole_table
 
         shown = ("rank", "node", "kind", "consumers", "qtype", "own", "accumulated")
-        return whole_table([{name: row[name] for name in shown} for row in answer.rows])
+        rows: list[Mapping[str, Any]] = [*answer.rows]
+        return whole_table([{name: row[name] for name in shown} for row in rows])
 
-    def texts(self, answer: Answer) -> dict[str, str]:
+    def texts(self, answer: Answer[LocalErrorsRow]) -> dict[str, str]:
         """The quantizers."""
         return {f"{_STEM}.log": self.text(answer) + "\n"}
 
-    def worst(self, answer: Answer) -> tuple[str, float | None] | None:
+    def worst(self, answer: Answer[LocalErrorsRow]) -> tuple[str, float | None] | None:
         """The quantizer that moves its tensor most."""
         row = next(iter(answer.rows), None)
-        return (row["node"], row[self.by]) if row else None
+        if row is None:
+            return None
+        return row["node"], row["own"] if self.by == "own" else row["accumulated"]
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[LocalErrorsRow]) -> dict[str, float]:
         """The worst value."""
         worst: Any = self.worst(answer)
         value = worst[1] if worst else None
         return {} if value is None else {f"{self.by}.{self.metric}.worst": value}
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[LocalErrorsRow]) -> str:
         """The worst quantizers."""
         from hmct_track.report import table_markdown
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hmct_track.errors import UsageError
 from hmct_track.types import CalibrationKind, CalibrationNode, NodeType, QuantConfig
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hmct_track.analyses.base import Answer
-    from hmct_track.lake import Row
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
+
+_R = TypeVar("_R", bound="Mapping[str, Any]")
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def values_of(run: Run, item: Observed, config: QuantConfig) -> Sequence[NDArray
     return found
 
 
-def by_node(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_node(rows: Sequence[_R]) -> dict[str, list[_R]]:
     """Rows by node, in the order of the run's list."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[_R]] = {}
     for row in rows:
         found.setdefault(row["node"], []).append(row)
     return found

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hmct_track.analyses.base import DataSource
     from hmct_track.analyses.plan_session import Session
     from hmct_track.data import Samples
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import PlanFrontierRow, PlanNodesRow, PlanResultRow
     from hmct_track.model import QuantModel
     from hmct_track.planning.target import Target
     from hmct_track.recording import Run, Subject
@@ -52,7 +52,7 @@ _MOST_NESTED = 40
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PlanResult(Result):
+class PlanResult(Result["PlanNodesRow"]):
     """The plan: its configuration, its nodes as rows, and whether it holds."""
 
     config: QuantConfig = field(repr=False)
@@ -61,25 +61,29 @@ class PlanResult(Result):
     """General or calibration node that the plan changes to its type."""
 
     @property
-    def summary(self) -> Row:
+    def summary(self) -> PlanResultRow:
         """The row of the query ``plan_result``: cost, values, held-out interval, certificate."""
-        (row,) = self.answer.query("plan_result")
+        (row,) = self.answer.lake.query("plan_result", run_id=self.answer.run_id)
         return row
 
     @property
-    def frontier(self) -> list[Row]:
+    def frontier(self) -> list[PlanFrontierRow]:
         """Rows of the query ``plan_frontier`` that are on it, by cost."""
-        return [r for r in self.answer.query("plan_frontier") if r["step"] is not None]
+        return [
+            r
+            for r in self.answer.lake.query("plan_frontier", run_id=self.answer.run_id)
+            if r["step"] is not None
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(Analysis):
+class Plan(Analysis["PlanNodesRow"]):
     """Find the cheapest mixed precision that meets a target."""
 
     command: ClassVar[str] = "plan"
     kind: ClassVar[str] = "plan"
     summary: ClassVar[str] = "Find the cheapest mixed precision that meets a target."
-    result_class: ClassVar[type[Result]] = PlanResult
+    result_class: ClassVar[type[Result[Any]]] = PlanResult
 
     target: str | None = option(
         TEXT, "what to reach, such as 'sqnr >= 30', 'cosine-similarity >= 0.99' or 'error <= 10 %' "
@@ -244,20 +248,20 @@ class Plan(Analysis):
 
     # What it answers.
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[PlanNodesRow]) -> list[PlanNodesRow]:
         """What the plan says of each node, those that change first."""
-        return answer.query("plan_nodes")
+        return answer.lake.query("plan_nodes", run_id=answer.run_id)
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[PlanNodesRow]) -> str:
         """The plan in words, its nodes, and the frontier."""
         from hmct_track.report.plan import plan_text
 
-        (row,) = answer.query("plan_result")
-        return plan_text(row, answer.rows, answer.query("plan_frontier"))
+        (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
+        return plan_text(row, answer.rows, answer.lake.query("plan_frontier", run_id=answer.run_id))
 
-    def warnings(self, answer: Answer) -> Iterator[str]:
+    def warnings(self, answer: Answer[PlanNodesRow]) -> Iterator[str]:
         """What the plan does not keep, or was not tested for."""
-        (row,) = answer.query("plan_result")
+        (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
         if row["kept"] is False:
             yield (
                 f"the target {row['target']} is missed on the {row['held_out']} samples held out; "
@@ -268,33 +272,35 @@ class Plan(Analysis):
         if row["stopped"]:
             yield f"the budget of {self.budget:g} s ended the search; this is the best so far"
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[PlanNodesRow]) -> str:
         """What it shows."""
         return "Plan"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[PlanNodesRow]) -> Table:
         """The nodes that change."""
         from hmct_track.report.plan import plan_table
 
         return plan_table(answer.rows, self.goal.metric)
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[PlanNodesRow]) -> list[Drawing]:
         """The frontier."""
 
         def draw() -> Figure:
             from hmct_track.report.plan_figure import frontier_figure
 
-            (row,) = answer.query("plan_result")
-            points = answer.query("plan_frontier")
+            (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
+            points = answer.lake.query("plan_frontier", run_id=answer.run_id)
             return frontier_figure(points, row, f"Plan for {answer.label}")
 
         return [Drawing("plan_frontier", draw)]
 
-    def texts(self, answer: Answer) -> dict[str, str]:
+    def texts(self, answer: Answer[PlanNodesRow]) -> dict[str, str]:
         """The plan."""
         return {"plan.log": self.text(answer) + "\n"}
 
-    def save_more(self, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:
+    def save_more(
+        self, answer: Answer[PlanNodesRow], run: Run, folder: Path | None
+    ) -> tuple[Path, ...]:
         """Models and files for toolchains, where they were asked for."""
         if self.output_folder is None:
             return ()
@@ -304,7 +310,7 @@ class Plan(Analysis):
         config = session.config(session.state)
         return write_plan(Path(self.output_folder), answer, run, config)
 
-    def extras(self, answer: Answer, run: Run) -> dict[str, Any]:
+    def extras(self, answer: Answer[PlanNodesRow], run: Run) -> dict[str, Any]:
         """The configuration and the types."""
         session = self._sessions["now"]
         types = {
@@ -315,9 +321,9 @@ class Plan(Analysis):
         }
         return {"config": session.config(session.state), "types": types}
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[PlanNodesRow]) -> dict[str, float]:
         """The plan's values and cost."""
-        (row,) = answer.query("plan_result")
+        (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
         name = "error_share" if row["is_share"] else row["metric"]
         found = {
             f"plan.{name}": row["value"],
@@ -329,21 +335,29 @@ class Plan(Analysis):
         }
         return {**answer.whole_summary, **{k: v for k, v in found.items() if v is not None}}
 
-    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+    def run_curves(self, answer: Answer[PlanNodesRow]) -> dict[str, list[tuple[int, float]]]:
         """The frontier, over per mille of the cost of changing everything."""
-        points = [p for p in answer.query("plan_frontier") if p["step"] and p["share"] is not None]
+        points = [
+            p
+            for p in answer.lake.query("plan_frontier", run_id=answer.run_id)
+            if p["step"] and p["share"] is not None
+        ]
         return {
             "frontier": [
                 (round(1000 * p["share"]), p["value"]) for p in points if p["value"] is not None
             ]
         }
 
-    def nested(self, answer: Answer) -> list[NestedRun]:
+    def nested(self, answer: Answer[PlanNodesRow]) -> list[NestedRun]:
         """The points of the frontier, which the web UI compares."""
         from hmct_track.tracking import NestedRun
 
-        (row,) = answer.query("plan_result")
-        points = [p for p in answer.query("plan_frontier") if p["step"] or p["chosen"]]
+        (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
+        points = [
+            p
+            for p in answer.lake.query("plan_frontier", run_id=answer.run_id)
+            if p["step"] or p["chosen"]
+        ]
         every = -(-len(points) // _MOST_NESTED)
         shown = [p for k, p in enumerate(points) if k % every == 0 or p["chosen"]] if points else []
         name = "error_share" if row["is_share"] else row["metric"]
@@ -366,12 +380,14 @@ class Plan(Analysis):
             for p in shown
         ]
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[PlanNodesRow]) -> str:
         """The plan in words, and its nodes."""
         from hmct_track.report import table_markdown
         from hmct_track.report.plan import plan_lines
 
-        (row,) = answer.query("plan_result")
-        said = "\n\n".join(plan_lines(row, answer.query("plan_frontier")))
+        (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
+        said = "\n\n".join(
+            plan_lines(row, answer.lake.query("plan_frontier", run_id=answer.run_id))
+        )
         table = table_markdown("Nodes", self.table(answer), "plan_nodes", answer.run_id)
         return f"{said}\n\n{table}"

@@ -17,7 +17,7 @@ from hmct_track.types import Metric, Planned
 if TYPE_CHECKING:
     from hmct_track.data import Samples
     from hmct_track.engine import Engine
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import PlanCheckRow
     from hmct_track.model import QuantModel
     from hmct_track.planning.built import Deviation
     from hmct_track.recording import Recording
@@ -27,7 +27,7 @@ PLANNED, BUILT, DEVIATION = "planned", "built", "deviation"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PlanCheckResult(Result):
+class PlanCheckResult(Result["PlanCheckRow"]):
     """Where a built model differs from its plan."""
 
     deviations: tuple[Deviation, ...]
@@ -39,13 +39,13 @@ class PlanCheckResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanCheck(Analysis):
+class PlanCheck(Analysis["PlanCheckRow"]):
     """Compare a built model with its plan, node by node, and measure what differences cost."""
 
     command: ClassVar[str] = "plan-check"
     kind: ClassVar[str] = "plan-check"
     summary: ClassVar[str] = "Tell where a built model has other types than its plan."
-    result_class: ClassVar[type[Result]] = PlanCheckResult
+    result_class: ClassVar[type[Result[Any]]] = PlanCheckResult
     reads_slowly: ClassVar[bool] = False
     has_figures: ClassVar[bool] = False
 
@@ -146,11 +146,13 @@ class PlanCheck(Analysis):
             found.append(Planned(node, DEVIATION, as_built(config, own).canonical(known)))
         return Round(found)
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[PlanCheckRow]) -> list[PlanCheckRow]:
         """The configurations with their values."""
-        return answer.query("plan_check", metric=answer.parameters["metric"])
+        return answer.lake.query(
+            "plan_check", run_id=answer.run_id, metric=answer.parameters["metric"]
+        )
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[PlanCheckRow]) -> str:
         """Each deviation, and what it costs."""
         from hmct_track.report.tables import plain_table
 
@@ -160,7 +162,7 @@ class PlanCheck(Analysis):
             lines += ["", plain_table(table.header, table.rows)]
         return "\n".join(lines)
 
-    def _lines(self, answer: Answer) -> Iterator[str]:
+    def _lines(self, answer: Answer[PlanCheckRow]) -> Iterator[str]:
         values = {row["role"]: row["value"] for row in answer.rows if row["role"] != DEVIATION}
         metric, found = answer.parameters["metric"], answer.parameters["deviations"]
         if not found:
@@ -173,11 +175,11 @@ class PlanCheck(Analysis):
             "the types as built"
         )
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[PlanCheckRow]) -> str:
         """What it shows."""
         return "Plan and built model"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[PlanCheckRow]) -> Table:
         """The deviations."""
         from hmct_track.report.html import Table as Made
 
@@ -191,7 +193,7 @@ class PlanCheck(Analysis):
         header = ("node", "kind", "input", "planned", "built", f"{metric} of the plan with it")
         return Made(header, lines, frozenset({2, 5}))
 
-    def warnings(self, answer: Answer) -> Iterator[str]:
+    def warnings(self, answer: Answer[PlanCheckRow]) -> Iterator[str]:
         """What was not found."""
         gone = [d["node"] for d in answer.parameters["deviations"] if d["built"] == "not there"]
         if gone:
@@ -200,15 +202,15 @@ class PlanCheck(Analysis):
                 f"such as {gone[0]!r}; what they cost is not measured"
             )
 
-    def texts(self, answer: Answer) -> dict[str, str]:
+    def texts(self, answer: Answer[PlanCheckRow]) -> dict[str, str]:
         """The deviations."""
         return {"plan_check.log": self.text(answer) + "\n"}
 
-    def extras(self, answer: Answer, run: Any) -> dict[str, Any]:
+    def extras(self, answer: Answer[PlanCheckRow], run: Any) -> dict[str, Any]:
         """The deviations."""
         return {"deviations": tuple(self._deviations)}
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[PlanCheckRow]) -> dict[str, float]:
         """How many deviations there are, and the values."""
         metric = answer.parameters["metric"]
         values = {

@@ -32,7 +32,7 @@ def write_plan(folder: Path, answer: Answer, run: Run, config: QuantConfig) -> t
     """
     folder = folder.absolute()
     model = run.subject.model
-    (row,) = answer.query("plan_result")
+    (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
     view = plan_view(model, config, f"hmct-track: plan for {row['target']} of {answer.label}")
     unsaid: dict[str, list[str]] = {}
     texts: dict[str, str] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hmct_track.engine import Engine
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import ErrorAccumulationRow
     from hmct_track.model import QuantModel
     from hmct_track.report.html import Table
     from hmct_track.tracking import NestedRun
@@ -42,7 +41,7 @@ Selection = str | Sequence[str] | Sequence[Sequence[str]] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlotAccError(Analysis):
+class PlotAccError(Analysis["ErrorAccumulationRow"]):
     """Plot how the error grows from node to node when only some nodes are quantized."""
 
     command: ClassVar[str] = "plot-acc-error"
@@ -104,29 +103,32 @@ class PlotAccError(Analysis):
         ]
         return Round([*planned, whole(model)])
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[ErrorAccumulationRow]) -> list[ErrorAccumulationRow]:
         """The points of the curves."""
-        return answer.query(
-            "error_accumulation", metric=self.metric, average_mode=self.average_mode
+        return answer.lake.query(
+            "error_accumulation",
+            run_id=answer.run_id,
+            metric=self.metric,
+            average_mode=self.average_mode,
         )
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[ErrorAccumulationRow]) -> str:
         """Where each curve ends."""
         from hmct_track.report import curves_text
 
         return curves_text(answer.rows, Metric(self.metric))
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[ErrorAccumulationRow]) -> str:
         """What it shows."""
         return "Accumulated error"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[ErrorAccumulationRow]) -> Table:
         """The end and the worst point of each curve."""
         from hmct_track.report.html import curves
 
         return curves(answer.rows, Metric(self.metric))
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[ErrorAccumulationRow]) -> list[Drawing]:
         """The curves."""
 
         def draw() -> Figure:
@@ -156,12 +158,7 @@ class PlotAccError(Analysis):
             return {}
         return {f"partial_qmodel_{i}": list(group) for i, group in enumerate(elements)}
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
-        """What each curve is at the last node, which need not be the model's output."""
-        last = {f"at_last_node.{n}": p[-1]["value"] for n, p in _lines(answer.rows).items()}
-        return _present({_metric_key(name): value for name, value in last.items()})
-
-    def nested(self, answer: Answer) -> list[NestedRun]:
+    def nested(self, answer: Answer[ErrorAccumulationRow]) -> list[NestedRun]:
         """Each curve is a nested run, so that any two can be overlaid."""
         from hmct_track.tracking import NestedRun
 
@@ -175,7 +172,7 @@ class PlotAccError(Analysis):
             for name, points in _lines(answer.rows).items()
         ]
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[ErrorAccumulationRow]) -> str:
         """The ends and the worst points."""
         from hmct_track.report import table_markdown
 
@@ -227,8 +224,8 @@ def _calibrations(model: QuantModel, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(c for n in model.expand(names) for c in model.calibrations_of(n)))
 
 
-def _lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    lines: dict[str, list[Row]] = defaultdict(list)
+def _lines(rows: Sequence[ErrorAccumulationRow]) -> dict[str, list[ErrorAccumulationRow]]:
+    lines: dict[str, list[ErrorAccumulationRow]] = defaultdict(list)
     for row in rows:
         lines[row["curve"]].append(row)
     return lines
@@ -238,11 +235,5 @@ def _present(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _points(rows: Sequence[Row]) -> list[tuple[int, float]]:
+def _points(rows: Sequence[ErrorAccumulationRow]) -> list[tuple[int, float]]:
     return [(row["step"], row["value"]) for row in rows if row["value"] is not None]
-
-
-def _metric_key(name: str) -> str:
-    """A name as MLflow allows it for a metric: such as a relative path in its shortest form."""
-    allowed = "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)
-    return posixpath.normpath(f"/{allowed}").lstrip("/")

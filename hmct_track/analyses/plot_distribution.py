@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hmct_track.engine import Engine
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import DistributionRow, HistogramRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.report.html import Table
@@ -39,7 +39,7 @@ _NODE_OUTPUT = "node_output"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlotDistribution(Analysis):
+class PlotDistribution(Analysis["DistributionRow"]):
     """Summarize what nodes hold, take in or give out, and draw histograms."""
 
     command: ClassVar[str] = "plot-distribution"
@@ -85,49 +85,49 @@ class PlotDistribution(Analysis):
         for position, item in with_progress(run, observed):
             _record(run, position, item, _series(run, item))
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[DistributionRow]) -> list[DistributionRow]:
         """Summary statistics of each series."""
-        return answer.query("distribution")
+        return answer.lake.query("distribution", run_id=answer.run_id)
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[DistributionRow]) -> str:
         """A line per series."""
         from hmct_track.report import distribution_text
 
         return distribution_text(answer.rows)
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[DistributionRow]) -> str:
         """What it shows."""
         return "Data distribution"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[DistributionRow]) -> Table:
         """The summary statistics."""
         from hmct_track.report.html import distributions
 
         return distributions(answer.rows)
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[DistributionRow]) -> list[Drawing]:
         """The histograms of each node."""
 
         def draw(node: str) -> Figure:
             from hmct_track.report.distribution import distribution_figure
 
             if not bins:
-                bins.update(by_node(answer.query("histogram")))
+                bins.update(by_node(answer.lake.query("histogram", run_id=answer.run_id)))
             return distribution_figure(
                 series[node], bins[node], consumers=consumers_of(answer, node)
             )
 
-        series, bins = by_node(answer.rows), dict[str, list["Row"]]()
+        series, bins = by_node(answer.rows), dict[str, list["HistogramRow"]]()
         return [
             Drawing(figure_stem(place, node), partial(draw, node), node)
             for place, node in enumerate(series)
         ]
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[DistributionRow]) -> dict[str, float]:
         """How many nodes were looked at."""
         return {"nodes": float(len(answer.figures))}
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[DistributionRow]) -> str:
         """The summary statistics."""
         from hmct_track.report import table_markdown
 

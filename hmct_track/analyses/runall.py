@@ -252,13 +252,13 @@ class Runall(Analysis):
             "samples": str(run["data_num"]),
             "run": run["run_id"],
         }
-        if answer.steps[0].whole:
-            facts = {"whole model": answer.steps[0].whole_line, **facts}
+        if answer.whole:
+            facts = {"whole model": answer.whole_line, **facts}
         return {"index.html": render_page(self.heading(answer), facts, sections)}
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
         """The whole model."""
-        return answer.steps[0].whole_summary
+        return answer.whole_summary
 
     def run_name(self, answer: Answer) -> str:
         """What it is."""

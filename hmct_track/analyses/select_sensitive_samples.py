@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hmct_track.data import CalibrationDataSet
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import SensitiveSamplesRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run, Subject
     from hmct_track.report.html import Table
@@ -47,7 +47,7 @@ class SamplesResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectSensitiveSamples(Analysis):
+class SelectSensitiveSamples(Analysis["SensitiveSamplesRow"]):
     """Rank samples by what full quantization does to the outputs, and keep the worst."""
 
     command: ClassVar[str] = "select-sensitive-samples"
@@ -74,27 +74,27 @@ class SelectSensitiveSamples(Analysis):
         """The fully quantized model."""
         return Round() if seen.rounds else Round([whole(model)])
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[SensitiveSamplesRow]) -> list[SensitiveSamplesRow]:
         """The samples, the worst first."""
-        return answer.query("sensitive_samples", metric=self.metric)
+        return answer.lake.query("sensitive_samples", run_id=answer.run_id, metric=self.metric)
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[SensitiveSamplesRow]) -> str:
         """The whole model in a line, and the samples."""
         from hmct_track.report import samples_table
 
         return f"{answer.whole_line}\n\n{samples_table(answer.rows, Metric(self.metric))}"
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[SensitiveSamplesRow]) -> str:
         """What it shows."""
         return "Sensitive samples"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[SensitiveSamplesRow]) -> Table:
         """The samples."""
         from hmct_track.report.html import worst_samples
 
         return worst_samples(answer.rows, Metric(self.metric))
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[SensitiveSamplesRow]) -> list[Drawing]:
         """The samples."""
 
         def draw() -> Figure:
@@ -107,11 +107,13 @@ class SelectSensitiveSamples(Analysis):
 
         return [Drawing(_STEM, draw)]
 
-    def texts(self, answer: Answer) -> dict[str, str]:
+    def texts(self, answer: Answer[SensitiveSamplesRow]) -> dict[str, str]:
         """The samples."""
         return {f"{_STEM}.log": self.text(answer) + "\n"}
 
-    def save_more(self, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:
+    def save_more(
+        self, answer: Answer[SensitiveSamplesRow], run: Run, folder: Path | None
+    ) -> tuple[Path, ...]:
         """The worst samples, as a folder of calibration data."""
         from hmct_track.data import save_samples
 
@@ -119,7 +121,7 @@ class SelectSensitiveSamples(Analysis):
             return ()
         return save_samples(folder / "calibration_data", run.subject.samples, self._chosen(answer))
 
-    def extras(self, answer: Answer, run: Run) -> dict[str, Any]:
+    def extras(self, answer: Answer[SensitiveSamplesRow], run: Run) -> dict[str, Any]:
         """The worst samples as data."""
         from hmct_track.data import CalibrationDataSet
 
@@ -128,21 +130,21 @@ class SelectSensitiveSamples(Analysis):
         data = {spec.name: [samples[k][spec.name] for k in chosen] for spec in inputs}
         return {"data": CalibrationDataSet(data)}
 
-    def _chosen(self, answer: Answer) -> list[int]:
+    def _chosen(self, answer: Answer[SensitiveSamplesRow]) -> list[int]:
         return [row["sample"] for row in answer.rows[: self.sample_num]]
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[SensitiveSamplesRow]) -> dict[str, float]:
         """The whole model over all samples, and on the worst of them."""
         values = [row["value"] for row in answer.rows if row["value"] is not None]
         worst = {f"worst_sample.{self.metric}": values[0]} if values else {}
         return {**answer.whole_summary, **worst}
 
-    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+    def run_curves(self, answer: Answer[SensitiveSamplesRow]) -> dict[str, list[tuple[int, float]]]:
         """The metric over the samples."""
         points = [(r["sample"], r["value"]) for r in answer.rows if r["value"] is not None]
         return {f"by_sample.{self.metric}": sorted(points)}
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[SensitiveSamplesRow]) -> str:
         """The worst samples."""
         from hmct_track.report import table_markdown
 

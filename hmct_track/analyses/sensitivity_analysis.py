@@ -28,7 +28,7 @@ from hmct_track.types import Metric, NodeType, Planned, Quantization, QuantType,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hmct_track.lake import Row
+    from hmct_track.lake.rows import PartialQuantizationRow, SensitivityRow
     from hmct_track.model import QuantModel
     from hmct_track.report.html import Table
     from hmct_track.tracking import NestedRun
@@ -49,7 +49,7 @@ def pick_threshold(short: str, told: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SensitivityAnalysis(Analysis):
+class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
     """Pick sensitive nodes, and measure the model without them one after the other."""
 
     command: ClassVar[str] = "sensitivity-analysis"
@@ -106,37 +106,38 @@ class SensitivityAnalysis(Analysis):
     def _state(self) -> State:
         return Quantization.OFF if self.qtype == "float32" else QuantType(self.qtype)
 
-    def _ranked(self, known: Seen | Answer) -> list[Row]:
-        return known.query("sensitivity", metric=self.metric)
+    def _ranked(self, known: Seen | Answer) -> list[SensitivityRow]:
+        if known.lake is None:
+            return []
+        return known.lake.query("sensitivity", run_id=known.run_id, metric=self.metric)
 
-    def _picked(self, ranked: Sequence[Row]) -> list[str]:
+    def _picked(self, ranked: Sequence[SensitivityRow]) -> list[str]:
         """The nodes worse than the threshold, most sensitive first; all without a value."""
-        column = Metric(self.metric).column
-        return [row["subject"] for row in ranked if self._is_worse(row[column])]
+        return [row["subject"] for row in ranked if self._is_worse(row["value"])]
 
     def _is_worse(self, value: float | None) -> bool:
         metric = Metric(self.metric)
         return metric.badness(value) > metric.badness(self.pick_threshold)
 
-    def rows(self, answer: Answer) -> list[Row]:
+    def rows(self, answer: Answer[PartialQuantizationRow]) -> list[PartialQuantizationRow]:
         """The steps, from the fully quantized model on."""
-        return answer.query("partial_quantization", metric=self.metric)
+        return answer.lake.query("partial_quantization", run_id=answer.run_id, metric=self.metric)
 
-    def worst(self, answer: Answer) -> tuple[str, float | None] | None:
+    def worst(self, answer: Answer[PartialQuantizationRow]) -> tuple[str, float | None] | None:
         """The first of the ranking, where there was one."""
         if as_list(self.sensitive_nodes):
             return None
         row = next(iter(self._ranked(answer)), None)
-        return (row["subject"], row[Metric(self.metric).column]) if row else None
+        return (row["subject"], row["value"]) if row else None
 
-    def text(self, answer: Answer) -> str:
+    def text(self, answer: Answer[PartialQuantizationRow]) -> str:
         """The whole model in a line, and the steps."""
         from hmct_track.report import partial_table
 
         said = [answer.whole_line, *self._remarks(answer)]
         return "\n".join([*said, "", partial_table(answer.rows, Metric(self.metric))])
 
-    def _remarks(self, answer: Answer) -> list[str]:
+    def _remarks(self, answer: Answer[PartialQuantizationRow]) -> list[str]:
         """In words what the steps do not say themselves."""
         said = []
         if self._is_fallback(answer):
@@ -155,21 +156,21 @@ class SensitivityAnalysis(Analysis):
             said.append(f"leaving out {nodes} made it worse: its error had cancelled others")
         return said
 
-    def _is_fallback(self, answer: Answer) -> bool:
+    def _is_fallback(self, answer: Answer[PartialQuantizationRow]) -> bool:
         """Whether no node was worse than the threshold, so that the worst few stand in."""
         return not as_list(self.sensitive_nodes) and not self._picked(self._ranked(answer))
 
-    def heading(self, answer: Answer) -> str:
+    def heading(self, answer: Answer[PartialQuantizationRow]) -> str:
         """What it shows."""
         return "Partial quantization"
 
-    def table(self, answer: Answer) -> Table:
+    def table(self, answer: Answer[PartialQuantizationRow]) -> Table:
         """The steps."""
         from hmct_track.report.html import partial_steps
 
         return partial_steps(answer.rows, Metric(self.metric))
 
-    def drawings(self, answer: Answer) -> list[Drawing]:
+    def drawings(self, answer: Answer[PartialQuantizationRow]) -> list[Drawing]:
         """Single nodes and steps."""
 
         def draw() -> Figure:
@@ -189,23 +190,25 @@ class SensitivityAnalysis(Analysis):
 
         return [Drawing("partial_quantization", draw)]
 
-    def run_name(self, answer: Answer) -> str:
+    def run_name(self, answer: Answer[PartialQuantizationRow]) -> str:
         """What it is."""
         return f"partial quantization, {answer.label}"
 
-    def run_summary(self, answer: Answer) -> dict[str, float]:
+    def run_summary(self, answer: Answer[PartialQuantizationRow]) -> dict[str, float]:
         """The whole model, what leaving all sensitive nodes out gives, and how many they are."""
         last = answer.rows[-1]["partial"] if answer.rows else None
         left = {} if last is None else {f"all_left_out.{self.metric}": last}
         nodes = 0 if self._is_fallback(answer) else len(answer.rows) - 1
         return {**answer.whole_summary, **left, "sensitive_nodes": float(nodes)}
 
-    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+    def run_curves(
+        self, answer: Answer[PartialQuantizationRow]
+    ) -> dict[str, list[tuple[int, float]]]:
         """The metric over the steps."""
         points = [(r["step"], r["partial"]) for r in answer.rows if r["partial"] is not None]
         return {f"by_step.{self.metric}": points}
 
-    def nested(self, answer: Answer) -> list[NestedRun]:
+    def nested(self, answer: Answer[PartialQuantizationRow]) -> list[NestedRun]:
         """Each partial configuration is a nested run."""
         from hmct_track.tracking import NestedRun
 
@@ -231,7 +234,7 @@ class SensitivityAnalysis(Analysis):
             for row in answer.rows
         ]
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer[PartialQuantizationRow]) -> str:
         """The steps."""
         from hmct_track.report import table_markdown
 
@@ -240,5 +243,5 @@ class SensitivityAnalysis(Analysis):
         return table_markdown(title, self.table(answer), query, answer.run_id)
 
 
-def _first(ranked: Sequence[Row]) -> list[str]:
+def _first(ranked: Sequence[SensitivityRow]) -> list[str]:
     return [row["subject"] for row in ranked[:_STAND_INS]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.analyses.base import Answer
@@ -23,9 +23,13 @@ def answer_of(lake: Lake, run_id: str) -> Answer:
         LakeError: the lake has no such run.
         UsageError: it is of an analysis that this version does not know.
     """
-    for run in lake.query("run_list"):
+    runs = lake.query("run_list")
+    for run in runs:
         if run["run_id"] == run_id:
-            return _answer(lake, run)
+            below = [
+                r for r in runs if r["parent_run_id"] == run_id and analysis_of_kind(r["kind"])
+            ]
+            return _answer(lake, run, [_answer(lake, step) for step in below])
     raise LakeError(f"the lake in {str(lake.path)!r} has no run {run_id!r}")
 
 
@@ -54,15 +58,9 @@ def command_of(answer: Answer) -> list[str]:
     return [analysis.command, *argument_list(analysis), *machine]
 
 
-def steps_of(lake: Lake, run_id: str) -> list[Answer]:
-    """The answers of the steps of a run, in their order."""
-    runs = [run for run in lake.query("run_list") if run["parent_run_id"] == run_id]
-    return [_answer(lake, run) for run in runs if analysis_of_kind(run["kind"])]
-
-
-def _answer(lake: Lake, run: Mapping[str, Any]) -> Answer:
+def _answer(lake: Lake, run: Mapping[str, Any], steps: Sequence[Answer] = ()) -> Answer:
     kind = analysis_of_kind(run["kind"])
     if kind is None:
         known = ", ".join(analysis.kind for analysis in ANALYSES.values())
         raise UsageError(f"a run of kind {run['kind']!r} is not known; known are {known}")
-    return Answer(kind.stored(run, json.loads(run["parameters"])), lake, run)
+    return Answer(kind.stored(run, json.loads(run["parameters"])), lake, run, steps)

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 _MOST_LISTED = 8
 
 
-def add_parser(commands: Subparsers, analysis: type[Analysis]) -> None:
-    """Add the command of an analysis."""
+def add_parser(commands: Subparsers, analysis: type[Analysis], *, listed: bool = False) -> None:
+    """Add the command of an analysis; without its options, where it is only to be listed."""
+    parser = add_command(commands, analysis.command, analysis.summary)
+    if listed:
+        return
     from hmct_track.options.recording import Recording
 
-    parser = add_command(commands, analysis.command, analysis.summary)
     add_options(parser, options_of(analysis))
     add_options(parser, options_of(Recording))
 

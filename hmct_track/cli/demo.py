@@ -10,6 +10,8 @@ from pathlib import Path
 from hmct_track.cli.common import Subparsers, add_command, add_lake
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.errors import UsageError
+from hmct_track.options import argument_list
+from hmct_track.options.recording import Recording
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -25,7 +27,8 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Copy model and data, rank the nodes, and say what to type next."""
     from hmct_track import demo
-    from hmct_track.cli.main import main
+    from hmct_track.analyses import GetSensitivityOfNodes
+    from hmct_track.cli.analysis import run_command
     from hmct_track.lake import lake_path
 
     folder = Path(args.folder)
@@ -38,15 +41,22 @@ def run(args: argparse.Namespace) -> ExitCode:
         raise UsageError(f"cannot copy the demo to {args.folder!r}: {error}") from error
     program = _program()
     lake = ["--lake", args.lake] if args.lake else []
-    command = ["get-sensitivity-of-nodes", str(model), str(data), "-m", "[cosine-similarity,sqnr]"]
-    command += ["-d", "16", *lake]
     _say(
         "The demo model classifies digits. It was calibrated for int8 with plain maxima, one\n"
         "scale per weight tensor, and lost accuracy by it. Which nodes are to blame? Each node\n"
         "is quantized alone, on 16 samples, and the output compared with the float model's:\n"
     )
-    _say(f"$ {program} {' '.join(command)}\n")
-    code = main(command)
+    ranking = GetSensitivityOfNodes(
+        model_or_file=str(model),
+        calibrated_data=str(data),
+        metrics=["cosine-similarity", "sqnr"],
+        data_num=16,
+        verbose=True,
+    )
+    shown = ["get-sensitivity-of-nodes", *argument_list(ranking), *lake]
+    # As one would type it: this shell takes the brackets as they are.
+    _say(f"$ {program} {' '.join(shown).replace(chr(39), '')}\n")
+    code = run_command(ranking, Recording(lake=args.lake))
     suffix = f" {' '.join(lake)}" if lake else ""
     question = (
         "SELECT subject, min(cosine_similarity) AS worst_sample FROM results "
@@ -61,7 +71,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         f"  {program} get-sensitivity-of-nodes {model} {data}{suffix} -n weight\n"
         f"  {program} ui{suffix}     # MLflow's web UI"
     )
-    return ExitCode(code)
+    return code
 
 
 def _program() -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +96,7 @@ def _collect(lake: Lake, args: argparse.Namespace) -> ExitCode:
 
     runs = {row["mlflow_run_id"]: row for row in find_runs(lake) if row["mlflow_run_id"]}
     places = {mlflow_id: row["mlflow_uri"] or "" for mlflow_id, row in runs.items()}
+    places |= _kept_here(lake, places)
     gone = [runs[mlflow_id]["run_id"] for mlflow_id in deleted_runs(lake.path, places)]
     if not gone:
         print("no run of the lake was deleted in MLflow")
@@ -104,9 +107,24 @@ def _collect(lake: Lake, args: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
+def _kept_here(lake: Lake, places: dict[str, str]) -> dict[str, str]:
+    """Runs that the lake's own store has, under the place where it is now: a lake may be moved."""
+    from hmct_track.tracking import own_store, tracking_uri
+
+    store = own_store(lake.path)
+    if store is None or not store.exists():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            known = {str(row[0]) for row in database.execute("SELECT run_uuid FROM runs")}
+    except sqlite3.Error:
+        return {}  # MLflow, asked next, says what is wrong with it
+    return {run_id: tracking_uri(lake.path) for run_id in places if run_id in known}
+
+
 def _export(lake: Lake, args: argparse.Namespace) -> ExitCode:
     from hmct_track.lake import find_run
-    from hmct_track.lake.care import export_run
+    from hmct_track.lake.archive import export_run
 
     run_id = find_run(lake, args.run_reference)["run_id"]
     export_run(lake, run_id, Path(args.file))
@@ -115,8 +133,17 @@ def _export(lake: Lake, args: argparse.Namespace) -> ExitCode:
 
 
 def _import(lake: Lake, args: argparse.Namespace) -> ExitCode:
-    from hmct_track.lake.care import import_run
+    from hmct_track.lake.archive import import_run
 
-    runs = import_run(lake, Path(args.file))
-    print(f"added {', '.join(runs)}", file=sys.stderr)
+    done = import_run(lake, Path(args.file))
+    if done.added:
+        print(f"added {', '.join(done.added)}", file=sys.stderr)
+    there = [run_id for run_id in done.runs if run_id not in done.added]
+    if there:
+        print(f"the lake had {', '.join(there)} already", file=sys.stderr)
+    for table, count in done.kept.items():
+        print(
+            f"warning: {count} rows of {table} differ from those in the lake, which were kept",
+            file=sys.stderr,
+        )
     return ExitCode.OK

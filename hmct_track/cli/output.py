@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.lake.result import plain, to_json
+from hmct_track.text import visible
 
 if TYPE_CHECKING:
     from hmct_track.lake import Result, Row
@@ -26,9 +27,9 @@ def print_table(result: Result) -> None:
     for position, name in enumerate(result.columns):
         numeric = any(isinstance(row[position], int | float) for row in result.rows)
         justify: Any = "right" if numeric else "left"
-        table.add_column(Text(name), justify=justify, overflow="fold")
+        table.add_column(Text(visible(name)), justify=justify, overflow="fold")
     for row in result.rows:
-        table.add_row(*(Text(_shown(value)) for value in row))
+        table.add_row(*(Text(visible(_shown(value))) for value in row))
     console.print(table)
 
 

@@ -84,7 +84,8 @@ def _check_port(port: int) -> None:
 
 def _serve(process: subprocess.Popen[bytes], port: int, lake: Path, uri: str) -> None:
     """Say where the runs are once the server answers, and wait for it."""
-    from hmct_track.public import one_line, public_text
+    from hmct_track.public import public_text
+    from hmct_track.text import one_line
     from hmct_track.tracking import ui_page
 
     lines: deque[str] = deque(maxlen=_LINES)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hmct_track.engine import thresholds
 from hmct_track.engine.runtime import Runtime, Session
+from hmct_track.engine.summaries import wide_enough
 from hmct_track.engine.thresholds import BINS, Range
 from hmct_track.errors import DataError
 from hmct_track.model import FloatModel, Placement
@@ -151,6 +152,9 @@ def _histograms(
             if span[0] == span[1]:
                 span = (span[0], span[0] + 1.0)
             data = np.abs(value) if absolute else value
+            if span[1] - span[0] < 2 * BINS * np.spacing(data.dtype.type(max(map(abs, span)))):
+                data = data.astype(np.float64)  # a saturated tensor: float32 has not so many edges
+                span = wide_enough(*span, BINS)
             counts, edges = np.histogram(data, BINS, span)
             have = found.get(name)
             found[name] = (counts + have[0] if have else counts.astype(np.int64), edges)
@@ -193,7 +197,9 @@ def _activation(
             found = (0.0, thresholds.kl_threshold(counts, edges, placement.qtype))
         else:
             centres = (edges[:-1] + edges[1:]) / 2
-            limits = (0.0, float(edges[-1])) if symmetric else bounds
+            # As the range will hold zero, the error is that of such ranges.
+            around = (min(bounds[0], 0.0), max(bounds[1], 0.0))
+            limits = (0.0, float(edges[-1])) if symmetric else around
             found = thresholds.mse_range(
                 centres, counts.astype(np.float64), limits, placement.qtype, symmetric=symmetric
             )

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from hmct_track.engine.comparison import Comparison
 from hmct_track.engine.machine import default_memory, default_threads
-from hmct_track.engine.partition import size_of
 from hmct_track.engine.protocols import Judge, Record, SampleJudge, Samples
 from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
 from hmct_track.engine.statistics import PAIRS
 from hmct_track.errors import EngineError, UsageError
-from hmct_track.model import Lowering, QuantModel
+from hmct_track.model import Lowering, QuantModel, size_of
 from hmct_track.types import Measurement, Output, QuantConfig, TensorSpec
 
 _MOST_ROUTES = 2
@@ -235,6 +234,8 @@ class Engine:
         Raises:
             EngineError: the runtime refuses the model or fails.
         """
+        first = next(iter(samples.values()), {})
+        self._lowering.specs_for({name: array.shape for name, array in first.items()})
         session = self._runtime.session(self._lowering.lower(config, tensors))
         for sample in samples.values():
             yield dict(zip(session.outputs, session.run(sample), strict=True))

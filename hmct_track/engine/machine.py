@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from pathlib import Path
+
+from hmct_track.memory import total_memory
 
 _SHARE = 0.25
 _MODEST = 2 << 30
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def default_threads() -> int:
@@ -20,10 +19,5 @@ def default_threads() -> int:
 
 def default_memory() -> int:
     """A quarter of the memory that the machine, or the container, has, in bytes."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not on Windows
-        return _MODEST
-    with suppress(OSError, ValueError):  # no container, or one without a limit
-        total = min(total, int(_CGROUP.read_text(encoding="ascii")))
-    return int(total * _SHARE)
+    total = total_memory()
+    return _MODEST if total is None else int(total * _SHARE)

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from hmct_track.model import Lowering
+from hmct_track.model import Lowering, size_of
 from hmct_track.types import TensorSpec
 
 # Seconds, roughly those of one core. They only weigh costs against each other: a wrong one makes
@@ -84,7 +84,7 @@ def make_partition(
     sizes = {name: size_of(specs.get(name)) for name in lives}
     live, blocked = np.zeros(len(steps) + 2), np.zeros(len(steps) + 2)
     for name, (first, last) in lives.items():
-        change = np.array([1, -1])
+        change = np.array([1.0, -1.0])
         live[[first + 1, last + 1]] += change * (sizes[name] or 0)
         blocked[[first + 1, last + 1]] += change * (sizes[name] is None)
     costs = _Costs(
@@ -192,13 +192,6 @@ def _parts(
         for number, (own, read, made) in enumerate(drafts)
     )
     return parts, last_use
-
-
-def size_of(spec: TensorSpec | None) -> int | None:
-    """Bytes of a tensor; None where they are not known."""
-    if spec is None or spec.shape is None or None in spec.shape:
-        return None
-    return prod(d for d in spec.shape if d) * np.dtype(spec.dtype).itemsize
 
 
 def _constant_bytes(lowering: Lowering, steps: Sequence[int]) -> int:

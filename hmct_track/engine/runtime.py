@@ -17,6 +17,16 @@ RUNTIME = f"onnxruntime-{ort.__version__}"
 """The library that computes, and its version."""
 
 
+_FATAL = 4
+"""Of onnxruntime's levels of logging."""
+
+
+def _run_options() -> ort.RunOptions:
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL
+    return options
+
+
 class Session:
     """A lowered model that runs."""
 
@@ -77,7 +87,7 @@ class Runtime:
         self._weights = {n: ort.OrtValue.ortvalue_from_numpy(w) for n, w in weights.items()}
         self._threads = threads
         self._providers = list(providers) or [CPU]
-        self.run_options = ort.RunOptions()
+        self.run_options = _run_options()
 
     @property
     def name(self) -> str:
@@ -88,7 +98,7 @@ class Runtime:
     def stop(self) -> None:
         """Cut short whatever is running now."""
         self.run_options.terminate = True
-        self.run_options = ort.RunOptions()
+        self.run_options = _run_options()
 
     def session(self, lowered: LoweredModel, *, alone: bool = True) -> Session:
         """A session of a lowered model.
@@ -101,7 +111,8 @@ class Runtime:
             EngineError: the runtime refuses the model.
         """
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        # An error reaches the user as an exception; the log would write names as they are.
+        options.log_severity_level = _FATAL
         if not alone:
             options.intra_op_num_threads = 1
             # Such a session runs a few times: memory of its own costs more than it saves.

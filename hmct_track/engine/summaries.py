@@ -82,13 +82,24 @@ def histogram(
     Returns:
         Edges, float64 of shape (bins + 1,), and counts, int64 of shape (bins,).
     """
-    if bounds is None:
-        bounds = bounds_of(parts)
+    bounds = wide_enough(*(bounds or bounds_of(parts)), bins)
     edges = np.histogram_bin_edges([], bins=bins, range=bounds)
     counts = np.zeros(bins, np.int64)
     for values in _finite(parts):
         counts += np.histogram(values, bins=bins, range=bounds)[0]
     return edges, counts
+
+
+def wide_enough(low: float, high: float, bins: int) -> tuple[float, float]:
+    """The bounds, moved apart where float64 has not so many numbers between them as bins need.
+
+    Equal bounds stay: NumPy gives them a width of one.
+    """
+    least = 2 * bins * float(np.spacing(max(abs(low), abs(high))))
+    if (low == high and least < 1) or high - low >= least:
+        return low, high
+    middle = low + (high - low) / 2
+    return middle - least, middle + least
 
 
 def channel_summaries(parts: Sequence[NDArray[Any]], axis: int) -> list[ChannelSummary]:
@@ -110,6 +121,8 @@ def channel_summaries(parts: Sequence[NDArray[Any]], axis: int) -> list[ChannelS
             "choose another axis, or samples of one shape"
         )
     (channels,) = sizes
+    if not channels:
+        raise UsageError(f"the tensor has no channels along axis {axis}, so nothing to show")
     values = sum(part.size for part in parts)
     group = max(1, BLOCK_VALUES * channels // max(values, 1))
     found: list[ChannelSummary] = []

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import platform
 import time
 import uuid
-import zipfile
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from hmct_track.errors import LakeError, UsageError
+from hmct_track.errors import LakeError, QueryError, UsageError
+from hmct_track.lake.apart import part_problems
+from hmct_track.lake.duck import is_gone
 from hmct_track.lake.lake import Lake
-from hmct_track.lake.parts import arrow_schema, read_part, write_table
-from hmct_track.lake.places import is_remote, written
+from hmct_track.lake.parts import arrow_schema, fitted, read_part, write_table
+from hmct_track.lake.places import is_remote
 from hmct_track.lake.rows import RunningRow
 from hmct_track.lake.schema import (
     CONFIGS,
     MEASUREMENTS,
     RUNS,
     SAMPLES,
-    SCHEMA_VERSION,
     TABLES,
     TAGS,
     Table,
 )
-from hmct_track.types import RunState, digest
+from hmct_track.types import RunState
 
-_MANIFEST = "hmct_run.json"
 _GRACE_SECONDS = 1.0
 _DAY = 24 * 3600
 _LOST_AFTER = 7 * _DAY
+_MOST_PID = 2**31 - 1
+_TRIES = 20
+_PAUSE = 0.1
 _LARGE = 128 * 2**20
 """A part of so many bytes is left as it is."""
 
@@ -53,14 +52,51 @@ def compact(lake: Lake) -> dict[str, tuple[int, int]]:
     Raises:
         LakeError: a part cannot be read or written; no row was lost.
     """
-    small = {}
+    _refuse_links(lake)
+    merged = {}
     for table in TABLES:
-        parts = [part for part in _parts(lake, table) if part.stat().st_size < _LARGE]
-        if len(parts) > 1:
-            small[table] = parts
-            lake.write_merged(table, parts, _merged_path(lake, table))
-    _remove(part for parts in small.values() for part in parts)
-    return {table.name: (len(parts), 1) for table, parts in small.items()}
+        parts = _merge(lake, table)
+        if parts:
+            merged[table] = parts
+    _remove(part for parts in merged.values() for part in parts)
+    return {table.name: (len(parts), 1) for table, parts in merged.items()}
+
+
+def _is_linked(lake: Lake, table: Table) -> bool:
+    """Whether a table's folder is a link, in a lake from someone else perhaps to files of yours."""
+    folder = lake.path / "tables" / table.name
+    return not is_remote(lake.path) and (folder.is_symlink() or folder.parent.is_symlink())
+
+
+def _refuse_links(lake: Lake) -> None:
+    for table in TABLES:
+        if _is_linked(lake, table):
+            raise LakeError(
+                f"the folder of {table.name} in the lake {str(lake.path)!r} is a link; what is in "
+                "it is not removed, so put the folder itself there"
+            )
+
+
+def _merge(lake: Lake, table: Table) -> list[Path]:
+    """Merge the small parts of a table, and return them; none if there is nothing to merge.
+
+    Another process may merge as well, and have removed some in the meantime; then what is there now
+    is merged.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            parts = [part for part in _parts(lake, table) if part.stat().st_size < _LARGE]
+            if len(parts) > 1:
+                lake.write_merged(table, parts, _merged_path(lake, table))
+                return parts
+        except (FileNotFoundError, QueryError) as error:
+            gone = isinstance(error, FileNotFoundError) or is_gone(error.__cause__)
+            if not (gone and left):
+                raise LakeError(f"cannot merge the parts of {table.name}: {error}") from error
+            time.sleep(_PAUSE)
+        else:
+            return []
+    return []
 
 
 def _merged_path(lake: Lake, table: Table) -> Path:
@@ -102,27 +138,36 @@ def mark_killed(lake: Lake, run_ids: Sequence[str]) -> None:
     Raises:
         LakeError: it cannot be written.
     """
-    rows = _table(lake, RUNS, _only(RUNS, "run_id", run_ids)).to_pylist()
-    newest = {row["run_id"]: row for row in sorted(rows, key=lambda row: row["updated_at"])}
     told = {"state": RunState.KILLED.value, "error": "the process ended without a word"}
     now = datetime.now(UTC).replace(tzinfo=None)
-    lake.append(RUNS, [{**row, **told, "updated_at": now} for row in newest.values()])
+    wanted = set(run_ids)
+    lake.append(
+        RUNS,
+        [
+            {**row, **told, "updated_at": now, "version": _after(row["version"])}
+            for row in lake.rows(RUNS)
+            if row["run_id"] in wanted and row["state"] == RunState.RUNNING
+        ],
+    )
+
+
+def _after(version: int | None) -> int | None:
+    """The version of what others say of a run: before the run's own next row."""
+    return None if version is None else version + 1
 
 
 def check(lake: Lake) -> list[str]:
-    """What is wrong with a lake, a line each; nothing if it is whole."""
-    found = []
-    for table in TABLES:
-        for part in _parts(lake, table):
-            try:
-                data = read_part(part)
-                _fitted(data, table)
-            except (OSError, pa.ArrowException) as error:
-                found.append(f"{part} cannot be read: {' '.join(str(error).split())}")
-                continue
-            lacking = [name for name in table.key if name not in data.column_names]
-            if lacking:
-                found.append(f"{part} is no part of {table.name}: it lacks {', '.join(lacking)}")
+    """What is wrong with a lake, a line each; nothing if it is whole.
+
+    Parts are read by a process of its own: what is in them may make a library end it.
+    """
+    parts = [(table, part) for table in TABLES for part in _parts(lake, table)]
+    problems = part_problems(parts)
+    found = [
+        f"{part} {problem}"
+        for (_, part), problem in zip(parts, problems, strict=True)
+        if problem and part.exists()  # it may have been merged meanwhile
+    ]
     if found:
         return found  # a query would fail at the same parts
     return [
@@ -136,8 +181,18 @@ def leftovers(lake: Lake) -> list[Path]:
     if is_remote(lake.path):
         return []  # what is uploaded shows only when it is whole
     before = time.time() - _DAY
-    found = [*lake.path.glob(".*.tmp"), *(lake.path / "tables").glob("*/.*.tmp")]
-    return sorted(path for path in found if path.stat().st_mtime < before)
+    found = {*lake.path.glob(".*.tmp"), *lake.path.glob(".*.tmp.wal")}
+    for table in TABLES:
+        if not _is_linked(lake, table):
+            found |= set((lake.path / "tables" / table.name).glob(".*.tmp"))
+    return sorted(path for path in found if _age_time(path) < before)
+
+
+def _age_time(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:  # its writer has just ended
+        return time.time()
 
 
 def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
@@ -147,10 +202,11 @@ def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
         UsageError: an analysis is running.
         LakeError: a part cannot be read or written.
     """
+    _refuse_links(lake)
     running = [row["run_id"] for row in lake.query("running") if not _is_lost(row)]
     if running:
         raise UsageError(f"run {running[0]} is running; drop runs when it has ended")
-    gone = _with_steps(lake, run_ids)
+    gone = with_steps(lake, run_ids)
     kept = [row["run_id"] for row in lake.query("runs") if row["run_id"] not in gone]
     masks = {table: _of_runs(lake, table, kept) for table in TABLES}
     before = {table: _parts(lake, table) for table in TABLES}
@@ -160,88 +216,31 @@ def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
     _remove(part for parts in before.values() for part in parts)
 
 
-def export_run(lake: Lake, run_id: str, target: Path) -> None:
-    """Write a run, its steps and all that they rest on to one file.
-
-    Raises:
-        LakeError: a part cannot be read, or the file not be written.
-    """
-    chosen = sorted(_with_steps(lake, [run_id]))
-    try:
-        with written(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(_MANIFEST, json.dumps({"schema_version": SCHEMA_VERSION}))
-            for table in TABLES:
-                data = _table(lake, table, _of_runs(lake, table, chosen))
-                if data.num_rows:
-                    buffer = io.BytesIO()
-                    pq.write_table(data, buffer, compression="zstd")
-                    archive.writestr(f"{table.name}.parquet", buffer.getvalue())
-    except OSError as error:
-        raise LakeError(f"cannot write {str(target)!r}: {error}") from error
-
-
-def import_run(lake: Lake, source: Path) -> list[str]:
-    """Add what `export_run` wrote, and return the ids of its runs; a second time changes nothing.
-
-    Raises:
-        UsageError: the file is none that `export_run` wrote, or of a newer version.
-        LakeError: it cannot be written.
-    """
-    try:
-        with zipfile.ZipFile(source) as archive:
-            version = json.loads(archive.read(_MANIFEST))["schema_version"]
-            if version > SCHEMA_VERSION:
-                raise UsageError(
-                    f"{str(source)!r} has schema version {version}; this hmct-track knows up to "
-                    f"{SCHEMA_VERSION}, so upgrade it"
-                )
-            names = set(archive.namelist())
-            tables = {
-                table: pq.read_table(io.BytesIO(archive.read(f"{table.name}.parquet")))
-                for table in TABLES
-                if f"{table.name}.parquet" in names
-            }
-        checked = {table: _fitted(data, table) for table, data in tables.items()}
-        runs: list[str] = sorted({str(i) for i in checked[RUNS].column("run_id").to_pylist()})
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        zipfile.BadZipFile,
-        pa.ArrowException,
-    ) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(
-            f"{str(source)!r} is no run that hmct-debugger lake export wrote: {error}"
-        ) from error
-    part = f"imported-{digest(*(run_id.encode() for run_id in runs))}"
-    # The runs come last: what they rest on is there before them.
-    for table in sorted(checked, key=lambda table: table is RUNS):
-        try:
-            write_table(lake.path / "tables" / table.name / f"{part}.parquet", checked[table])
-        except OSError as error:
-            raise LakeError(f"cannot write to the lake in {str(lake.path)!r}: {error}") from error
-    return runs
-
-
 def _is_lost(row: RunningRow) -> bool:
-    if row["host"] == platform.node() and row["pid"]:
+    process = row["pid"] or 0
+    if row["host"] == platform.node() and 0 < process <= _MOST_PID:
         try:
-            os.kill(row["pid"], 0)
+            os.kill(process, 0)
         except ProcessLookupError:
             return True
         except PermissionError:  # it is someone else's, and runs
             return False
         return False
+    if row["started_at"] is None:
+        return True
     started = row["started_at"].replace(tzinfo=UTC).timestamp()
     return bool(time.time() - started > _LOST_AFTER)
 
 
-def _with_steps(lake: Lake, run_ids: Sequence[str]) -> set[str]:
+def with_steps(lake: Lake, run_ids: Sequence[str]) -> set[str]:
+    """Run ids, and those of their steps."""
     wanted = set(run_ids)
     return wanted | {row["run_id"] for row in lake.query("runs") if row["parent_run_id"] in wanted}
+
+
+def rows_of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
+    """The rows of a table that runs rest on."""
+    return _table(lake, table, _of_runs(lake, table, run_ids))
 
 
 def _of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
@@ -272,21 +271,10 @@ def _only(table: Table, column: str, values: Collection[str]) -> pa.Table:
 
 def _table(lake: Lake, table: Table, keys: pa.Table) -> pa.Table:
     """The rows of a table, as they were written, that have one of these keys."""
-    tables = [_fitted(read_part(part), table) for part in _parts(lake, table)]
+    tables = [fitted(read_part(part), table) for part in _parts(lake, table)]
     rows = pa.concat_tables(tables) if tables else arrow_schema(table).empty_table()
     # Lists cannot be carried through a join, so that the places of rows are.
     places = rows.select(keys.column_names)
     places = places.append_column("place", pa.array(range(len(rows)), pa.int64()))
     found = places.join(keys, keys.column_names, join_type="left semi").column("place")
     return rows.take(found.sort())
-
-
-def _fitted(data: pa.Table, table: Table) -> pa.Table:
-    """A table with the columns of the schema: those it lacks are NULL, others go."""
-    columns = [
-        data.column(f.name).cast(f.type)
-        if f.name in data.column_names
-        else pa.nulls(len(data), f.type)
-        for f in arrow_schema(table)
-    ]
-    return pa.table(columns, schema=arrow_schema(table))

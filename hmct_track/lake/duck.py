@@ -15,7 +15,7 @@ import duckdb
 
 from hmct_track.errors import QueryError
 from hmct_track.lake.places import filesystem, is_remote
-from hmct_track.lake.views import empty_views, literal
+from hmct_track.lake.views import empty_views, glob_escaped, literal
 
 Connection = duckdb.DuckDBPyConnection
 VERSION = duckdb.__version__
@@ -93,7 +93,9 @@ def _shut(connection: Connection, readable: str, *more: str) -> None:
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET allow_persistent_secrets = false")
     connection.execute("SET temp_directory = ''")
-    connection.execute(f"SET allowed_directories = [{literal(readable)}]")
+    # A pattern is looked for in the list before it is expanded.
+    allowed = ", ".join(sorted({literal(readable), literal(glob_escaped(readable))}))
+    connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     for statement in more:
         connection.execute(statement)
@@ -186,17 +188,18 @@ def retried(call: Callable[[], _T]) -> _T:
             with translated():
                 return call()
         except QueryError as error:
-            if not _is_gone(error.__cause__):
+            if not is_gone(error.__cause__):
                 raise
             time.sleep(_PAUSE)
     with translated():
         return call()
 
 
-def _is_gone(error: BaseException | None) -> bool:
+def is_gone(error: BaseException | None) -> bool:
     """Whether a file was not there any more, on disk or in what fsspec reads."""
     text = str(error)
-    missing = isinstance(error, duckdb.IOException) and "No such file" in text
+    said = "No such file" in text or "No files found" in text
+    missing = isinstance(error, duckdb.IOException) and said
     return missing or (isinstance(error, duckdb.Error) and "FileNotFoundError" in text)
 
 

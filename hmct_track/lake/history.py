@@ -169,7 +169,9 @@ def set_tag(lake: Lake, tag: str, run_id: str | None) -> None:
             "and do not call it latest"
         )
     now = datetime.now(UTC).replace(tzinfo=None)
-    lake.append(TAGS, [{"tag": tag, "run_id": run_id, "updated_at": now}])
+    before = [row["version"] or 0 for row in lake.rows(TAGS) if row["tag"] == tag]
+    version = max(before, default=0) + 1  # clocks go back
+    lake.append(TAGS, [{"tag": tag, "run_id": run_id, "updated_at": now, "version": version}])
 
 
 def _newest(reference: str, finished: Sequence[_Row], what: str = "finished run") -> _Row:

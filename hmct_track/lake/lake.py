@@ -36,7 +36,7 @@ from hmct_track.lake.duck import (
     translated,
 )
 from hmct_track.lake.parts import write_part
-from hmct_track.lake.places import ENVIRONMENT, is_remote, written
+from hmct_track.lake.places import ENVIRONMENT, is_remote, remove_quietly, written
 from hmct_track.lake.queries import Query, load_query
 from hmct_track.lake.result import CHUNK, Result, Rows
 from hmct_track.lake.rows import TypedQueries
@@ -77,9 +77,9 @@ class Lake(TypedQueries):
         """
         if "?" in str(path):  # neither DuckDB nor SQLAlchemy takes it for part of a file name
             raise LakeError(f"the path of a lake cannot have a '?', as {str(path)!r} has")
-        if (path / "lake.json").exists():
-            cls.open(path)  # one that is newer is not touched
         try:
+            if (path / "lake.json").exists():
+                cls.open(path)  # one that is newer is not touched
             for table in TABLES:
                 folder = path / "tables" / table.name
                 if not is_remote(path):  # object storage has no folders
@@ -88,10 +88,10 @@ class Lake(TypedQueries):
                 if not (folder / "0.parquet").exists():
                     write_part(folder, table, [], "0")
             if not (path / "lake.json").exists():
-                _write_version(path, oldest=SCHEMA_VERSION)
+                _write_version(path, {}, oldest=SCHEMA_VERSION)
             elif _version(path) < SCHEMA_VERSION:
                 # Older parts stay as they are: the views give NULL for what they lack.
-                _write_version(path, oldest=_oldest_parts(path))
+                _write_version(path, _about(path), oldest=_oldest_parts(path))
         except OSError as error:
             raise LakeError(f"cannot make a lake in {str(path)!r}: {error}") from error
         lake = cls.open(path)
@@ -129,7 +129,39 @@ class Lake(TypedQueries):
 
     def has_part(self, table: Table, part: str) -> bool:
         """Whether a table has a part of this name."""
-        return (self.path / "tables" / table.name / f"{part}.parquet").exists()
+        try:
+            return (self.path / "tables" / table.name / f"{part}.parquet").exists()
+        except OSError as error:
+            raise LakeError(f"cannot read the lake in {str(self.path)!r}: {error}") from error
+
+    @property
+    def has_imports(self) -> bool:
+        """Whether measurements were imported into it."""
+        return _about(self.path).get("imports") is True
+
+    def note_import(self) -> None:
+        """Say that measurements are imported, before they are.
+
+        Raises:
+            LakeError: it cannot be written.
+        """
+        if self.has_imports:
+            return
+        try:
+            _replace(self.path / "lake.json", json.dumps({**_about(self.path), "imports": True}))
+        except OSError as error:
+            raise LakeError(f"cannot write to the lake in {str(self.path)!r}: {error}") from error
+        if not is_remote(self.path):
+            self._refresh_database()
+
+    def rows(self, table: Table) -> list[Row]:
+        """All rows of a table, each key once.
+
+        Raises:
+            QueryError: a part cannot be read.
+        """
+        result = self._execute(f"FROM {table.name}", None, frozenset([table.name]), None)
+        return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
     def _rows(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         result = self.run_query(load_query(name), params)
@@ -199,7 +231,8 @@ class Lake(TypedQueries):
             LakeError: a part cannot be read, or the merged one not be written.
         """
         files = ", ".join(literal(part) for part in parts)
-        source = select_rows(table, f"read_parquet([{files}], union_by_name = true)")
+        rows = f"read_parquet([{files}], union_by_name = true)"
+        source = select_rows(table, rows, self.has_imports)
         # Sorted by key, so that a query about one run or model reads little of it.
         merged = f"SELECT * FROM ({source}) ORDER BY {', '.join(table.key)}"  # noqa: S608
         options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
@@ -251,7 +284,7 @@ class Lake(TypedQueries):
 
     @cached_property
     def _shipped(self) -> _Views:
-        return _Views(shipped_connection(self.path), self._parts)
+        return _Views(self, shipped_connection(self.path), self.source)
 
     def _guarded(self, memory: int | None) -> _Views:
         """For what users write."""
@@ -260,8 +293,8 @@ class Lake(TypedQueries):
         with self._making:
             if memory not in self._guards:
                 connection = guarded_connection(self.path, memory)
-                source = partial(self._parts, place=f"{SCHEME}://")
-                self._guards[memory] = _Views(connection, source)
+                source = partial(self.source, place=f"{SCHEME}://")
+                self._guards[memory] = _Views(self, connection, source)
             return self._guards[memory]
 
     def _view_statements(self) -> Iterator[str]:
@@ -269,9 +302,9 @@ class Lake(TypedQueries):
         # are made while the tables are still empty, and each table's parts are opened once.
         yield from empty_views()
         for table in TABLES:
-            yield from table_views(table, self._parts(table))
+            yield from table_views(table, self.source(table), self.has_imports)
 
-    def _parts(self, table: Table, place: str | None = None) -> str | None:
+    def source(self, table: Table, place: str | None = None) -> str | None:
         """What reads all parts of a table; None if an older version did not have it.
 
         Args:
@@ -307,17 +340,21 @@ class Lake(TypedQueries):
                     retried(partial(connection.execute, statement))
             os.replace(temporary, database)
             _replace(stamp, identity)
-        except OSError as error:
+        except (OSError, QueryError) as error:
             raise LakeError(f"cannot write {database}: {error}") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            for left in (temporary, temporary.with_name(f"{temporary.name}.wal")):
+                remove_quietly(left)
 
 
 class _Views:
     """A connection whose views read their parts from when each is first asked for."""
 
-    def __init__(self, connection: Connection, source: Callable[[Table], str | None]) -> None:
+    def __init__(
+        self, lake: Lake, connection: Connection, source: Callable[[Table], str | None]
+    ) -> None:
         self.connection = connection
+        self._lake = lake
         self._source = source
         # Two threads would each make half of the views.
         self._filling = threading.Lock()
@@ -328,19 +365,26 @@ class _Views:
         with self._filling, translated():
             for table in TABLES:
                 if table.name in tables - self._filled:
-                    for statement in table_views(table, self._source(table)):
+                    imports = self._lake.has_imports
+                    for statement in table_views(table, self._source(table), imports):
                         retried(partial(self.connection.execute, statement))
                     self._filled.add(table.name)
 
 
-def _write_version(path: Path, oldest: int) -> None:
-    about = {"schema_version": SCHEMA_VERSION, "oldest_parts": oldest}
-    _replace(path / "lake.json", json.dumps(about))
+def _write_version(path: Path, about: dict[str, Any], oldest: int) -> None:
+    now = {**about, "schema_version": SCHEMA_VERSION, "oldest_parts": oldest}
+    _replace(path / "lake.json", json.dumps(now))
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """What ``lake.json`` says."""
+    about: dict[str, Any] = json.loads((path / "lake.json").read_text())
+    return about
 
 
 def _oldest_parts(path: Path) -> int:
     """The oldest schema version that parts of the lake may have; 0 if that was not noted."""
-    oldest = json.loads((path / "lake.json").read_text()).get("oldest_parts")
+    oldest = _about(path).get("oldest_parts")
     return oldest if isinstance(oldest, int) else 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.lake.places import written
-from hmct_track.lake.schema import Table
+from hmct_track.lake.schema import FILLED, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,15 +28,16 @@ def write_part(
 
     Args:
         folder: the table's folder.
-        table: the table; each row has exactly its columns.
-        rows: column name to value.
+        table: the table; each row has its columns and no others.
+        rows: column name to value; columns of `schema.FILLED` may be left out.
         name: the part's name; parts of equal content may share one. A random name by default.
 
     Raises:
         ValueError: a row has other columns than the table.
     """
+    columns = {c.name for c in table.columns}
     for row in rows:
-        if row.keys() != {c.name for c in table.columns}:
+        if not columns - FILLED <= row.keys() <= columns:
             raise ValueError(f"a row of {table.name} has the columns {sorted(row)}")
     import pyarrow as pa
 
@@ -85,3 +86,17 @@ def arrow_schema(table: Table) -> pa.Schema:
     }
     types |= {f"{name}[]": pa.list_(of) for name, of in types.items()}
     return pa.schema([(c.name, types[c.type]) for c in table.columns])
+
+
+def fitted(data: pa.Table | pa.RecordBatch, table: Table) -> pa.Table:
+    """Rows with the columns of the schema: those that they lack are NULL, others go."""
+    import pyarrow as pa
+
+    schema = arrow_schema(table)
+    columns = [
+        data.column(f.name).cast(f.type)
+        if f.name in data.schema.names
+        else pa.nulls(len(data), f.type)
+        for f in schema
+    ]
+    return pa.table(columns, schema=schema)

@@ -6,7 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,4 +70,10 @@ def written(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_quietly(temporary)
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove what may be left of a file, where that can be."""
+    with suppress(OSError):  # a place that is read-only says so also of what is not there
+        path.unlink(missing_ok=True)

@@ -294,6 +294,15 @@ class MetricsRow(TypedDict):
     chebyshev: float
 
 
+class ModelCalibrationRow(TypedDict):
+    """A row of model_calibration."""
+
+    run_id: str
+    method: str | None
+    weight_method: str | None
+    activation_type: str | None
+
+
 class ModelNodesRow(TypedDict):
     """A row of model_nodes."""
 
@@ -707,6 +716,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "metric_rows": ("measurement_rows",),
     "metric_values": ("results",),
     "metrics": ("metric_rows",),
+    "model_calibration": ("runs",),
     "model_nodes": ("calibration_nodes", "nodes", "runs"),
     "node_evidence": ("channel_summaries", "run_configs", "runs", "tensor_summaries"),
     "node_history": ("models", "ranked", "runs"),
@@ -867,6 +877,11 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["metrics"], /) -> list[MetricsRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["model_calibration"], /, *, model_id: str
+    ) -> list[ModelCalibrationRow]: ...
 
     @overload
     def query(self, name: Literal["model_nodes"], /, *, run_id: str) -> list[ModelNodesRow]: ...

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised when a table or a column is added. Parts written before lack it and read as NULL there."""
+
+FILLED = frozenset({"version", "imported_from"})
+"""Columns that a writer may leave out; they are NULL then."""
+
+OWN_STEP = 2
+"""By how much a run's rows rise in version. What others say of it, such as that it was killed, goes
+between: should the run write another row after all, that one holds."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ RUNS = Table(
         numeric_version  BIGINT     version of what a measurement means
         package_version  VARCHAR    version of hmct-track
         mlflow_run_id    VARCHAR    the run in MLflow; empty if it is not tracked there
-        mlflow_uri       VARCHAR    where MLflow keeps it
+        mlflow_uri       VARCHAR    where MLflow keeps it, without secrets
         error            VARCHAR    why it failed
         parent_run_id    VARCHAR    the run that this one is a step of; empty if it is none
         worst_node       VARCHAR    the most sensitive node that it found; empty if it ranks none
@@ -71,20 +78,25 @@ RUNS = Table(
         float_gap        DOUBLE     SQNR in dB of the float reference against the given float model
         host             VARCHAR    the machine that it runs on
         pid              BIGINT     its process there
-        updated_at       TIMESTAMP  in UTC; the newest row of a run holds
+        updated_at       TIMESTAMP  in UTC, by the clock of who wrote the row
+        version          BIGINT     rises with the rows of a run, of which the highest holds
+        imported_from    VARCHAR    the file that it was imported from; empty if it was made here
     """),
-    latest_by="updated_at DESC",
+    # Clocks go back. What ended does not run again, also where an older program gave no version.
+    latest_by="coalesce(version, 0) DESC, state = 'RUNNING', updated_at DESC",
 )
 TAGS = Table(
     "tags",
     "a name that points at a run, such as baseline",
     ("tag",),
     _columns("""
-        tag         VARCHAR    the name
-        run_id      VARCHAR    key of runs; empty if the name was taken away
-        updated_at  TIMESTAMP  in UTC; the newest row of a tag holds
+        tag            VARCHAR    the name
+        run_id         VARCHAR    key of runs; empty if the name was taken away
+        updated_at     TIMESTAMP  in UTC, by the clock of who wrote the row
+        version        BIGINT     rises with the rows of a tag, of which the highest holds
+        imported_from  VARCHAR    the file that it was imported from; empty if it was set here
     """),
-    latest_by="updated_at DESC",
+    latest_by="coalesce(version, 0) DESC, updated_at DESC, run_id",
 )
 MODELS = Table(
     "models",
@@ -99,6 +111,7 @@ MODELS = Table(
         calibration_nodes  BIGINT   number of calibration nodes
         inputs             VARCHAR[]  inputs as name: dtype[shape]
         outputs            VARCHAR[]  outputs as name: dtype[shape]
+        imported_from      VARCHAR  the file that it was imported from; empty if it was made here
     """),
 )
 NODES = Table(
@@ -145,6 +158,7 @@ SAMPLES = Table(
         position   BIGINT   position in the set, from 0
         sample_id  VARCHAR  content hash of the sample's arrays
         source     VARCHAR  the file, or the place in the arrays that were given
+        imported_from  VARCHAR  the file that it was imported from; empty if it was made here
     """),
 )
 CONFIGS = Table(
@@ -154,6 +168,7 @@ CONFIGS = Table(
     _columns("""
         config_id  VARCHAR  hash of the configuration
         config     VARCHAR  JSON: the default state and the nodes that differ from it
+        imported_from  VARCHAR  the file that it was imported from; empty if it was made here
     """),
 )
 RUN_CONFIGS = Table(
@@ -190,6 +205,7 @@ MEASUREMENTS = Table(
         max_abs_d        DOUBLE   largest |x - y|
         nonfinite_x      BIGINT   number of NaN and Inf in x
         nonfinite_y      BIGINT   number of NaN and Inf in y
+        imported_from    VARCHAR  the file that it was imported from; empty if it was made here
     """),
     rows_view="measurement_rows",
 )
@@ -357,3 +373,20 @@ TABLES = (
     PLAN_POINTS,
     PLAN_MOVES,
 )
+
+REFERENCES = (
+    (RUNS, "model_id", MODELS),
+    (RUNS, "data_id", SAMPLES),
+    (TAGS, "run_id", RUNS),
+    (NODES, "model_id", MODELS),
+    (CALIBRATION_NODES, "model_id", MODELS),
+    (RUN_CONFIGS, "run_id", RUNS),
+    (RUN_CONFIGS, "config_id", CONFIGS),
+    (MEASUREMENTS, "model_id", MODELS),
+    (MEASUREMENTS, "config_id", CONFIGS),
+    (TENSOR_SUMMARIES, "run_id", RUNS),
+    (HISTOGRAMS, "run_id", RUNS),
+    (CHANNEL_SUMMARIES, "run_id", RUNS),
+    (LOCAL_ERRORS, "run_id", RUNS),
+)
+"""A table's column, and the table that has it in its key."""

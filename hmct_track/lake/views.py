@@ -24,30 +24,42 @@ def empty_views() -> Iterator[str]:
         yield query.macro if is_macro else view
 
 
-def table_views(table: Table, source: str | None) -> Iterator[str]:
-    """Statements that make a table's views of what reads its parts; of no rows if that is None."""
-    yield f"CREATE OR REPLACE VIEW {table.name} AS {select_rows(table, source)}"
+def table_views(table: Table, source: str | None, imports: bool = False) -> Iterator[str]:
+    """Statements that make a table's views of what reads its parts; of no rows if that is None.
+
+    Args:
+        table: the table.
+        source: what reads its parts.
+        imports: whether rows of it may be imported; then those that were made here go before.
+    """
+    yield f"CREATE OR REPLACE VIEW {table.name} AS {select_rows(table, source, imports)}"
     if table.rows_view:
-        yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, source)}"
+        yield f"CREATE OR REPLACE VIEW {table.rows_view} AS {_rows(table, source, imports)}"
 
 
-def select_rows(table: Table, source: str | None) -> str:
+def select_rows(table: Table, source: str | None, imports: bool = False) -> str:
     """A SELECT of the rows of a table, each key once: rows may be written again, by design."""
     # Table and column names are the schema's own; the source has quoted literals for paths.
     columns = ", ".join(f'"{column.name}"' for column in table.columns)
     key = ", ".join(table.key)
     order = f" ORDER BY {key}, {table.latest_by}" if table.latest_by else ""
-    return f"SELECT DISTINCT ON ({key}) {columns} FROM ({_rows(table, source)}){order}"  # noqa: S608
+    return f"SELECT DISTINCT ON ({key}) {columns} FROM ({_rows(table, source, imports)}){order}"  # noqa: S608
 
 
-def _rows(table: Table, source: str | None) -> str:
+def _rows(table: Table, source: str | None, imports: bool) -> str:
     """A SELECT of the rows as they were written.
 
     Parts of an older schema lack columns: the typed columns of no rows fill in.
     """
     typed = ", ".join(f'NULL::{column.type} AS "{column.name}"' for column in table.columns)
     none = f"SELECT {typed} WHERE false"
-    return f"{none} UNION ALL BY NAME FROM {source}" if source else none
+    rows = f"{none} UNION ALL BY NAME FROM {source}" if source else none
+    if not (imports and table.rows_view):
+        return rows
+    # In the other tables a key that is there is not imported; one can be measured again, though.
+    own = f"SELECT * FROM ({rows}) WHERE imported_from IS NULL"  # noqa: S608
+    other = f"SELECT * FROM ({rows}) WHERE imported_from IS NOT NULL"  # noqa: S608
+    return f"{own} UNION ALL FROM ({other}) ANTI JOIN ({own}) USING ({', '.join(table.key)})"
 
 
 @cache
@@ -67,6 +79,6 @@ def literal(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def glob_escaped(path: Path) -> str:
+def glob_escaped(path: str | Path) -> str:
     """A path for where DuckDB takes patterns."""
     return re.sub(r"([*?\[])", r"[\1]", str(path))

@@ -6,6 +6,7 @@ The only package that touches ONNX protobuf.
 from hmct_track.model.built import built_types
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_model import FloatModel, load_float_model, load_original
+from hmct_track.model.inference import size_of
 from hmct_track.model.lowering import LoweredModel, Lowering, effective_params
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, save_model, whole_proto
@@ -43,6 +44,7 @@ __all__ = [
     "planned_model",
     "qdq_model",
     "save_model",
+    "size_of",
     "whole_proto",
     "written_params",
 ]

@@ -16,6 +16,10 @@ from hmct_track.types import QuantParams, QuantType
 _IGNORED = frozenset(
     ("quant_attrs", "cali_attrs", "max_num_bins", "num_bins", "percentiles", "group")
 )
+_MOST_RANK = 64
+"""Dimensions of a tensor that NumPy holds; an axis is below it."""
+_MOST_ZERO_POINT = 2**53
+"""Larger whole numbers float64 does not hold exactly."""
 _UNDERSTOOD = frozenset(("scales", "thresholds", "zero_point", "axis", "qtype", "bits")) | {
     "constant",
     "switch",
@@ -110,6 +114,8 @@ def _params(attributes: _Attributes) -> QuantParams:
     qtype = _qtype(attributes)
     axis = attributes.integer("axis")
     axis = 1 if axis is None else axis
+    if not -_MOST_RANK <= axis < _MOST_RANK:
+        attributes.refuse("axis", f"{axis} is outside the dimensions that a tensor can have")
     scales, thresholds = attributes.numbers("scales"), attributes.numbers("thresholds")
     zero_points = attributes.integers("zero_point")
     if any(s < 0 for s in scales):
@@ -125,7 +131,7 @@ def _params(attributes: _Attributes) -> QuantParams:
             )
         asymmetric = _thresholds_are_pair(attributes, thresholds, zero_points, qtype)
         _check_thresholds(attributes, thresholds, asymmetric)
-        return derive(qtype, thresholds, asymmetric=asymmetric, axis=axis)
+        return _derived(attributes, qtype, thresholds, asymmetric=asymmetric, axis=axis)
     if len(zero_points) not in (0, 1, len(scales)):
         attributes.refuse(
             "zero_point", f"{len(zero_points)} entries for {len(scales)} scales; expected as many"
@@ -143,6 +149,27 @@ def _params(attributes: _Attributes) -> QuantParams:
     if thresholds:
         return params
     return QuantParams(qtype, scales, zero_points, thresholds_of(params), axis)
+
+
+def _derived(
+    attributes: _Attributes,
+    qtype: QuantType,
+    thresholds: tuple[float, ...],
+    *,
+    asymmetric: bool,
+    axis: int,
+) -> QuantParams:
+    try:
+        params = derive(qtype, thresholds, asymmetric=asymmetric, axis=axis)
+    except OverflowError:  # a zero point beyond float64
+        params = None
+    if params is None or any(abs(z) > _MOST_ZERO_POINT for z in params.zero_points):
+        attributes.refuse(
+            "thresholds",
+            f"{list(thresholds)} are too near each other for their distance from zero: no "
+            "zero point holds it",
+        )
+    return params
 
 
 def _qtype(attributes: _Attributes) -> QuantType:

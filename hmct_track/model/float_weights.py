@@ -96,7 +96,7 @@ def written_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """Constants by tensor name: initializers, Constant nodes, and these behind Identity nodes."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in found:
+        if node.op_type == "Identity" and node.input and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]]
         elif node.op_type == "Constant":
             value = helper.get_attribute_value(node.attribute[0])

@@ -72,11 +72,12 @@ class Flow:
 
     def _release(self, names: Sequence[str], waiting: dict[str, int], order: list[int]) -> None:
         """Append the waiting calibration nodes that make these tensors, and what those wait for."""
-        for name in names:
-            step = waiting.pop(name, None)
-            if step is not None:
-                self._release(self._reads[step], waiting, order)
-                order.append(step)
+        for tensor in names:
+            name, chain = tensor, []
+            while name in waiting:  # a calibration node reads one tensor
+                chain.append(waiting.pop(name))
+                name = next(iter(self._reads[chain[-1]]), "")
+            order += chain[::-1]
 
     def constants_of(self, steps: Iterable[int]) -> tuple[str, ...]:
         """The constants that steps read, and those from which these are computed."""
@@ -89,6 +90,18 @@ class Flow:
                 if name in self.makers:
                     stack += self._reads[self.makers[name]]
         return tuple(found)
+
+    def makers_of(self, constant: str) -> list[int]:
+        """The positions of the nodes from which a constant is computed, in the graph's order."""
+        found: set[int] = set()
+        stack = [constant]
+        while stack:
+            name = stack.pop()
+            step = self.makers.get(name)
+            if step is not None and name in self.constants and step not in found:
+                found.add(step)
+                stack += self._reads[step]
+        return sorted(found)
 
     def calibrations(self, steps: Iterable[int]) -> tuple[int, ...]:
         """The positions of the calibration nodes among steps and the constants that they read."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
-from onnx import helper, inliner, numpy_helper, shape_inference
+from onnx import TensorProto, helper, inliner, numpy_helper
 
 from hmct_track.errors import ModelError
 from hmct_track.model.float_weights import written_constants
 from hmct_track.model.graph import subgraphs, unique_names
+from hmct_track.model.inference import inferred_graph
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -45,13 +49,17 @@ def fold_batch_normalization(graph: onnx.GraphProto) -> None:
     reads.update(value.name for value in graph.output)
     folded: list[onnx.NodeProto] = []
     for node in graph.node:
-        maker = makers.get(node.input[0]) if node.op_type == "BatchNormalization" else None
+        normalizes = node.op_type == "BatchNormalization" and len(node.input) == 5
+        maker = makers.get(node.input[0]) if normalizes else None
         if (
             maker is None
             or len([o for o in node.output if o]) > 1
             or maker.op_type not in ("Conv", "ConvTranspose", "Gemm")
             or reads[node.input[0]] > 1
-            or any(name not in constants for name in (*node.input[1:], *maker.input[1:]) if name)
+            or len(maker.input) < 2
+            or any(name not in constants for name in (*node.input[1:], *maker.input[1:2]))
+            or any(name not in constants for name in maker.input[2:] if name)
+            or not _fits(maker, node, constants)
         ):
             continue
         _fold(graph, maker, node, constants)
@@ -59,6 +67,28 @@ def fold_batch_normalization(graph: onnx.GraphProto) -> None:
     for node in folded:
         graph.node.remove(node)
     _drop_unread(graph)
+
+
+def _fits(
+    maker: onnx.NodeProto, node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+) -> bool:
+    """Whether weight, bias and the four vectors have as many channels; the runtime tells if not."""
+    weight = list(constants[maker.input[1]].dims)
+    made = {a.name: helper.get_attribute_value(a) for a in maker.attribute}
+    if len(weight) < 2 or constants[maker.input[1]].data_type not in _FLOATS:
+        return False
+    groups = made.get("group", 1)
+    if maker.op_type == "ConvTranspose":
+        channels = weight[1] * groups
+        if not groups or weight[0] % groups:
+            return False
+    else:
+        channels = weight[1 if maker.op_type == "Gemm" and not made.get("transB", 0) else 0]
+    vectors = [constants[name] for name in node.input[1:]]
+    bias = [constants[name] for name in maker.input[2:] if name]
+    return all(list(v.dims) == [channels] and v.data_type in _FLOATS for v in vectors) and all(
+        b.data_type in _FLOATS and prod(b.dims) in (1, channels) for b in bias
+    )
 
 
 def _fold(
@@ -140,10 +170,7 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
 
 def tensor_types(proto: onnx.ModelProto) -> dict[str, int]:
     """Element types of the tensors of the main graph, as far as inference knows them."""
-    try:
-        graph = shape_inference.infer_shapes(proto, data_prop=True).graph
-    except (shape_inference.InferenceError, ValueError):  # over 2 GB, or beyond inference
-        graph = proto.graph
+    graph = inferred_graph(proto) or proto.graph
     values = (*graph.input, *graph.value_info, *graph.output)
     found = {value.name: value.type.tensor_type.elem_type for value in values}
     return found | {tensor.name: tensor.data_type for tensor in graph.initializer}

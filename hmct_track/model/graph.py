@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
 
@@ -22,17 +22,26 @@ def is_calibration(node: onnx.NodeProto) -> bool:
     return node.op_type == "HzCalibration" and node.domain in ("horizon", "")
 
 
+def draws_random(node: onnx.NodeProto) -> bool:
+    """Whether a node of the standard domain draws random numbers, by its op type."""
+    return node.op_type in _RANDOM_OPS and node.domain in ("", "ai.onnx")
+
+
 def unique_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     """The nodes' names; ``<op type>_<position>`` for those without, ``_2`` behind a second one."""
     taken = {node.name for node in nodes if node.name}
     names: list[str] = []
     used: set[str] = set()
+    copies: dict[tuple[str, bool], int] = {}
+    """How many have such a name, given or made up: the search for the next begins there."""
     for position, node in enumerate(nodes):
         base = node.name or f"{node.op_type}_{position}"
-        name, copy = base, 1
+        copy = copies.get((base, bool(node.name)), 1)
+        name = base if copy == 1 else f"{base}_{copy}"
         while name in used or (copy > 1 and name in taken) or (not node.name and name in taken):
             copy += 1
             name = f"{base}_{copy}"
+        copies[base, bool(node.name)] = copy
         names.append(name)
         used.add(name)
     return names
@@ -70,3 +79,11 @@ def outer_inputs(node: onnx.NodeProto) -> Iterator[str]:
         for inner in body.node:
             yield from inner.input
             yield from outer_inputs(inner)
+
+
+def every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes and those in their bodies."""
+    for node in nodes:
+        yield node
+        for body in subgraphs(node):
+            yield from every_node(body.node)

@@ -13,6 +13,9 @@ from onnx import TensorProto, helper
 from hmct_track.errors import ModelError
 from hmct_track.model.builder import Builder
 
+_MOST_BLOCK = 1024
+"""Values of a block of HzSpaceToDepth: each becomes a node."""
+
 
 class _Op:
     """A node to lower: its inputs, its output, its attributes and the builder to write with."""
@@ -133,6 +136,11 @@ def _rsqrt(op: _Op) -> None:
 def _space_to_depth(op: _Op) -> None:
     """ONNX SpaceToDepth with blocks that need not be square: NCHW, block offsets outermost."""
     height, width = op.attribute("block_height", int), op.attribute("block_width", int)
+    if height < 1 or width < 1 or height * width > _MOST_BLOCK:
+        raise ModelError(
+            f"node {op.name!r} (HzSpaceToDepth): attributes block_height={height} and "
+            f"block_width={width}; blocks of 1 to {_MOST_BLOCK} values were expected"
+        )
     far = np.iinfo(np.int32).max
 
     def integers(*values: int) -> str:

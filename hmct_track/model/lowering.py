@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, shape_inference
+from onnx import TensorProto
 
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.builder import Builder
 from hmct_track.model.calibration_node import check_channels
 from hmct_track.model.fakequant import fake_quantize, with_type
 from hmct_track.model.flow import Flow
-from hmct_track.model.graph import is_calibration
+from hmct_track.model.graph import draws_random, every_node, is_calibration
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
+from hmct_track.model.inference import inferred_graph, spec_of
 from hmct_track.model.quantizer import MICROSOFT, add_quantizer, add_shift, check_fit
 from hmct_track.model.reader import QuantModel
 from hmct_track.types import (
@@ -50,6 +51,8 @@ class Lowering:
         self.model = model
         self.flow = Flow(model.proto.graph)
         self._initializers = {t.name: t for t in model.proto.graph.initializer}
+        self.draws_random = _check_random(model.proto)
+        """Whether the model draws random numbers, if by a seed."""
         for node, name in zip(model.proto.graph.node, model.node_names, strict=True):
             own = node.domain == "horizon" and not is_calibration(node)
             if own and node.op_type not in HORIZON_OPS:
@@ -103,6 +106,7 @@ class Lowering:
         steps: Sequence[int],
         inputs: Sequence[str],
         outputs: Sequence[str],
+        known: Mapping[str, TensorSpec] | None = None,
     ) -> LoweredModel:
         """Some steps of the model as a model of their own.
 
@@ -111,12 +115,14 @@ class Lowering:
             steps: the steps, in an order in which they can be computed; see `Flow`.
             inputs: the tensors that they read and do not make, but for constants.
             outputs: the tensors to give out.
+            known: specs of tensors for some sample; types that inference does not know are
+                taken from here.
 
         Raises:
             ModelError: a calibration node cannot do what the configuration asks.
         """
         own = {value.name: value for value in self.model.proto.graph.input}
-        values = [own[name] if name in own else _value_info(self.specs[name]) for name in inputs]
+        values = [own[n] if n in own else self._value_info(n, known or {}) for n in inputs]
         part = _Part(self, config, self.specs, values)
         for step in steps:
             part.add(step)
@@ -137,29 +143,35 @@ class Lowering:
         part = _Part(self, QuantConfig(), {}, self.model.proto.graph.input)
         for step in self.flow.steps(self.flow.makers):
             part.add(step)
-        lowered = onnx.load_from_string(part.finish(self.model.proto.graph.output).proto)
+        # Outputs are typed by what makes them: a declaration may say anything.
+        declared = {v.name: spec_of(v) for v in self.model.proto.graph.output}
+        untyped = [onnx.ValueInfoProto(name=name) for name in declared]
+        lowered = onnx.load_from_string(part.finish(untyped).proto)
         for value in lowered.graph.input:
             for dim, size in zip(
                 value.type.tensor_type.shape.dim, shapes.get(value.name, ()), strict=False
             ):
                 dim.dim_value = size
-        try:
-            inferred = shape_inference.infer_shapes(lowered, data_prop=True)
-        except shape_inference.InferenceError:  # the graph runs even where shapes are unknown
-            return {}
-        found = {}
-        values = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
-        for value in values:
-            tensor = value.type.tensor_type
-            if tensor.elem_type:
-                dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-                dims = [d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim]
-                shape = tuple(dims) if tensor.HasField("shape") else None
-                found[value.name] = TensorSpec(value.name, dtype, shape)
-        for constant in inferred.graph.initializer:
+        inferred = inferred_graph(lowered)
+        if inferred is None:  # the graph may run even where shapes are unknown
+            return {name: spec for name, spec in declared.items() if spec}
+        values = (*inferred.value_info, *inferred.input, *inferred.output)
+        found = {value.name: spec for value in values if (spec := spec_of(value))}
+        for constant in inferred.initializer:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(constant.data_type).name
             found[constant.name] = TensorSpec(constant.name, dtype, tuple(constant.dims))
+        for name, spec in declared.items():
+            if spec and found.setdefault(name, spec).dtype != spec.dtype:
+                raise ModelError(
+                    f"output {name!r} is declared {spec.dtype} but the graph makes it "
+                    f"{found[name].dtype}; export the model again"
+                )
         return found
+
+    def _value_info(self, name: str, known: Mapping[str, TensorSpec]) -> onnx.ValueInfoProto:
+        spec = self.specs.get(name) or TensorSpec(name, known[name].dtype, None)
+        element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+        return onnx.helper.make_tensor_value_info(name, element, spec.shape)
 
     def spec(self, tensor: str) -> TensorSpec | None:
         """Type and shape of a tensor of the float model, where inference knows them."""
@@ -266,8 +278,9 @@ class _Part:
         if name in self._constants:
             self._there.add(name)
             self._constant(name, self._constants[name])
-        elif name in self._flow.makers:
-            self.add(self._flow.makers[name])
+        else:
+            for step in self._flow.makers_of(name):
+                self.add(step)
 
     def _constant(self, name: str, source: onnx.TensorProto) -> None:
         tensor = self._lowered.graph.initializer.add()
@@ -299,9 +312,22 @@ class _Part:
         return True
 
 
-def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
-    element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-    return onnx.helper.make_tensor_value_info(spec.name, element, spec.shape)
+def _check_random(proto: onnx.ModelProto) -> bool:
+    """Whether nodes draw random numbers; those without a seed are refused."""
+    random = [
+        node
+        for nodes in (proto.graph.node, *(function.node for function in proto.functions))
+        for node in every_node(nodes)
+        if draws_random(node)
+    ]
+    for node in random:
+        if not any(a.name == "seed" for a in node.attribute):
+            raise ModelError(
+                f"node {node.name or node.output[0]!r} ({node.op_type}) draws random numbers "
+                "without a seed, so no number about the model would mean anything; export the "
+                "model for inference"
+            )
+    return bool(random)
 
 
 def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams | None:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from hmct_track.errors import ModelError, UsageError
+from hmct_track.model.graph import every_node, subgraphs
+from hmct_track.model.soundness import check_sound
 from hmct_track.types import digest
 
 LARGE = 1024
@@ -97,7 +99,29 @@ def read_proto(
         )
     for tensor in _tensors(proto.graph):
         _check_loaded(tensor)
+    check_sound(proto)
+    _use_short_domain(proto)
+    _forget_sizes(proto.graph)
     return proto, path and path.absolute()
+
+
+def _use_short_domain(proto: onnx.ModelProto) -> None:
+    """``ai.onnx`` is another name of the standard domain, which shape inference does not know."""
+    for opset in proto.opset_import:
+        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+    for node in every_node(proto.graph.node):
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
+
+
+def _forget_sizes(graph: onnx.GraphProto) -> None:
+    """Sizes of 0 and below, as which exporters write those that they do not know, are unknown."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value <= 0:
+                dim.ClearField("dim_value")
+    for node in graph.node:
+        for body in subgraphs(node):
+            _forget_sizes(body)
 
 
 def make_skeleton(proto: onnx.ModelProto, path: Path | None) -> Skeleton:

@@ -70,7 +70,7 @@ def plan_placements(
     found: dict[tuple[str, int | None], list[tuple[str, int, QuantType]]] = {}
     for node in nodes:
         for position in _data_inputs(node):
-            name = node.input[position]
+            name = node.input[position] if position < len(node.input) else ""
             if not name or known.get(name, TensorProto.FLOAT) != TensorProto.FLOAT:
                 continue
             weight = name in constants

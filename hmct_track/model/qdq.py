@@ -110,6 +110,8 @@ class _Converter:
     def convert(self) -> Conversion:
         for node in self._graph.node:
             _refuse_in_bodies(node)
+            if is_quantize(node) or is_dequantize(node):
+                _check_form(node)
         nodes = list(self._graph.node)
         converted: set[int] = set()
         kept: list[onnx.NodeProto] = []
@@ -222,13 +224,17 @@ class _Converter:
         scale = self._constant(node, 1, "scale")
         if scale.dtype != np.float32:
             _refuse(node, f"its scale is {scale.dtype}; convert the model to float32")
+        if not scale.size:
+            _refuse(node, "its scale has no values")
         if attributes.get("block_size") or scale.ndim > 1:
             _refuse(node, "it quantizes block by block; per tensor and per channel are supported")
         zeros: tuple[int, ...] = (0,) * scale.size
         if len(node.input) > 2 and node.input[2]:
-            zero = self._constant(node, 2, "zero point").astype(np.int64)
-            zeros = tuple(zero.reshape(-1).tolist())
+            zero = self._constant(node, 2, "zero point")
             qtype = _quant_type(node, self._constants[node.input[2]].data_type)
+            zeros = tuple(zero.astype(np.int64).reshape(-1).tolist())
+            if len(zeros) != scale.size:
+                _refuse(node, f"it has {scale.size} scales but {len(zeros)} zero points")
         else:
             default = attributes.get("output_dtype") or TensorProto.UINT8
             qtype = known or _quant_type(node, default)
@@ -243,9 +249,22 @@ class _Converter:
         return numpy_helper.to_array(self._constants[name])
 
 
+def _check_form(node: onnx.NodeProto) -> None:
+    """Its inputs, its output, and attributes of the types that they should have."""
+    if not 2 <= len(node.input) <= 3 or len(node.output) != 1 or not all(node.input[:2]):
+        _refuse(
+            node,
+            f"it has {len(node.input)} inputs and {len(node.output)} outputs; a value, its scale "
+            "and at most a zero point were expected, and one output",
+        )
+    for attribute in node.attribute:
+        if attribute.type != onnx.AttributeProto.INT:
+            _refuse(node, f"attribute {attribute.name} is not an integer")
+
+
 def _quant_type(node: onnx.NodeProto, data_type: int) -> QuantType:
-    name = TensorProto.DataType.Name(data_type).lower()
     try:
+        name = TensorProto.DataType.Name(data_type).lower()
         qtype = QuantType(name)
     except ValueError as error:
         _refuse(node, str(error))

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.attributes import parse_calibration
@@ -31,6 +31,7 @@ from hmct_track.types import (
     CalibrationKind,
     CalibrationNode,
     GeneralNode,
+    QuantParams,
     TensorSpec,
 )
 
@@ -260,7 +261,7 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
         if is_calibration(node)
         for output in node.output
     }
-    shapes = {t.name: tuple(t.dims) for t in graph.initializer}
+    written = {t.name: t for t in graph.initializer}
     for node, name in zip(graph.node, names, strict=True):
         _refuse_nested(node, name)
         if is_calibration(node):
@@ -271,7 +272,7 @@ def model_of(skeleton: Skeleton, conversion: Conversion | None = None) -> QuantM
                     len(calibrations),
                     constants,
                     consumers,
-                    shapes,
+                    written,
                     odd,
                     conversion,
                 )
@@ -346,7 +347,7 @@ def _calibration_node(
     index: int,
     constants: set[str],
     consumers: Mapping[str, Sequence[str]],
-    shapes: Mapping[str, tuple[int, ...]],
+    written: Mapping[str, onnx.TensorProto],
     odd: list[tuple[str, int]],
     conversion: Conversion,
 ) -> CalibrationNode:
@@ -361,8 +362,8 @@ def _calibration_node(
     if attributes.constant in (0, 1) and weight != bool(attributes.constant):
         odd.append((name, attributes.constant))
     params = attributes.params
-    if params.is_per_channel and source in shapes:
-        check_channels(name, params.axis, len(params.scales), shapes[source])
+    if source in written:
+        _check_weight(written[source], name, params)
     return CalibrationNode(
         name,
         index,
@@ -375,6 +376,17 @@ def _calibration_node(
         target in conversion.fixed,
         conversion.stored.get(target),
     )
+
+
+def _check_weight(weight: onnx.TensorProto, name: str, params: QuantParams) -> None:
+    dtype = helper.tensor_dtype_to_np_dtype(weight.data_type)
+    if dtype.kind != "f":
+        raise ModelError(
+            f"calibration node {name!r} quantizes the constant {weight.name!r} of type "
+            f"{TensorProto.DataType.Name(weight.data_type).lower()}; a float type was expected"
+        )
+    if params.is_per_channel:
+        check_channels(name, params.axis, len(params.scales), weight.dims)
 
 
 def _consumers(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, list[str]]:
@@ -411,6 +423,8 @@ def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
             "or optionals are not supported"
         )
     tensor = value.type.tensor_type
+    if not tensor.elem_type:
+        raise ModelError(f"{value.name!r} has no element type; export the model again")
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
     if not tensor.HasField("shape"):
         return TensorSpec(value.name, dtype, None)

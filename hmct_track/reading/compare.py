@@ -75,7 +75,7 @@ class ComparisonResult:
 
     def _repr_html_(self) -> str:
         """A notebook shows the whole model and the nodes that changed most."""
-        from hmct_track.report.html import comparison_html
+        from hmct_track.report.comparison import comparison_html
 
         return comparison_html(self.comparison)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hmct_track.options.recording import Recording
+from hmct_track.public import public_uri
 from hmct_track.recording.subject import Subject
 from hmct_track.tracking import NestedRun, RunInput, TrackedRun, experiment_name
 
@@ -28,12 +29,20 @@ class Content:
     note: str = ""
 
 
+_TAGS = (
+    *("run_id", "kind", "worst_node"),
+    *("model_id", "model_path", "data_id", "data_path", "runtime"),
+)
+
+
 def draft(
     row: Mapping[str, Any],
     subject: Subject,
     recording: Recording,
     content: Content,
     lake: Path,
+    *,
+    calibration: str | None = None,
 ) -> TrackedRun:
     """The content of a run that has ended, with what every run has.
 
@@ -43,8 +52,8 @@ def draft(
         recording: where it is kept.
         content: what its analysis tells.
         lake: the folder of the lake.
+        calibration: how the model was calibrated, where the lake knows.
     """
-    identity = ("model_id", "model_path", "data_id", "data_path", "data_num", "runtime")
     return TrackedRun(
         name=content.name,
         experiment=experiment_name(recording.experiment),
@@ -53,13 +62,14 @@ def draft(
         ended_ms=_milliseconds(row["ended_at"]),
         params={
             "model": subject.label,
+            **({"calibration_method": calibration} if calibration else {}),
             **json.loads(row["parameters"]),
-            **{key: row[key] for key in identity},
+            "data_num": row["data_num"],
         },
+        # Of parameters the web UI's charts take the first that differ: ids would push others out.
         tags={
-            "hmct_track.run_id": row["run_id"],
-            "hmct_track.kind": row["kind"],
-            "hmct_track.lake": str(lake),
+            **{f"hmct_track.{key}": row[key] for key in _TAGS if row[key]},
+            "hmct_track.lake": public_uri(str(lake)),
             "hmct_track.version": row["package_version"],
         },
         summary=content.summary,

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hmct_track.errors import TrackingError
-from hmct_track.lake import RUNS, Lake, lake_path
+from hmct_track.lake import OWN_STEP, RUNS, Lake, lake_path
 from hmct_track.options.recording import Recording
 from hmct_track.recording.draft import Content, draft
 from hmct_track.recording.measuring import Measuring
@@ -109,6 +109,7 @@ class Run:
             "host": platform.node(),
             "pid": os.getpid(),
             "updated_at": now,
+            "version": -OWN_STEP,
         }
 
     def __enter__(self) -> Self:
@@ -154,7 +155,11 @@ class Run:
             content = self._content()
         else:
             content = Content(f"{self.row['kind']} (no result)")
-        tracked = draft(self.row, self.subject, self.recording, content, self.lake.path)
+        made = self.lake.query("model_calibration", model_id=self.row["model_id"])
+        method = made[0]["method"] if made else None
+        tracked = draft(
+            self.row, self.subject, self.recording, content, self.lake.path, calibration=method
+        )
         tracked = replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
         if self._monitor:
             tracked = replace(tracked, system=self._monitor.samples)
@@ -180,7 +185,8 @@ class Run:
         self._write_row()
 
     def _write_row(self) -> None:
-        self.row["updated_at"] = _now()
+        # The order of the rows of a run does not hang on clocks, which may go back.
+        self.row.update(updated_at=_now(), version=self.row["version"] + OWN_STEP)
         self.lake.append(RUNS, [self.row])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.tables import format_value
+from hmct_track.text import visible
 from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
@@ -106,6 +107,26 @@ def table_markdown(title: str, table: Table, query: str, run_id: str) -> str:
     return "\n".join([*lines, f"All of it: {ask}"])
 
 
+def comparison_html(comparison: RunComparison) -> str:
+    """What a notebook shows of two rankings: the whole model, and the nodes by size of change."""
+    from hmct_track.report.html import notebook_html, plain_rows
+
+    changed = [row for row in comparison.nodes if row["status"] != "same"]
+    lines = [
+        {
+            "node": row["node"],
+            "": row["status"],
+            "A": row["value_a"],
+            "B": row["value_b"],
+            "drop": row["drop"],
+        }
+        for row in changed
+    ]
+    title = "; ".join([*whole_change(comparison), f"{len(changed)} of the nodes changed"])
+    shown = plain_rows(lines, ("node", ""), ("A", "B", "drop"))
+    return notebook_html(title, f"{comparison.run_a} against {comparison.run_b}", [("", shown, {})])
+
+
 def whole_change(comparison: RunComparison) -> list[str]:
     """The fully quantized model before and after, in a line; nothing if a run lacks it."""
     s, metric = comparison.summary, comparison.metric
@@ -185,6 +206,7 @@ def _number(value: float) -> str:
 
 
 def _section(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    lines = [[visible(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     shown = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -203,4 +225,4 @@ def _markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> li
 
 def _code(text: str) -> str:
     """Text as it is, whatever a name holds: no markup of it is markdown's."""
-    return "`" + re.sub(r"[`|\r\n]", "_", text) + "`"
+    return "`" + visible(re.sub(r"[`|\r\n]", "_", text)) + "`"

@@ -15,8 +15,6 @@ from hmct_track.types import Metric
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hmct_track.lake import RunComparison
-
 Rows = Sequence[Mapping[str, Any]]
 
 _SHOWN = 20
@@ -112,7 +110,7 @@ def _error(value: float | None, metric: Metric) -> float | None:
 def distributions(rows: Rows) -> Table:
     """Of rows of the query ``distribution``."""
     columns = ("min", "max", "mean", "std", "q01", "median", "q99", "threshold", "nan", "inf")
-    return _plain(rows, ("node", "kind", "series"), columns)
+    return plain_rows(rows, ("node", "kind", "series"), columns)
 
 
 def channels(rows: Rows) -> Table:
@@ -139,7 +137,7 @@ def channels(rows: Rows) -> Table:
             }
         )
     columns = ("channels", "widest", "min", "max", "times the median range", "outliers")
-    return _plain(found, ("node",), columns)
+    return plain_rows(found, ("node",), columns)
 
 
 def curves(rows: Rows, metric: Metric) -> Table:
@@ -191,17 +189,18 @@ def worst_samples(rows: Rows, metric: Metric) -> Table:
 
 def calibrations(rows: Rows) -> Table:
     """Of rows of the query ``calibration``."""
-    return _plain(rows, ("node", "kind", "qtype"), ("scales", "threshold"))
+    return plain_rows(rows, ("node", "kind", "qtype"), ("scales", "threshold"))
 
 
 def whole_table(rows: Rows) -> Table:
     """Of rows of any query: all their columns."""
     names = list(rows[0]) if rows else []
     numbers = [n for n in names if any(isinstance(row[n], int | float) for row in rows)]
-    return _plain(rows, [n for n in names if n not in numbers], numbers)
+    return plain_rows(rows, [n for n in names if n not in numbers], numbers)
 
 
-def _plain(rows: Rows, texts: Sequence[str], numbers: Sequence[str]) -> Table:
+def plain_rows(rows: Rows, texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    """Of any rows: some columns as they are, then some as numbers."""
     lines = [
         [*(str(row[name]) for name in texts), *(_number(row[name]) for name in numbers)]
         for row in rows
@@ -230,26 +229,6 @@ def encoded(figures: Mapping[str, Figure]) -> list[tuple[str, str]]:
     from hmct_track.report.style import png
 
     return [(name, base64.b64encode(png(figure)).decode()) for name, figure in figures.items()]
-
-
-def comparison_html(comparison: RunComparison) -> str:
-    """What a notebook shows of two rankings: the whole model, and the nodes by size of change."""
-    from hmct_track.report.comparison import whole_change
-
-    changed = [row for row in comparison.nodes if row["status"] != "same"]
-    lines = [
-        {
-            "node": row["node"],
-            "": row["status"],
-            "A": row["value_a"],
-            "B": row["value_b"],
-            "drop": row["drop"],
-        }
-        for row in changed
-    ]
-    title = "; ".join([*whole_change(comparison), f"{len(changed)} of the nodes changed"])
-    shown = _plain(lines, ("node", ""), ("A", "B", "drop"))
-    return notebook_html(title, f"{comparison.run_a} against {comparison.run_b}", [("", shown, {})])
 
 
 def notebook_html(

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
+from hmct_track.text import visible
+
 ELLIPSIS = "…"
 NARROWEST = 8
 """Columns that a mark such as …~12345 needs."""
@@ -23,6 +25,7 @@ def distinct_labels(names: Sequence[str], width: int) -> list[str]:
         names: all names of the figure, so that what they share can be left out.
         width: at least `NARROWEST`; beyond a million names that are alike it may be exceeded.
     """
+    names = [visible(name) for name in names]
     different = list(dict.fromkeys(names))
     taken = {name: name for name in different if len(name) <= width}
     used, numbers = set(taken), Counter[str]()
@@ -43,6 +46,7 @@ def distinct_labels(names: Sequence[str], width: int) -> list[str]:
 
 def shortened(name: str, width: int = 42) -> str:
     """A long name with its middle left out; a third of what stays is its beginning."""
+    name = visible(name)
     if len(name) <= width:
         return name
     head = (width - 1) // 3

@@ -12,8 +12,10 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from hmct_track.report.labels import distinct_labels, lines_of
+from hmct_track.text import visible
 
 # Of Okabe and Ito's palette, safe for colour-blind readers.
 BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -36,6 +38,7 @@ def style() -> Iterator[None]:
 
 def settle(figure: Figure) -> Figure:
     """Lay the figure out once and for all, which takes as long as drawing it, and return it."""
+    _show_controls(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         with _LOCK:
@@ -74,6 +77,14 @@ def head(figure: Figure, title: str) -> None:
     width = figure.get_figwidth() - 0.3
     size = 13 if len(title) <= columns_of(width, 13) else 11
     figure.suptitle(lines_of(title, columns_of(width, size)), parse_math=False, fontsize=size)
+
+
+def _show_controls(figure: Figure) -> None:
+    """Names come from models: a control character has no glyph, and XML cannot hold it."""
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            lines = text.get_text().split("\n")  # of titles, and nothing that a terminal obeys
+            text.set_text("\n".join(map(visible, lines)))
 
 
 def label_steps(axes: Axes, names: Sequence[str], most: int = 60) -> None:

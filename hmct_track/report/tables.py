@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hmct_track.text import visible
 from hmct_track.types import Metric, NodeType
 
 _TITLE = "node sensitivity"
@@ -45,6 +46,8 @@ def whole_line(
     metrics: Sequence[Metric],
     samples: int,
     place: str | None = None,
+    *,
+    single: bool = False,
 ) -> str:
     """The fully quantized model in a line: what all quantization together costs.
 
@@ -53,8 +56,13 @@ def whole_line(
         metrics: those to show.
         samples: how many samples there were.
         place: the node whose output is compared, if it is not the model's.
+        single: whether an output has one element, of which a cosine means nothing.
     """
-    shown = ", ".join(f"{m} {_exact(values.get(m), m)}" for m in metrics)
+    nothing = " (means nothing of one element)" if single else ""
+    shown = ", ".join(
+        f"{m} {_exact(values.get(m), m)}{nothing if m is Metric.COSINE_SIMILARITY else ''}"
+        for m in metrics
+    )
     of = f"mean of {samples} samples" if samples > 1 else "one sample"
     at = f" at {_shortened(place)}" if place else ""
     return f"all nodes quantized{at}: {shown} ({of})"
@@ -137,7 +145,9 @@ def samples_table(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
         rows: rows of the query ``sensitive_samples``, in order.
         metric: the metric of the values.
     """
-    lines = [[str(row["sample"]), format_value(row["value"]), row["source"]] for row in rows]
+    lines = [
+        [str(row["sample"]), format_value(row["value"]), visible(row["source"])] for row in rows
+    ]
     return plain_table(["sample", metric.value, "source"], lines)
 
 
@@ -152,7 +162,7 @@ def curves_text(rows: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     lines = []
     for curve, row in last.items():
         value = "nan" if row["value"] is None else f"{row['value']:.5f}"
-        lines.append(f"{curve}: {metric} {value} at {row['node']}")
+        lines.append(visible(f"{curve}: {metric} {value} at {row['node']}"))
     return "\n".join(lines)
 
 
@@ -166,7 +176,7 @@ def distribution_text(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         threshold = "" if row["threshold"] is None else f", threshold {row['threshold']:.5g}"
         lines.append(
-            f"{row['node']} {row['series']}: {row['min']:.5g} to {row['max']:.5g}, "
+            f"{visible(row['node'])} {row['series']}: {row['min']:.5g} to {row['max']:.5g}, "
             f"mean {row['mean']:.5g}, std {row['std']:.5g}{threshold}"
         )
     return "\n".join(lines)
@@ -183,7 +193,7 @@ def channels_text(rows: Sequence[Mapping[str, Any]]) -> str:
         boxes = [row for row in rows if row["node"] == node]
         widest = max(boxes, key=lambda row: row["max"] - row["min"])
         lines.append(
-            f"{node}: {len(boxes)} channels, widest {widest['channel']} "
+            f"{visible(node)}: {len(boxes)} channels, widest {widest['channel']} "
             f"({widest['min']:.5g} to {widest['max']:.5g})"
         )
     return "\n".join(lines)
@@ -279,6 +289,7 @@ def _front(node_type: NodeType) -> Any:
 
 
 def _shortened(name: str) -> str:
+    name = visible(name)
     if len(name) <= _NAME_WIDTH:
         return name
     return "..." + name[3 - _NAME_WIDTH :]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hmct_track.errors import TrackingError
-from hmct_track.public import one_line, public_text, public_uri
+from hmct_track.public import public_text, public_uri
+from hmct_track.text import one_line
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,8 +30,11 @@ DEFAULTS = {
 }
 # MLflow prints where a run is, with all secrets of the URI; stdout is the answer's.
 _SILENT = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
-_SLACK = 2.0
+SLACK = 2.0
 _GRACE = 2.0
+# With what a caller adds, a message has at most 300 characters.
+_LONGEST_REASON = 150
+_LONGEST_PLACE = 60
 _UNANSWERED = re.compile(r"timed out|ReadTimeout|ConnectTimeout")
 _WORDS = (
     (re.compile(r"Connection refused"), "the connection was refused"),
@@ -73,7 +77,7 @@ class Limits:
             _number(name)
             for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
         )
-        return cls(seconds * (retries + 1) + _SLACK)
+        return cls(seconds * (retries + 1) + SLACK)
 
 
 class Watch:
@@ -153,8 +157,8 @@ def ask(what: str, uri: str, work: Callable[[Watch], T]) -> T:
             return _bounded(Watch(Limits.of_environment()), work, leave)
         except Exception as error:  # noqa: BLE001 - what is raised is another error
             LOG.debug("%s", public_text(repr(error), uri))
-            reason = one_line(public_text(_reason(error), uri))
-            where = one_line(public_uri(uri), 80)
+            reason = one_line(public_text(_reason(error), uri), _LONGEST_REASON)
+            where = one_line(public_uri(uri), _LONGEST_PLACE)
             # Not chained: a traceback would show the URI of the first error.
             raise TrackingError(f"MLflow at {where} {what}: {reason}") from None
 

@@ -20,7 +20,7 @@ _COLUMNS = (
     "params.`data_num`",
     f"params.`{_TYPE}`",
 )
-_WIDTHS = {"attributes.`Run Name`": 320, _COLUMNS[0]: 170, _COLUMNS[1]: 170, _COLUMNS[2]: 150}
+_WIDTHS = {_COLUMNS[0]: 170, _COLUMNS[1]: 170, _COLUMNS[2]: 150, _COLUMNS[3]: 170}
 
 
 def experiment_tags() -> dict[str, str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from hmct_track.lake import MEASUREMENTS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
+import hmct_track.debug as dbg
+from hmct_track import demo
+from hmct_track.lake import CONFIGS, MEASUREMENTS, MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
 
 
 def run_row(run_id: str, **changes: Any) -> dict[str, Any]:
@@ -34,6 +38,7 @@ def measurement_row(config_id: str, **changes: Any) -> dict[str, Any]:
         "output": "y",
         "runtime": "r",
         "run_id": "first",
+        "imported_from": None,
     }
     return row | changes
 
@@ -72,3 +77,29 @@ def chain(lake: Lake, model: str, names: list[str], ops: list[str]) -> None:
         for k, (name, op) in enumerate(zip(names, ops, strict=True))
     ]
     lake.append(NODES, rows)
+
+
+def finished_run(lake: Lake, run_id: str, nodes: Sequence[str], **changes: Any) -> None:
+    """A finished ranking of these nodes with all that it rests on; a config per node."""
+    model = {"model_id": "m", "name": "g", "opset": 13, "general_nodes": 1, "quantizable_nodes": 1}
+    model |= {"calibration_nodes": 1, "inputs": [], "outputs": []}
+    lake.append(MODELS, [model])
+    lake.append(SAMPLES, [{"data_id": "d", "position": 0, "sample_id": "s", "source": ""}])
+    lake.append(CONFIGS, [{"config_id": node, "config": "{}"} for node in nodes])
+    plan = [
+        {"run_id": run_id, "position": k, "config_id": node, "subject": node, "role": "only"}
+        for k, node in enumerate(nodes)
+    ]
+    lake.append(RUN_CONFIGS, plan)
+    lake.append(MEASUREMENTS, [measurement_row(node) for node in nodes])
+    ended = {"state": "FINISHED", "parameters": '{"node_type": "node"}', "metrics": ["mse"]}
+    lake.append(RUNS, [run_row(run_id, **(ended | changes))])
+
+
+def rank(lake: Path, model: Path | None = None, **options: Any) -> None:
+    dbg.get_sensitivity_of_nodes(
+        model or demo.model_path(),
+        calibrated_data=demo.calibration_data_path(),
+        lake=lake,
+        **{"track": False, **options},
+    )

@@ -1,0 +1,35 @@
+"""Text that comes from others, made fit to be shown: in terminals, figures and messages."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_MESSAGE = 270
+"""Characters of an error; with the program's name in front a line stays within 300."""
+
+# What a terminal obeys (C0, DEL, C1), what turns the direction of writing or ends a line, and what
+# XML cannot hold (surrogates and noncharacters).
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""``text`` with control characters as Python writes them: ``\x1b``, ``\n``, ``\u202e``."""
+    return _UNSEEN.sub(_written, text)
+
+
+def one_line(text: str, most: int = LONGEST_MESSAGE) -> str:
+    """``text`` on one line of at most ``most`` characters, cut in its middle, all of it visible.
+
+    An error names what is wrong at its beginning and what to do at its end; both stay.
+    """
+    line = visible(" ".join(part.strip() for part in text.splitlines()))
+    if len(line) <= most:
+        return line
+    head = most * 2 // 3
+    return f"{line[:head]} ... {line[head + 5 - most :]}"
+
+
+def _written(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hmct_track.api import calibrate, diagnose, inspect_model, mend
+    from hmct_track.api import calibrate, diagnose, inspect_model, mend, plan
     from hmct_track.data import CalibrationDataSet
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
@@ -26,6 +26,7 @@ __all__ = [
     "get_sensitivity_of_nodes",
     "inspect_model",
     "mend",
+    "plan",
 ]
 
 _HOME = {
@@ -38,6 +39,7 @@ _HOME = {
     "get_sensitivity_of_nodes": "debug",
     "inspect_model": "api",
     "mend": "api",
+    "plan": "api",
 }
 
 

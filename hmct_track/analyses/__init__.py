@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
     from hmct_track.analyses.local_errors import LocalErrors
     from hmct_track.analyses.mend import Mend
+    from hmct_track.analyses.plan import Plan
+    from hmct_track.analyses.plan_check import PlanCheck
     from hmct_track.analyses.plot_acc_error import PlotAccError
     from hmct_track.analyses.plot_distribution import PlotDistribution
     from hmct_track.analyses.runall import Runall
@@ -47,6 +49,8 @@ __all__ = [
     "GetSensitivityOfNodes",
     "LocalErrors",
     "Mend",
+    "Plan",
+    "PlanCheck",
     "PlotAccError",
     "PlotDistribution",
     "Result",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from typing_extensions import TypeVar
 
-    from hmct_track.data import CalibrationDataSet
+    from hmct_track.data import CalibrationDataSet, Samples
     from hmct_track.engine import Engine
     from hmct_track.errors import TrackingError
     from hmct_track.lake import Lake, Row
@@ -236,6 +236,17 @@ class Analysis(Generic[R]):
         if node:
             raise UsageError("give either output or output_node; both were given")
         return output_parts(engine, chosen)
+
+    def samples(self, model: QuantModel) -> Samples:
+        """The samples of the run.
+
+        Raises:
+            DataError: the data are broken or do not fit the model.
+            UsageError: ``data_num`` is out of range.
+        """
+        from hmct_track.data import open_data
+
+        return open_data(self.calibrated_data, model.inputs).first(self.data_num)
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:

@@ -19,6 +19,8 @@ _SHIPPED = {
     "local-errors": "LocalErrors",
     "diagnose": "Diagnose",
     "mend": "Mend",
+    "plan": "Plan",
+    "plan-check": "PlanCheck",
     "calibrate": "Calibrate",
 }
 """Command to class, in the order of the help. The module has the command's name."""

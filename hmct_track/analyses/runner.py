@@ -140,8 +140,7 @@ def _subject(
     return make_subject(
         model,
         engine,
-        analysis.calibrated_data,
-        analysis.data_num,
+        analysis.samples(model),
         outputs,
         shown=recording.progress and analysis.reads_slowly,
     )

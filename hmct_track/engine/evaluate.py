@@ -197,6 +197,11 @@ class Engine:
                     specs[name] = TensorSpec(name, array.dtype.name, array.shape)
         return specs
 
+    def shapes(self, sample: Mapping[str, NDArray[Any]]) -> dict[str, TensorSpec]:
+        """Types and shapes of what the model's nodes give out and read, for inputs like these."""
+        nodes = self._lowering.model.general_nodes
+        return self._specs(sample, [output for node in nodes for output in node.outputs])
+
     def _route(
         self, outputs: Sequence[str], specs: Mapping[str, TensorSpec], samples: int
     ) -> Route:

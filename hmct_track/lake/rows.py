@@ -510,6 +510,77 @@ class PartialQuantizationRow(TypedDict):
     all_zero: int
 
 
+class PlanCheckRow(TypedDict):
+    """A row of plan_check."""
+
+    subject: str
+    role: str
+    value: float | None
+    config_id: str
+
+
+class PlanFrontierRow(TypedDict):
+    """A row of plan_frontier."""
+
+    config_id: str
+    role: str
+    moves: int
+    cost: float
+    share: float | None
+    value: float | None
+    keeps: bool
+    step: int | None
+    chosen: bool
+
+
+class PlanNodesRow(TypedDict):
+    """A row of plan_nodes."""
+
+    slot: str
+    nodes: list[str]
+    calibration_nodes: list[str]
+    qtype: str | None
+    price: float
+    without: float | None
+    position: int
+
+
+class PlanResultRow(TypedDict):
+    """A row of plan_result."""
+
+    target: str
+    metric: str
+    is_share: bool
+    config_id: str
+    moves: int
+    slots: int
+    cost: float
+    cost_of_all: float
+    unit: str
+    samples: int
+    value: float | None
+    margin: float
+    calibrated: float | None
+    certified: bool
+    stopped: bool
+    held_out: int
+    held_out_value: float | None
+    held_out_low: float | None
+    held_out_high: float | None
+    kept: bool | None
+    seconds: float
+    configurations: int
+
+
+class PlanValuesRow(TypedDict):
+    """A row of plan_values."""
+
+    config_id: str
+    sample: int
+    output: str
+    value: float | None
+
+
 class PlannedConfigsRow(TypedDict):
     """A row of planned_configs."""
 
@@ -821,6 +892,11 @@ READS: Mapping[str, tuple[str, ...]] = {
         "tensor_summaries",
     ),
     "partial_quantization": ("subject_values",),
+    "plan_check": ("subject_values",),
+    "plan_frontier": ("plan_points", "plans"),
+    "plan_nodes": ("plan_moves",),
+    "plan_result": ("plan_points", "plans"),
+    "plan_values": ("metric_values",),
     "planned_configs": ("configs", "run_configs"),
     "ranked": ("runs", "subject_values"),
     "rankings": ("models", "runs"),
@@ -1030,6 +1106,25 @@ class TypedQueries:
     def query(
         self, name: Literal["partial_quantization"], /, *, run_id: str, metric: str | None = ...
     ) -> list[PartialQuantizationRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["plan_check"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[PlanCheckRow]: ...
+
+    @overload
+    def query(self, name: Literal["plan_frontier"], /, *, run_id: str) -> list[PlanFrontierRow]: ...
+
+    @overload
+    def query(self, name: Literal["plan_nodes"], /, *, run_id: str) -> list[PlanNodesRow]: ...
+
+    @overload
+    def query(self, name: Literal["plan_result"], /, *, run_id: str) -> list[PlanResultRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["plan_values"], /, *, run_id: str, metric: str, after: int
+    ) -> list[PlanValuesRow]: ...
 
     @overload
     def query(

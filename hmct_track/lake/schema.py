@@ -407,6 +407,66 @@ MENDING_STEPS = Table(
         checking  DOUBLE   mean gain over the samples that checked it, in dB
     """),
 )
+PLANS = Table(
+    "plans",
+    "a plan for mixed precision: what was asked for and what was found",
+    ("run_id",),
+    _columns("""
+        run_id          VARCHAR  key of runs
+        target          VARCHAR  what was to be reached, or the highest cost
+        metric          VARCHAR  the metric of the values
+        is_share        BOOLEAN  whether values are shares of the fully quantized model's mse
+        config_id       VARCHAR  key of configs: the plan
+        moves           BIGINT   number of slots that it changes
+        slots           BIGINT   number of slots that can be changed
+        cost            DOUBLE   what it adds to the cost of the calibrated model
+        cost_of_all     DOUBLE   the same with everything changed
+        unit            VARCHAR  what a cost counts
+        samples         BIGINT   number of samples that chose it
+        value           DOUBLE   its value on them
+        margin          DOUBLE   by how much it is better than the target asks for, at least
+        calibrated      DOUBLE   the value of the calibrated model on them
+        certified       BOOLEAN  whether each single removal was measured and misses the target
+        stopped         BOOLEAN  whether the budget ended the search
+        held_out        BIGINT   number of samples held out
+        held_out_value  DOUBLE   its value on those; empty without any
+        held_out_low    DOUBLE   lower end of the 90 % interval of Student over those samples
+        held_out_high   DOUBLE   upper end
+        kept            BOOLEAN  whether the target is kept on them
+        seconds         DOUBLE   from the first configuration to the last
+    """),
+)
+PLAN_POINTS = Table(
+    "plan_points",
+    "a configuration that the search of a plan has measured",
+    ("run_id", "config_id"),
+    _columns("""
+        run_id     VARCHAR  key of runs
+        config_id  VARCHAR  key of configs
+        role       VARCHAR  extreme, leave-one-out, search, removal or the walk that came by
+        moves      BIGINT   number of slots that it changes
+        cost       DOUBLE   what it adds to the cost of the calibrated model
+        value      DOUBLE   its value on the samples that choose
+        keeps      BOOLEAN  whether it keeps the target with its margin
+        step       BIGINT   number on the frontier, from 1; empty if another is cheaper and better
+        chosen     BOOLEAN  whether it is the plan
+    """),
+)
+PLAN_MOVES = Table(
+    "plan_moves",
+    "what a plan says of a slot: a node, or what changes together",
+    ("run_id", "slot"),
+    _columns("""
+        run_id             VARCHAR    key of runs
+        slot               VARCHAR    the node, or the first of several
+        position           BIGINT     its place in topological order
+        nodes              VARCHAR[]  the general nodes
+        calibration_nodes  VARCHAR[]  the calibration nodes that change
+        qtype              VARCHAR    what they become; empty if they stay as calibrated
+        price              DOUBLE     what that adds to the cost; of the first move if they stay
+        without            DOUBLE     the value of the plan with this change alone taken back
+    """),
+)
 TABLES = (
     RUNS,
     TAGS,
@@ -426,6 +486,9 @@ TABLES = (
     CAUSES,
     REMEDIES,
     MENDING_STEPS,
+    PLANS,
+    PLAN_POINTS,
+    PLAN_MOVES,
 )
 
 REFERENCES = (

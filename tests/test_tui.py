@@ -15,28 +15,39 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from filelock import FileLock
 from hmct_track.tui import make_app
 from hmct_track.tui.app import FigureMade
 from hmct_track.tui.base import JobBar, Notice
 from hmct_track.tui.charts import Panel
-from hmct_track.tui.launch import Analysis, Job, names_argument
-from hmct_track.tui.table import Table
+from hmct_track.tui.fields import Field
+from hmct_track.tui.grid import Grid
+from hmct_track.tui.launch import Command, Job
+from onnxruntime.quantization import QuantFormat, quantize_static
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, OptionList, Select, TextArea
 
 from hmct_track import demo
+from hmct_track.analyses import ANALYSES, Analysis, GetSensitivityOfNodes, Runall
 from hmct_track.cli import main
 from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
 from hmct_track.lake.schema import MEASUREMENTS
+from hmct_track.options import options_of
+from hmct_track.options.parsing import show_names
+from hmct_track.options.recording import Recording
 from hmct_track.reading.figure import figure_file
 from hmct_track.types import Metric
+from tests.support.floats import Reader as FloatSamples
+from tests.support.floats import float_model
 from tests.support.rows import measurement_row, run_row
 from tests.support.screen import screen_text
 
 MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
+ABOUT: dict[str, Any] = {"model_or_file": MODEL, "calibrated_data": DATA}
+UNTRACKED = Recording(track=False)
 ODD = "a/[b]:x [red] 'q'"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -124,8 +135,8 @@ async def shows(pilot: Pilot[None], text: str, seconds: float = 40) -> None:
     await until(pilot, lambda: text in text_of(pilot), seconds)
 
 
-def table(pilot: Pilot[None]) -> Table:
-    return pilot.app.screen.query_one(Table)
+def table(pilot: Pilot[None]) -> Grid:
+    return pilot.app.screen.query_one(Grid)
 
 
 async def open_ranking(pilot: Pilot[None]) -> None:
@@ -185,7 +196,7 @@ def test_nodes_are_ranked_sorted_and_filtered(lake: Path) -> None:
         assert names() == ranked[Metric.CHEBYSHEV]
         await pilot.press("s")
         assert names() == ranked[Metric.COSINE_SIMILARITY]
-        await pilot.click(Table, offset=(2, 0))
+        await pilot.click(Grid, offset=(2, 0))
         assert names() == sorted(names())
         await pilot.press("slash", *"add", "enter")
         assert {row.op_type for row in table(pilot).rows} == {"Add"}
@@ -204,6 +215,8 @@ def test_what_a_run_lacks_is_measured_with_a_key_and_appears(lake: Path) -> None
         app: Any = pilot.app
         await open_ranking(pilot)
         await pilot.press("t", "t", "w")
+        await shows(pilot, "-n weight -d 4")
+        await pilot.press("enter")
         (job,) = app.jobs
         await until(pilot, lambda: app.screen.query_one(JobBar).display)
         await until(pilot, lambda: not job.is_running)
@@ -267,46 +280,78 @@ def test_figures_are_made_once_and_their_path_is_given(lake: Path) -> None:
     play(lake, scene)
 
 
-@pytest.mark.parametrize(("panel", "key"), [("histogram", "d"), ("channels", "b"), ("curve", "e")])
-def test_what_is_missing_of_a_node_is_computed_with_a_key(lake: Path, panel: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [
+        ("d", "plot-distribution"),
+        ("b", "get-channelwise-data-distribution"),
+        ("e", "plot-acc-error"),
+    ],
+)
+def test_what_is_missing_of_a_node_is_computed_with_a_key(
+    lake: Path, key: str, command: str
+) -> None:
+    """The form shows the command, which may be edited."""
+
     async def scene(pilot: Pilot[None]) -> None:
         app: Any = pilot.app
-        started: list[Analysis] = []
-        app.start = lambda analysis, then=None: started.append(analysis)
+        started: list[tuple[Analysis, Recording]] = []
+        app.start = lambda analysis, recording, then=None: started.append((analysis, recording))
         await open_ranking(pilot)
         await pilot.press("down", "enter")
         await shows(pilot, "1 What it is")
-        await pilot.press(key)
-        (analysis,) = started
         name = app.screen.name_shown
-        of = calibration_nodes(lake, name) if panel == "channels" else [name]
-        assert all(node in analysis.options[1] for node in of)
-        assert (analysis.model, analysis.data) == (MODEL, DATA)
-
-    play(lake, scene)
-
-
-def test_two_runs_are_compared(lake: Path) -> None:
-    async def scene(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: table(pilot).row_count == 5)
-        await pilot.press("slash", *"sens", "enter", "c", "down", "c")
-        await until(pilot, lambda: table(pilot).id == "comparison" and table(pilot).row_count)
-        drops = [row["drop"] for row in table(pilot).rows]
-        assert drops == sorted(drops, reverse=True)
-        before = [row["value_a"] for row in table(pilot).rows]
-        await pilot.press("x")
-        await until(
-            pilot, lambda: sorted(before) != sorted(r["value_a"] for r in table(pilot).rows)
-        )
-        await pilot.press("s")
-        await shows(pilot, "chebyshev:")
-        await pilot.press("o")
-        names = [row["node"] for row in table(pilot).rows]
-        assert names == sorted(names)
+        await pilot.press(key)
+        await shows(pilot, f"hmct-debugger {command}")
+        app.screen.query_one("#of-data_num", Input).value = "3"
+        await pilot.pause()
         await pilot.press("enter")
-        await shows(pilot, "data_num")
+        ((analysis, _),) = started
+        assert (analysis.command, analysis.data_num) == (command, 3)
+        assert (analysis.model_or_file, analysis.calibrated_data) == (MODEL, DATA)
+        quantizers = calibration_nodes(lake, name)
+        asked = getattr(analysis, "nodes_list", None) or getattr(analysis, "quantize_node", None)
+        assert asked == {"d": [name, *quantizers], "b": quantizers, "e": [name]}[key]
 
     play(lake, scene)
+
+
+@pytest.fixture
+def quantized(lake: Path, tmp_path: Path) -> tuple[str, str]:
+    """A QDQ model whose weights are integers, and the model that was quantized, with a run."""
+    before, after = tmp_path / "float.onnx", tmp_path / "qdq.onnx"
+    onnx.save(float_model(), before)
+    quantize_static(before, after, FloatSamples(), quant_format=QuantFormat.QDQ)
+    rank = ("get-sensitivity-of-nodes", str(after), DATA, "-m", "mse", "-d", "2", "-o", "Conv_4")
+    analyse(*rank, "--threads", "1", "--float-model", str(before), lake=lake)
+    return str(after), str(before)
+
+
+def test_follow_ups_keep_all_that_a_run_was_given(lake: Path, quantized: tuple[str, str]) -> None:
+    """A curve of a QDQ model without its float model would belong to another model content."""
+    _, before = quantized
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        await pilot.press("enter")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count)
+        await pilot.press("t", "t", "w")
+        await shows(pilot, "Start  ctrl+s")
+        command = str(app.screen.query_one("#preview").render())
+        for argument in (f"--float-model {before}", "-m mse -o Conv_4 -n weight -d 2 --threads 1"):
+            assert argument in command
+        await pilot.press("escape", "t", "t", "enter")
+        await shows(pilot, "Not measured yet.  e computes the error curve")
+        await pilot.press("e")
+        await shows(pilot, "hmct-debugger plot-acc-error")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.jobs and not app.jobs[0].is_running)
+        assert app.jobs[0].state == "FINISHED", app.jobs[0].messages
+        panel = app.screen.query_one("#curve", Panel)
+        await until(pilot, lambda: "mse through the model" in str(panel.border_title))
+
+    play(lake, scene, (120, 60))
 
 
 def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
@@ -316,20 +361,35 @@ def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
         await pilot.press("n")
         screen = app.screen
         await shows(pilot, "hmct-debugger get-sensitivity-of-nodes")
-        screen.query_one("#samples", Input).value = "100000"
-        await shows(pilot, "samples: a number from 1 to ")
+
+        def fill(option: str, value: str) -> None:
+            screen.query_one(f"#of-{option}").value = value
+
+        fill("data_num", "100000")
+        await shows(pilot, "data_num: a number from 1 to ")
         assert screen.query_one("#start", Button).disabled
-        screen.query_one("#samples", Input).value = "all"
-        screen.query_one("#nodes", Input).value = "Conv_nowhere"
+        fill("data_num", "all")
+        fill("interested_nodes", "[Conv_0,Conv_nowhere]")
         await shows(pilot, "the model has no node 'Conv_nowhere'")
-        screen.query_one("#nodes", Input).value = ""
-        screen.query_one("#model", Input).value = "/nowhere.onnx"
-        await shows(pilot, "model: there is no file '/nowhere.onnx'")
-        screen.query_one("#model", Input).value = MODEL
-        screen.query_one("#metric", Select).value = "mse"
-        await shows(pilot, "-m mse -n node -d None")
+        assert not screen.query_one("#start", Button).disabled, "it is only a doubt"
+        fill("interested_nodes", "[re:Conv_.*,Gemm_*,Conv_0]")
+        await until(pilot, lambda: "has no node" not in text_of(pilot))
+        fill("interested_nodes", "")
+        fill("memory", "much")
+        await shows(pilot, "memory: 'much' is not a size")
+        fill("memory", "")
+        fill("model_or_file", "/nowhere.onnx")
+        await shows(pilot, "model_or_file: there is no file '/nowhere.onnx'")
+        fill("model_or_file", MODEL)
+        fill("metrics", "mse")
+        await until(pilot, lambda: "-m mse -d None" in str(screen.query_one("#preview").render()))
         screen.query_one("#analysis", Select).value = "plot-acc-error"
-        await shows(pilot, "-q '[weight,activation]'")
+        await until(pilot, lambda: screen.query("#of-quantize_node"))
+        # What both take is kept.
+        await until(pilot, lambda: screen.query_one("#of-data_num").value == "all")
+        fill("quantize_node", "[weight,activation]")
+        screen.query_one("#of-track").value = True
+        await shows(pilot, "--no-track")
         await pilot.press("ctrl+s", "j")
         (job,) = app.jobs
         await until(pilot, lambda: job.run_id and job.progress)
@@ -342,11 +402,31 @@ def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
     play(lake, scene)
 
 
+@pytest.mark.parametrize("command", list(ANALYSES))
+def test_the_form_has_every_option_of_every_analysis(lake: Path, command: str) -> None:
+    """What is read back from the untouched form is what the command line has by default."""
+    options = options_of(ANALYSES[command])
+    values = {o.name: "x" if o.is_required else o.command_default for o in options}
+    begun = ANALYSES[command](**{**values, **ABOUT})
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        app.show_form(begun, Recording(), None)
+        await until(pilot, lambda: app.screen.query("#start"))
+        shown = {field.option.name for field in app.screen.query(Field)}
+        declared = {o.name for o in (*options_of(type(begun)), *options_of(Recording))}
+        assert declared - shown == {"lake", "progress"}
+        preview = str(app.screen.query_one("#preview").render())
+        assert preview == Command.of(begun, Recording()).shown()
+
+    play(lake, scene)
+
+
 def test_quitting_asks_about_what_runs(lake: Path) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         app: Any = pilot.app
         await until(pilot, lambda: table(pilot).row_count == 5)
-        app.start(Analysis("runall", MODEL, DATA, ("-dn", "8")))
+        app.start(Runall(**ABOUT, data_num=8), UNTRACKED)
         await pilot.press("q")
         await shows(pilot, "Still running: runall")
         await pilot.press("escape")
@@ -365,7 +445,7 @@ def test_an_analysis_is_left_running_and_found_again(lake: Path) -> None:
     async def leave(pilot: Pilot[None]) -> None:
         app: Any = pilot.app
         await until(pilot, lambda: table(pilot).row_count == 5)
-        app.start(Analysis("get-sensitivity-of-nodes", MODEL, DATA, ("-d", "8", "--no-track")))
+        app.start(GetSensitivityOfNodes(**ABOUT, data_num=8), UNTRACKED)
         await pilot.press("q")
         await shows(pilot, "Still running: get-sensitivity-of-nodes")
         await pilot.press("l")
@@ -488,7 +568,7 @@ def test_sql_is_run_exported_and_remembered(lake: Path, tmp_path: Path) -> None:
         await shows(pilot, "Which nodes lose most")
         await pilot.press("f5")
         await shows(pilot, "22 rows")
-        result: Any = screen.query_one("#result", Table)
+        result: Any = screen.query_one("#result", Grid)
         run = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
         expected = Lake.open(lake).query("sensitivity", run_id=run, metric="cosine-similarity")
         assert [row[1] for row in result.rows] == [row["subject"] for row in expected]
@@ -683,7 +763,7 @@ def test_without_colour_the_cursor_is_seen(lake: Path, monkeypatch: pytest.Monke
 
     async def scene(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: table(pilot).row_count == 5)
-        style = table(pilot).get_component_rich_style("table--cursor")
+        style = table(pilot).get_component_rich_style("grid--cursor")
         assert pilot.app.no_color
         assert style.reverse
 
@@ -694,12 +774,12 @@ def test_without_colour_the_cursor_is_seen(lake: Path, monkeypatch: pytest.Monke
 def test_any_node_name_survives_the_command_line(name: str) -> None:
     from hmct_track.options.parsing import join_arguments, parse_flat_list
 
-    (joined,) = join_arguments([names_argument([name, "b"])], ())
+    (joined,) = join_arguments([show_names([name, "b"])], ())
     assert parse_flat_list(joined) == [name, "b"]
 
 
 def test_a_job_that_fails_says_why(lake: Path) -> None:
-    job = Job(Analysis("plot-distribution", MODEL, DATA, ("-n", "nowhere")), lake)
+    job = Job(Command("plot-distribution", (MODEL, DATA, "-n", "nowhere")), lake)
     assert job.wait(40)
     assert job.state == "FAILED"
     assert "no node named 'nowhere'" in job.error

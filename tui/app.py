@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,11 +15,13 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
+from hmct_track.analyses import Analysis
 from hmct_track.errors import HmctTrackError
+from hmct_track.options.recording import Recording
 
-from .base import JobBar, LakeScreen, Notice
+from .base import JobBar, LakeScreen, Notice, Then
 from .help import HELP
-from .launch import Analysis, Job, make_figure, open_in_viewer, viewer
+from .launch import Command, Job, make_figure, open_in_viewer, viewer
 from .reads import Reader, RunInfo
 from .runs import RunsScreen
 
@@ -70,7 +72,7 @@ class DebuggerApp(App[None]):
         self.jobs: list[Job] = []
         self.left_running: list[str] = []
         self._images: bool | None = None
-        self._then: dict[Job, Callable[[Job], None]] = {}
+        self._then: dict[Job, Then] = {}
         self._told: set[Job] = set()
 
     def on_mount(self) -> None:
@@ -105,17 +107,17 @@ class DebuggerApp(App[None]):
 
     # Analyses
 
-    def start(self, analysis: Analysis, then: Callable[[Job], None] | None = None) -> None:
+    def start(self, analysis: Analysis, recording: Recording, then: Then | None = None) -> None:
         """Start an analysis; ``then`` is called once it has succeeded."""
         try:
-            job = Job(analysis, self.reader.path)
+            job = Job(Command.of(analysis, recording), self.reader.path)
         except OSError as error:
             self.notify(f"cannot start it: {error}", severity="error", markup=False)
             return
         self.jobs.append(job)
         if then:
             self._then[job] = then
-        self.notify(f"started {analysis.command}; j shows it", markup=False)
+        self.notify(f"started {job.command.analysis}; j shows it", markup=False)
         self._show_jobs()
 
     @property
@@ -137,7 +139,7 @@ class DebuggerApp(App[None]):
                 self._ended(job)
 
     def _ended(self, job: Job) -> None:
-        what = job.analysis.command
+        what = job.command.analysis
         if job.succeeded:
             self.notify(f"{what} has finished", markup=False)
             then = self._then.pop(job, None)
@@ -200,6 +202,12 @@ class DebuggerApp(App[None]):
 
     # Keys
 
+    def show_form(self, analysis: Analysis, recording: Recording, then: Then | None) -> None:
+        """Show an analysis with its command, to be changed and started."""
+        from .start import StartScreen
+
+        self.push_screen(StartScreen(analysis, recording, then))
+
     def action_new(self) -> None:
         """The form of a new analysis."""
         from .start import StartScreen
@@ -234,14 +242,14 @@ class DebuggerApp(App[None]):
         if not self.running:
             self.exit()
             return
-        names = ", ".join(job.analysis.command for job in self.running)
+        names = ", ".join(job.command.analysis for job in self.running)
         answers = {"l": "leave it running and quit", "c": "cancel it and quit"}
         self.push_screen(Notice("Quit?", f"Still running: {names}", answers), self._quit)
 
     def _quit(self, answer: str | None) -> None:
         if answer == "l":
             self.left_running = [
-                f"left running: {job.analysis.command}, process {job.pid}, log {job.log}"
+                f"left running: {job.command.analysis}, process {job.pid}, log {job.log}"
                 for job in self.running
             ]
             self.exit()

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
+from hmct_track.analyses import (
+    GetChannelwiseDataDistribution,
+    PlotAccError,
+    PlotDistribution,
+)
 from hmct_track.types import Metric
 
 from . import charts
 from .base import LakeScreen, feet
 from .charts import Panel, facts
-from .launch import Analysis, Job, names_argument
+from .launch import Job
 from .reads import Curve, Evidence, Ranked, Ranking
 from .text import number, numbers, plain, severity, shortened, worst_of
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import ModelNodesRow, NodeHistoryOfModelRow
+
+_MOST_SAMPLES = 16
+"""For histograms and boxes: the values of a node are held at once."""
 
 _PANELS = ("facts", "histogram", "channels", "curve", "history")
 
@@ -271,30 +279,32 @@ class NodeScreen(LakeScreen):
         return names[1:] if node and node["type"] == "node" and len(names) > 1 else names
 
     def _compute(self, panel: str, node: str | None, *, with_figure: bool) -> None:
+        row = self._rows.get(self.name_shown)
         run = self._ranking.run
-        if not (run.model_path and run.data_path):
-            self.app.notify("the run was made from Python objects, not files", severity="warning")
-            return
-        samples = str(min(run.data_num, 16))  # the values of a node are held at once
-        command, options = {
+        samples = min(run.data_num, _MOST_SAMPLES)
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
             "histogram": (
-                "plot-distribution",
-                ("-n", names_argument(self._tensors()), "--data-num", samples),
+                PlotDistribution.command,
+                {"nodes_list": self._tensors(), "data_num": samples},
             ),
             "channels": (
-                "get-channelwise-data-distribution",
-                ("-n", names_argument(self._channel_nodes()), "--data-num", samples),
+                GetChannelwiseDataDistribution.command,
+                {"nodes_list": self._channel_nodes(), "data_num": samples},
             ),
             "curve": (
-                "plot-acc-error",
-                ("-q", names_argument([self.name_shown]), "-m", self._metric.value,
-                 "--data-num", str(run.data_num)),
+                PlotAccError.command,
+                {
+                    "quantize_node": [self.name_shown],
+                    "non_quantize_node": None,
+                    "metric": self._metric.value,
+                },
             ),
-        }[panel]  # fmt: skip
+        }
+        command, given = asked[panel]
 
         def show(job: Job) -> None:
             if job.run_id:
                 self.debugger.show_figure(job.run_id, node)
 
-        analysis = Analysis(command, run.model_path, run.data_path, options)
-        self.debugger.start(analysis, show if with_figure else None)
+        run_id = row.run_id if row else run.run_id
+        self.follow_up(run_id, command, show if with_figure else None, **given)

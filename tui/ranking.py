@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
+from hmct_track.analyses import GetSensitivityOfNodes
 from hmct_track.types import Metric
 
 from .base import LakeScreen, feet
-from .launch import Analysis
+from .grid import Grid, GridColumn
 from .reads import Ranked, Ranking, RunInfo
-from .table import Column, Table
 from .text import bar, moment, number, plain, severity, share, shortened, worst_of
 
 _TYPES = ("all", "node", "weight", "activation")
@@ -47,18 +47,18 @@ class RankingScreen(LakeScreen):
         self._reversed = False
         self._type = "all"
         self._values: list[float | None] = []
-        self._columns: tuple[Column, ...] = ()
+        self._columns: tuple[GridColumn, ...] = ()
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
         yield Static(markup=False, classes="heading")
         yield Input(placeholder="/ filters: node name, op type, weight, activation", compact=True)
-        yield Table("Reading the run ...", id="nodes")
+        yield Grid("Reading the run ...", id="nodes")
         yield from feet()
 
     def on_mount(self) -> None:
         """Read the run."""
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
         self.lake_changed()
 
     def lake_changed(self) -> None:
@@ -77,10 +77,10 @@ class RankingScreen(LakeScreen):
 
     @on(Input.Submitted)
     def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
 
-    @on(Table.HeaderClicked)
-    def _header(self, message: Table.HeaderClicked) -> None:
+    @on(Grid.HeaderClicked)
+    def _header(self, message: Grid.HeaderClicked) -> None:
         if message.key in list(Metric):
             again = self._sort == "metric" and self._metric == message.key
             self._metric, self._sort = Metric(message.key), "metric"
@@ -90,7 +90,7 @@ class RankingScreen(LakeScreen):
         self._reversed = not self._reversed if again else False
         self._fill()
 
-    @on(Table.Chosen)
+    @on(Grid.Chosen)
     def _chosen(self) -> None:
         self.action_open()
 
@@ -98,7 +98,7 @@ class RankingScreen(LakeScreen):
         """Open the node under the cursor."""
         from .node import NodeScreen
 
-        table = self.query_one(Table)
+        table = self.query_one(Grid)
         if table.current and self._ranking:
             names = [row.name for row in table.rows]
             self.app.push_screen(
@@ -109,9 +109,9 @@ class RankingScreen(LakeScreen):
         """Empty the filter, or go back to the runs."""
         if self.query_one(Input).value:
             self.query_one(Input).value = ""
-            self.set_focus(self.query_one(Table))
+            self.set_focus(self.query_one(Grid))
         elif self.query_one(Input).has_focus:
-            self.set_focus(self.query_one(Table))
+            self.set_focus(self.query_one(Grid))
         else:
             self.app.pop_screen()
 
@@ -139,26 +139,24 @@ class RankingScreen(LakeScreen):
 
     def action_copy(self) -> None:
         """Copy the node's name."""
-        if row := self.query_one(Table).current:
+        if row := self.query_one(Grid).current:
             self.app.copy_to_clipboard(row.name)
             self.app.notify(f"copied {row.name}", markup=False)
 
     def action_figure(self) -> None:
         """The figure of the run that ranked the node under the cursor."""
-        row = self.query_one(Table).current
+        row = self.query_one(Grid).current
         self.debugger.show_figure(row.run_id if row else self.run.run_id)
 
     def action_widen(self) -> None:
         """Measure the nodes of the type that is shown, which this run has not."""
         if self._type == "all":
             return
-        run = self.run
-        if not (run.model_path and run.data_path):
-            self.app.notify("the run was made from Python objects, not files", severity="warning")
-            return
-        options = ("-n", self._type, "-m", run.metric.value, "-d", str(run.data_num))
-        self.debugger.start(
-            Analysis("get-sensitivity-of-nodes", run.model_path, run.data_path, options)
+        self.follow_up(
+            self.run.run_id,
+            GetSensitivityOfNodes.command,
+            node_type=self._type,
+            interested_nodes=None,
         )
 
     def _fill(self) -> None:
@@ -175,7 +173,7 @@ class RankingScreen(LakeScreen):
         rows.sort(key=self._key, reverse=self._reversed)
         self._values = [row.values[self._metric] for row in every]
         self._columns = self._make_columns()
-        self.query_one(Table).show(
+        self.query_one(Grid).show(
             self._columns, rows, self._cells, lambda row: row.name, empty=self._nothing(len(words))
         )
         run = self.run
@@ -212,7 +210,7 @@ class RankingScreen(LakeScreen):
             return (keys[self._sort], row.position)
         return (-self._metric.badness(row.values[self._metric]), row.position)
 
-    def _make_columns(self) -> tuple[Column, ...]:
+    def _make_columns(self) -> tuple[GridColumn, ...]:
         wide = self.size.width >= 120
         name = min(
             max((len(row.name) for row in self._ranking.rows), default=20) if self._ranking else 20,
@@ -221,15 +219,15 @@ class RankingScreen(LakeScreen):
         others = [m for m in Metric if m is not self._metric]
         mark = "▲" if self._reversed else "▼"
         return (
-            Column("name", "node", max(name, 8), is_fixed=True),
-            Column("op", "op", 13 if wide else 10),
-            Column("bar", self._metric.value[:_BAR], _BAR),
-            Column(self._metric.value, f"{self._metric.value[:9]}{mark}", 10, right=True),
-            *(Column(m.value, m.value[:10], 10, right=True) for m in others),
-            Column("type", "type", 10),
-            Column("bits", "bits", 4, right=True),
-            Column("threshold", "threshold", 10, right=True),
-            Column("feeds", "feeds", 40),
+            GridColumn("name", "node", max(name, 8), is_fixed=True),
+            GridColumn("op", "op", 13 if wide else 10),
+            GridColumn("bar", self._metric.value[:_BAR], _BAR),
+            GridColumn(self._metric.value, f"{self._metric.value[:9]}{mark}", 10, right=True),
+            *(GridColumn(m.value, m.value[:10], 10, right=True) for m in others),
+            GridColumn("type", "type", 10),
+            GridColumn("bits", "bits", 4, right=True),
+            GridColumn("threshold", "threshold", 10, right=True),
+            GridColumn("feeds", "feeds", 40),
         )
 
     def _cells(self, row: Ranked) -> list[Text]:

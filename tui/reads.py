@@ -12,8 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hmct_track.analyses import ANALYSES, Analysis
 from hmct_track.errors import HmctTrackError, UsageError
 from hmct_track.metrics import Metric, value_of
+from hmct_track.options.recording import Recording
 from hmct_track.types import NodeType
 
 if TYPE_CHECKING:
@@ -291,6 +293,19 @@ class Reader:
                     )
                 return compare_runs(self.lake, rows[0]["run_id"], rows[1]["run_id"], metric)
         raise problem or UsageError("the runs rank no nodes")
+
+    def follow_up(
+        self, run_id: str, command: str, given: dict[str, Any]
+    ) -> tuple[Analysis, Recording]:
+        """Another analysis of what a run was about, and what it may use of the machine.
+
+        Raises:
+            UsageError: the run's model or its data were no files.
+        """
+        from hmct_track.analyses.stored import answer_of, follow_up, recording_of
+
+        answer = answer_of(self.lake, run_id)
+        return follow_up(answer, ANALYSES[command], **given), recording_of(answer)
 
     def sql(self, text: str, parameters: dict[str, Any] | None = None) -> Result:
         """Run a shipped query by name with its parameters, or one SELECT of the user's.

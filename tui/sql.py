@@ -19,7 +19,7 @@ from textual.widgets import Input, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from .base import LakeScreen, feet
-from .table import Column, Table
+from .grid import Grid, GridColumn
 from .text import clean, number, plain
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class SqlScreen(LakeScreen):
                 yield TextArea("SELECT * FROM runs ORDER BY run_id DESC LIMIT 20", id="editor")
                 yield Vertical(id="parameters")
                 yield Static(markup=False, id="said")
-                yield Table("f5 or ctrl+r runs the statement.", id="result")
+                yield Grid("f5 or ctrl+r runs the statement.", id="result")
         yield from feet()
 
     def on_mount(self) -> None:
@@ -157,7 +157,7 @@ class SqlScreen(LakeScreen):
         )
         self.query_one("#said", Static).update(plain(f"{rows}, {spent:.2f} s"))
         columns = [_column(result, place) for place in range(len(result.columns))]
-        self.query_one("#result", Table).show(columns, result.rows, _cells, empty="No rows.")
+        self.query_one("#result", Grid).show(columns, result.rows, _cells, empty="No rows.")
         self.query_one("#result").focus()
         if not self._history or self._history[-1] != self._text:
             self._history.append(self._text)
@@ -229,12 +229,12 @@ def _load(name: str) -> Query:
     return load_query(name)
 
 
-def _column(result: Result, place: int) -> Column:
+def _column(result: Result, place: int) -> GridColumn:
     title = result.columns[place]
     values = [_shown(row[place]) for row in result.rows[:200]]
     width = min(max([len(title), *(len(v) for v in values)]), _WIDEST)
     is_number = any(isinstance(row[place], int | float) for row in result.rows[:200])
-    return Column(title, title, width, right=is_number)
+    return GridColumn(title, title, width, right=is_number)
 
 
 def _cells(row: tuple[Any, ...]) -> list[Text]:

@@ -23,7 +23,7 @@ Cells = Callable[[Any], Sequence[Text]]
 
 
 @dataclass(frozen=True)
-class Column:
+class GridColumn:
     """A column: what a click on its header means, its heading and its width in cells."""
 
     key: str
@@ -34,10 +34,10 @@ class Column:
     """Whether it stays in sight when the others are scrolled; such columns come first."""
 
 
-class Table(ScrollView, can_focus=True):
+class Grid(ScrollView, can_focus=True):
     """Rows of any kind, turned into cells as they come into sight."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--header", "table--cursor", "table--marked"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--header", "grid--cursor", "grid--marked"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
         Binding("down", "move(1)", "Down", show=False),
@@ -54,43 +54,43 @@ class Table(ScrollView, can_focus=True):
     class Chosen(Message):
         """A click on the row under the cursor; a key for it belongs to the screen."""
 
-        def __init__(self, table: Table, row: Any) -> None:
+        def __init__(self, table: Grid, row: Any) -> None:
             super().__init__()
             self.table, self.row = table, row
 
         @property
-        def control(self) -> Table:
+        def control(self) -> Grid:
             """The table, for selectors."""
             return self.table
 
     class HeaderClicked(Message):
         """A click on a heading."""
 
-        def __init__(self, table: Table, key: str) -> None:
+        def __init__(self, table: Grid, key: str) -> None:
             super().__init__()
             self.table, self.key = table, key
 
         @property
-        def control(self) -> Table:
+        def control(self) -> Grid:
             """The table, for selectors."""
             return self.table
 
     class Moved(Message):
         """Another row is under the cursor."""
 
-        def __init__(self, table: Table, row: Any) -> None:
+        def __init__(self, table: Grid, row: Any) -> None:
             super().__init__()
             self.table, self.row = table, row
 
         @property
-        def control(self) -> Table:
+        def control(self) -> Grid:
             """The table, for selectors."""
             return self.table
 
     def __init__(self, empty: str = "", *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.rows: Sequence[Any] = ()
-        self._columns: Sequence[Column] = ()
+        self._columns: Sequence[GridColumn] = ()
         self._cells: Cells = lambda row: ()
         self._key: Callable[[Any], Any] = id_of
         self._marked: frozenset[Any] = frozenset()
@@ -108,7 +108,7 @@ class Table(ScrollView, can_focus=True):
 
     def show(
         self,
-        columns: Sequence[Column],
+        columns: Sequence[GridColumn],
         rows: Sequence[Any],
         cells: Cells,
         key: Callable[[Any], Any] | None = None,
@@ -155,7 +155,7 @@ class Table(ScrollView, can_focus=True):
         left = round(self.scroll_offset.x)
         base = self.rich_style
         if y == 0:
-            style = self.get_component_rich_style("table--header")
+            style = self.get_component_rich_style("grid--header")
             titles = [plain(c.title) for c in self._columns]
             return self._cropped(self._line(titles, style), left, width, style)
         place = round(self.scroll_offset.y) + y - 1
@@ -165,12 +165,12 @@ class Table(ScrollView, can_focus=True):
         row = self.rows[place]
         cells = self._cells(row)
         if place == self.cursor:
-            style = self.get_component_rich_style("table--cursor")
+            style = self.get_component_rich_style("grid--cursor")
             if not self.has_focus:
                 style += Style(dim=True)
             cells = [Text(cell.plain) for cell in cells]
         elif self._key(row) in self._marked:
-            style = base + self.get_component_rich_style("table--marked")
+            style = base + self.get_component_rich_style("grid--marked")
         else:
             style = base
         return self._cropped(self._line(cells, style), left, width, style)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -119,7 +121,7 @@ def play(lake: Path, scene: Scene, size: tuple[int, int] = (120, 40)) -> None:
     asyncio.run(run())
 
 
-async def until(pilot: Pilot[None], is_so: Callable[[], Any], seconds: float = 40) -> None:
+async def until(pilot: Pilot[None], is_so: Callable[[], Any], seconds: float = 12) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, text_of(pilot)
@@ -131,7 +133,7 @@ def text_of(pilot: Pilot[None]) -> str:
     return screen_text(pilot.app)
 
 
-async def shows(pilot: Pilot[None], text: str, seconds: float = 40) -> None:
+async def shows(pilot: Pilot[None], text: str, seconds: float = 12) -> None:
     await until(pilot, lambda: text in text_of(pilot), seconds)
 
 
@@ -354,6 +356,313 @@ def test_follow_ups_keep_all_that_a_run_was_given(lake: Path, quantized: tuple[s
     play(lake, scene, (120, 60))
 
 
+def test_what_a_follow_up_measured_is_in_the_ranking_that_asked_for_it(lake: Path) -> None:
+    analyse("get-sensitivity-of-nodes", MODEL, DATA, "-n", "weight", "-d", "4", lake=lake)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        await pilot.press("slash", *"of node", "enter", "enter")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count == 22)
+        await pilot.press("t", "t")
+        await until(pilot, lambda: {row.type for row in table(pilot).rows} == {"weight"})
+        layer = table(pilot).current.consumers[0]
+        assert f" {table(pilot).current.name} " in text_of(pilot)
+        assert f" {layer} " in text_of(pilot), "the layer is readable"
+
+    play(lake, scene, (80, 24))
+
+
+def test_the_whole_model_comes_first(lake: Path) -> None:
+    newest = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
+    whole = {r["metric"]: r["value"] for r in Lake.open(lake).query("whole_model", run_id=newest)}
+    cosine = f"{whole['cosine-similarity']:.5f}"
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        assert f"{whole['sqnr']:.5f}" in text_of(pilot)
+        await open_ranking(pilot)
+        await shows(pilot, f"all nodes quantized: sqnr {whole['sqnr']:.5f}")
+        await pilot.press("s", "s")
+        await shows(pilot, f"all nodes quantized: cosine-similarity {cosine}")
+        await pilot.press("escape", "c", "down", "c")
+        await shows(pilot, f"{whole['sqnr']:.5f}, ")
+
+    play(lake, scene)
+
+
+def test_one_goes_along_the_graph_from_a_node(lake: Path) -> None:
+    """Quantizers are passed over; the demo's own file says what is connected."""
+    graph = onnx.load(MODEL).graph
+    source = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "HzCalibration"}
+    gives = {out: n.name for n in graph.node for out in n.output}
+    add = next(n for n in graph.node if n.op_type == "Add")
+    fed_by = [gives[source.get(tensor, tensor)] for tensor in add.input]
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        await pilot.press("slash", *add.name.lower(), "enter", "enter")
+        await shows(pilot, "fed by")
+        ranked = {row.name: row.rank for row in app.screen._ranking.rows}
+        for name in fed_by:
+            told = f"{name} (rank {ranked[name]})" if name in ranked else name
+            assert told in text_of(pilot)
+        await pilot.press("u")
+        await shows(pilot, "Which node?")
+        await pilot.press("1")
+        await until(pilot, lambda: getattr(app.screen, "name_shown", "") == fed_by[0])
+        await pilot.press("f")
+        await pilot.pause(0.2)
+        if isinstance(app.screen, Notice):
+            await pilot.press("1")
+        await until(pilot, lambda: getattr(app.screen, "name_shown", fed_by[0]) != fed_by[0])
+
+    play(lake, scene, (200, 60))
+
+
+def test_the_rank_of_a_node_is_by_the_metric_that_is_looked_at(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        await pilot.press("s", "s", "down", "down", "enter")
+        await shows(pilot, "rank 3  cosine-similarity")
+
+    play(lake, scene)
+
+
+def test_the_sign_of_the_order_is_at_the_column_that_orders(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        await shows(pilot, "sqnr▼")
+        await pilot.click(Grid, offset=(2, 0))
+        await shows(pilot, "node▼")
+        assert "sqnr▼" not in text_of(pilot)
+
+    play(lake, scene)
+
+
+def test_the_first_match_of_a_filter_is_what_enter_opens(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        adds = [row.name for row in table(pilot).rows if row.op_type == "Add"]
+        table(pilot).go_to(adds[1])
+        await pilot.press("slash", *"add", "enter")
+        await until(pilot, lambda: table(pilot).row_count == len(adds))
+        assert table(pilot).current.name == adds[0]
+        await pilot.press("j")
+        assert table(pilot).current.name == adds[1]
+
+    play(lake, scene)
+
+
+def test_the_worst_of_a_runall_is_that_of_all_its_rankings(lake: Path) -> None:
+    at = {"state": "FINISHED", "metrics": ["mse"], "data_num": 1}
+    steps = [("weight", "Conv_1", 0.25), ("activation", "Conv_2", 0.75)]
+    parent = "20990101T000000000-aaaaaaaa"
+    rows = [run_row(parent, kind="runall", worst_node="Conv_1", worst_value=0.25, **at)]
+    for i, (kind, node, value) in enumerate(steps):
+        about = {"parameters": f'{{"node_type": "{kind}"}}', "parent_run_id": parent}
+        worst = {"worst_node": node, "worst_value": value}
+        run_id = f"20990101T00000000{i}-bbbbbbbb"
+        rows.append(run_row(run_id, kind="sensitivity", **worst, **about, **at))
+    Lake.open(lake).append(RUNS, rows)
+    runs = {run.run_id: run for run in make_app(lake).reader.runs()}
+    assert (runs[parent].worst_node, runs[parent].worst_value) == ("Conv_2", 0.75)
+
+
+def test_a_run_whose_process_was_killed_is_not_running(lake: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        process.kill()
+    here = {"host": platform.node(), "pid": process.pid}
+    Lake.open(lake).append(RUNS, [run_row("20990101T000000000-aaaaaaaa", kind="other", **here)])
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await shows(pilot, "■  other")
+
+    play(lake, scene)
+    (run, *_) = Lake.open(lake).query("runs")
+    assert (run["state"], run["error"]) == ("KILLED", "the process ended without a word")
+
+
+def test_a_job_that_was_killed_says_by_what(lake: Path) -> None:
+    job = Job(Command.of(Runall(**ABOUT, data_num=8), UNTRACKED), lake)
+    os.kill(job.pid, signal.SIGKILL)
+    assert job.wait(40)
+    assert (job.state, job.error) == ("FAILED", "runall was killed by SIGKILL")
+
+
+def test_an_error_of_the_lake_goes_when_it_has_gone(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        part = max((lake / "tables" / "runs").glob("*.parquet"))
+        times, content = part.parent.stat(), part.read_bytes()
+        part.write_bytes(content[:100])
+        app.reader.seen = None
+        await shows(pilot, "The lake cannot be read now")
+        part.write_bytes(content)
+        os.utime(part.parent, ns=(times.st_atime_ns, times.st_mtime_ns))
+        await shows(pilot, "5 runs in")
+
+    play(lake, scene)
+
+
+def test_a_ranking_that_cannot_be_read_says_so_and_goes_on_saying_it(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        for part in (lake / "tables" / "measurements").rglob("*.parquet"):
+            part.write_bytes(part.read_bytes()[:50])
+        await pilot.press("slash", *"sensitivity", "enter", "enter")
+        await until(pilot, lambda: table(pilot).id == "nodes")
+        await until(pilot, lambda: "Reading the run" not in text_of(pilot))
+        pilot.app.clear_notifications()
+        await pilot.pause(0.2)
+        assert "No magic bytes found" in text_of(pilot)
+        assert ".parquet" in text_of(pilot).replace("\n", "").replace(" ", "")
+
+    play(lake, scene)
+
+
+def test_sql_keeps_what_failed_what_was_typed_and_what_was_asked(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("f2")
+        editor = app.screen.query_one(TextArea)
+        catalog = app.screen.query_one("#catalog", OptionList)
+        await until(pilot, lambda: catalog.option_count)
+        catalog.highlighted = [str(o.id) for o in catalog.options].index("query sensitivity")
+        catalog.focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(".parameter"))
+        await shows(pilot, " run_id ")
+
+        def field(name: str) -> Input:
+            return next(f for f in app.screen.query(Input) if f.name == name)
+
+        query = editor.text
+        field("metric").value = "mse"
+        await pilot.press("f5")
+        await shows(pilot, "22 rows")
+        editor.text = "SELECT broken"
+        editor.focus()
+        await pilot.press("f5")
+        await shows(pilot, "LINE 1: SELECT broken")
+        editor.text = "SELECT half"
+        await pilot.press("escape", "f2")
+        assert editor.text == "SELECT half"
+        editor.focus()
+        await pilot.press("f7")
+        await until(pilot, lambda: editor.text == query)
+        await until(pilot, lambda: app.screen.query(".parameter"))
+        assert field("metric").value == "mse"
+        await pilot.press("f8")
+        assert editor.text == "SELECT broken"
+
+    play(lake, scene, (120, 50))
+
+
+def test_a_figure_that_is_late_waits_for_a_key(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        asked_from = app.screen
+        await pilot.press("f2")
+        app.post_message(FigureMade(lake / "figure.png", asked_from))
+        said = app._notifications
+        await until(pilot, lambda: any("v shows it" in note.message for note in said))
+        assert not isinstance(app.screen, Notice)
+        await pilot.press("escape", "v")
+        await until(pilot, lambda: isinstance(app.screen, Notice))
+
+    play(lake, scene)
+
+
+def contrast(one: Any, other: Any) -> float:
+    """The ratio of WCAG 2.1, of two colours of rich."""
+
+    def luminance(color: Any) -> float:
+        parts = [c / 255 for c in color.get_truecolor()]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
+@pytest.mark.parametrize("screen", ["runs", "ranking", "node", "compare", "new"])
+def test_text_can_be_read_in_both_themes(written: Path, screen: str, theme: str) -> None:
+    """Letters have a contrast of 4.5 to 1 with what is behind them (WCAG 2.1, 1.4.3)."""
+    low: set[tuple[str, float, str]] = set()
+
+    async def scene(pilot: Pilot[None]) -> None:
+        pilot.app.theme = theme
+        await go_to(screen, pilot)
+        for strip in pilot.app.screen._compositor.render_strips():
+            for text, style, _ in strip:
+                if re.search(r"\w{3}", text) and style and style.color and style.bgcolor:
+                    ratio = contrast(style.color, style.bgcolor)
+                    if ratio < 4.5:
+                        low.add((text.strip(), round(ratio, 2), str(style)))
+        assert not low
+
+    play(written, scene, (120, 40))
+
+
+def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
+    """What the screen shows of the marked set is what the command line measures of it."""
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        names = [row.name for row in table(pilot).rows]
+        await pilot.press("space", "space", "x")
+        await until(pilot, lambda: app.screen.so_far.keys() == set(names[:2]))
+        assert "2 marked, tried as int16: sqnr" in text_of(pilot)
+        run = Lake.open(lake).query("runs", kind="sensitivity-analysis")[0]["run_id"]
+        rows = Lake.open(lake).query("partial_quantization", run_id=run, metric="sqnr")
+        assert [row["node"] for row in rows] == ["none", *names[:2]]
+        assert f"{rows[0]['partial']:.5f} -> {rows[2]['partial']:.5f}" in text_of(pilot)
+        await pilot.press("a", "n")
+        await until(pilot, lambda: app.screen.query("#of-non_quantize_node"))
+        await shows(pilot, "hmct-debugger plot-acc-error")
+        assert app.screen._read()[0].non_quantize_node == [names[:2]]
+        await pilot.press("escape", "a", "c")
+        await until(pilot, lambda: not app.screen._marked)
+        await pilot.press("m", *"20", "enter")
+        worse = [row.name for row in table(pilot).rows if row.values[Metric.SQNR] < 20]
+        assert 0 < len(worse) < len(names)
+        await until(pilot, lambda: app.screen._marked == worse)
+        await pilot.press("m", *"Add_*", "enter")
+        await until(pilot, lambda: len(app.screen._marked) > len(worse))
+        assert all(name.startswith("Add") for name in app.screen._marked[len(worse) :])
+
+    play(lake, scene)
+
+
+def test_two_runs_are_compared(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("slash", *"sens", "enter", "c", "down", "c")
+        await until(pilot, lambda: table(pilot).id == "comparison" and table(pilot).row_count)
+        drops = [row["drop"] for row in table(pilot).rows]
+        assert drops == sorted(drops, reverse=True)
+        before = [row["value_a"] for row in table(pilot).rows]
+        await pilot.press("x")
+        await until(
+            pilot, lambda: sorted(before) != sorted(r["value_a"] for r in table(pilot).rows)
+        )
+        await pilot.press("s")
+        await shows(pilot, "chebyshev:")
+        await pilot.press("o")
+        names = [row["node"] for row in table(pilot).rows]
+        assert names == sorted(names)
+        await pilot.press("enter")
+        await shows(pilot, "data_num")
+
+    play(lake, scene)
+
+
 def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         app: Any = pilot.app
@@ -390,7 +699,7 @@ def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
         fill("quantize_node", "[weight,activation]")
         screen.query_one("#of-track").value = True
         await shows(pilot, "--no-track")
-        await pilot.press("ctrl+s", "j")
+        await pilot.press("ctrl+s", "f4")
         (job,) = app.jobs
         await until(pilot, lambda: job.run_id and job.progress)
         await pilot.press("x")
@@ -718,7 +1027,7 @@ async def go_to(screen: str, pilot: Pilot[None]) -> None:
         await shows(pilot, "3 rows")
     elif screen == "new":
         await pilot.press("n")
-        await shows(pilot, "model: there is no file")
+        await shows(pilot, "model_or_file: ")
     await pilot.pause(0.3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,13 @@ from .help import HELP
 from .launch import Command, Job, make_figure, open_in_viewer, viewer
 from .reads import Reader, RunInfo
 from .runs import RunsScreen
+from .sql import SqlScreen
+from .themes import THEMES
 
 _WATCH_SECONDS = 1.0
 _JOB_SECONDS = 0.25
 _CANCEL_SECONDS = 5.0
+_BURY_SECONDS = 5.0
 
 
 class LakeChanged(Message):
@@ -37,9 +41,9 @@ class LakeChanged(Message):
 class FigureMade(Message):
     """A figure is on disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, asked_from: Screen[Any] | None = None) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.asked_from = path, asked_from
 
 
 class Complaint(Message):
@@ -62,7 +66,8 @@ class DebuggerApp(App[None]):
         Binding("question_mark,f1", "help", "Help", key_display="?"),
         Binding("f2", "sql", "SQL"),
         Binding("f3", "dark", "Light/dark", show=False),
-        Binding("j", "jobs", "Jobs", show=False),
+        Binding("f4", "jobs", "Jobs", show=False),
+        Binding("v", "view", "View the figure", show=False),
     ]
 
     def __init__(self, reader: Reader) -> None:
@@ -72,12 +77,17 @@ class DebuggerApp(App[None]):
         self.jobs: list[Job] = []
         self.left_running: list[str] = []
         self._images: bool | None = None
+        self._figure: Path | None = None
         self._then: dict[Job, Then] = {}
         self._told: set[Job] = set()
 
     def on_mount(self) -> None:
         """Show the runs, and begin to watch."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.install_screen(SqlScreen(), "sql")  # what was typed there outlives its closing
         self.push_screen(RunsScreen())
+        self.set_interval(_BURY_SECONDS, self._bury)
         self.set_interval(_WATCH_SECONDS, self._watch)
         self.set_interval(_JOB_SECONDS, self._show_jobs)
 
@@ -99,6 +109,13 @@ class DebuggerApp(App[None]):
         if not get_current_worker().is_cancelled and revision != self.reader.seen:
             self.post_message(LakeChanged())
 
+    def _bury(self) -> None:
+        self.run_worker(self._look_for_dead, thread=True, group="bury", exclusive=True)
+
+    def _look_for_dead(self) -> None:
+        with contextlib.suppress(HmctTrackError, OSError):  # a lake that may only be read
+            self.reader.bury()
+
     @on(LakeChanged)
     def _lake_changed(self) -> None:
         for screen in self.screen_stack:
@@ -107,18 +124,21 @@ class DebuggerApp(App[None]):
 
     # Analyses
 
-    def start(self, analysis: Analysis, recording: Recording, then: Then | None = None) -> None:
+    def start(
+        self, analysis: Analysis, recording: Recording, then: Then | None = None
+    ) -> Job | None:
         """Start an analysis; ``then`` is called once it has succeeded."""
         try:
             job = Job(Command.of(analysis, recording), self.reader.path)
         except OSError as error:
             self.notify(f"cannot start it: {error}", severity="error", markup=False)
-            return
+            return None
         self.jobs.append(job)
         if then:
             self._then[job] = then
-        self.notify(f"started {job.command.analysis}; j shows it", markup=False)
+        self.notify(f"started {job.command.analysis}; f4 shows it", markup=False)
         self._show_jobs()
+        return job
 
     @property
     def running(self) -> list[Job]:
@@ -155,22 +175,34 @@ class DebuggerApp(App[None]):
     def show_figure(self, run_id: str, node: str | None = None) -> None:
         """Make the figure of a run, unless it exists, and show it as this place can."""
         self.notify("drawing the figure ...", markup=False, timeout=3)
-        work = partial(self._draw, run_id, node)
+        work = partial(self._draw, run_id, node, self.screen)
         self.run_worker(work, thread=True, group="figure", exclusive=True, exit_on_error=False)
 
-    def _draw(self, run_id: str, node: str | None) -> None:
+    def _draw(self, run_id: str, node: str | None, asked_from: Screen[Any]) -> None:
         try:
-            self.post_message(FigureMade(make_figure(self.reader.path, run_id, node)))
+            path = make_figure(self.reader.path, run_id, node)
+            self.post_message(FigureMade(path, asked_from))
         except (HmctTrackError, OSError) as error:
             self.post_message(Complaint(str(error)))
 
     @on(FigureMade)
     def _figure_made(self, message: FigureMade) -> None:
+        """Show it where it was asked for; elsewhere it must not swallow what is typed."""
+        self._figure = message.path
+        if message.asked_from in (None, self.screen):
+            self.action_view()
+        else:
+            self.notify("the figure is ready; v shows it", markup=False)
+
+    def action_view(self) -> None:
+        """Show the newest figure."""
         from .picture_screen import PictureScreen
         from .pictures import NO_IMAGES, has_images
 
-        path, program = message.path, viewer()
-        if program:
+        path, program = self._figure, viewer()
+        if path is None:
+            self.notify("no figure was made yet; p makes one", markup=False)
+        elif program:
             try:
                 open_in_viewer(program, path)
                 self.notify(f"opened {path}", markup=False)
@@ -217,10 +249,8 @@ class DebuggerApp(App[None]):
 
     def action_sql(self) -> None:
         """The SQL pane."""
-        from .sql import SqlScreen
-
         if not isinstance(self.screen, SqlScreen):
-            self.push_screen(SqlScreen())
+            self.push_screen("sql")
 
     def action_jobs(self) -> None:
         """The analyses that were started here."""

@@ -45,8 +45,10 @@ class Debugger(Protocol):
     def show_figure(self, run_id: str, node: str | None = None) -> None:
         """Make the figure of a run, and show it as this place can."""
 
-    def start(self, analysis: Analysis, recording: Recording, then: Then | None = None) -> None:
-        """Start an analysis."""
+    def start(
+        self, analysis: Analysis, recording: Recording, then: Then | None = None
+    ) -> Job | None:
+        """Start an analysis; None if it cannot be."""
 
 
 class Found(Message):
@@ -128,6 +130,13 @@ class LakeScreen(Screen[Any]):
 
     def lake_changed(self) -> None:
         """The lake has new rows."""
+
+    def on_resize(self) -> None:
+        """Columns are as wide as there is room."""
+        self.resized()
+
+    def resized(self) -> None:
+        """The terminal has another size."""
 
     def action_below(self) -> None:
         """From a field to the table below it, or to the next field."""

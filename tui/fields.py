@@ -34,7 +34,8 @@ class Field(Horizontal):
 
     def compose(self) -> ComposeResult:
         """The name and the widget."""
-        yield Label(self.option.name.replace("_", " "))
+        o = self.option
+        yield Label((o.off.strip("-") if o.off else o.name).replace("_", " ").replace("-", " "))
         yield self.widget
 
     @property
@@ -88,6 +89,19 @@ class Field(Horizontal):
             raise UsageError(f"{o.name}: {text!r} is no {o.metavar}") from error
 
 
+class Check(Checkbox):
+    """A box that is empty where it is off, which can be told without colours as well."""
+
+    def watch_value(self) -> None:
+        """Fill or empty it."""
+        self.BUTTON_INNER = "X" if self.value else " "
+        super().watch_value()
+
+    def on_mount(self) -> None:
+        """Begin as it was made."""
+        self.BUTTON_INNER = "X" if self.value else " "
+
+
 class LastName(Suggester):
     """Completes the last name of a list."""
 
@@ -108,7 +122,7 @@ class LastName(Suggester):
 
 def _widget(o: Option, value: Any) -> Checkbox | Select[str] | Input:
     if o.off or o.kind.is_switch:
-        return Checkbox(o.help, bool(value) != bool(o.off), compact=True)
+        return Check(o.help, bool(value) != bool(o.off), compact=True)
     if o.kind.is_choice:
         may_lack = o.command_default is None
         chosen = Select.NULL if value is None else str(value)

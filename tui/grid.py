@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -18,6 +18,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from .text import plain
+
+_LEAST = 8
+"""Cells of a column, however short its content."""
 
 Cells = Callable[[Any], Sequence[Text]]
 
@@ -34,13 +37,37 @@ class GridColumn:
     """Whether it stays in sight when the others are scrolled; such columns come first."""
 
 
+def stretched(
+    columns: Sequence[GridColumn], width: int, wanted: Mapping[str, int]
+) -> tuple[GridColumn, ...]:
+    """Columns, some of them as wide as their content, as far as there is room.
+
+    Args:
+        columns: with the widths that they have at least.
+        width: cells that there are.
+        wanted: key to the width of the longest content, the most important first.
+    """
+    room = width - sum(column.width + 1 for column in columns)
+    grown: dict[str, int] = {}
+    for key, most in wanted.items():
+        least = next(column.width for column in columns if column.key == key)
+        grown[key] = min(most, least + max(room, 0)) if most > least else max(most, _LEAST)
+        room -= grown[key] - least
+    return tuple(replace(c, width=grown.get(c.key, c.width)) for c in columns)
+
+
 class Grid(ScrollView, can_focus=True):
     """Rows of any kind, turned into cells as they come into sight."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--header", "grid--cursor", "grid--marked"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "grid--header",
+        "grid--cursor",
+        "grid--blurred",
+        "grid--marked",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False),
-        Binding("down", "move(1)", "Down", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
         Binding("left", "scroll_columns(-1)", "Left", show=False),
         Binding("right", "scroll_columns(1)", "Right", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
@@ -114,6 +141,8 @@ class Grid(ScrollView, can_focus=True):
         key: Callable[[Any], Any] | None = None,
         marked: frozenset[Any] = frozenset(),
         empty: str | None = None,
+        *,
+        from_top: bool = False,
     ) -> None:
         """Show these rows; the cursor stays on the row of the same key, if there is one.
 
@@ -124,15 +153,16 @@ class Grid(ScrollView, can_focus=True):
             key: what identifies a row.
             marked: keys of rows that stand out.
             empty: what is said when there are no rows.
+            from_top: put the cursor on the first row instead, as for the first match of a filter.
         """
         key = key or id_of
-        before = None if self.current is None else self._key(self.current)
+        before = None if from_top or self.current is None else self._key(self.current)
         self._columns, self.rows, self._cells, self._key = columns, rows, cells, key
         self._marked = marked
         self._empty = self._empty if empty is None else empty
         self._resize()
         places = (i for i, row in enumerate(rows) if before is not None and key(row) == before)
-        place = next(places, min(self.cursor, max(len(rows) - 1, 0)))
+        place = next(places, 0 if from_top else min(self.cursor, max(len(rows) - 1, 0)))
         if place == self.cursor:
             self._announce()
         self.cursor = place
@@ -165,9 +195,8 @@ class Grid(ScrollView, can_focus=True):
         row = self.rows[place]
         cells = self._cells(row)
         if place == self.cursor:
-            style = self.get_component_rich_style("grid--cursor")
-            if not self.has_focus:
-                style += Style(dim=True)
+            has_focus = self.has_focus or not self.screen.focused
+            style = self.get_component_rich_style(f"grid--{'cursor' if has_focus else 'blurred'}")
             cells = [Text(cell.plain) for cell in cells]
         elif self._key(row) in self._marked:
             style = base + self.get_component_rich_style("grid--marked")

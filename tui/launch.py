@@ -125,7 +125,10 @@ class Job:
 
     @property
     def error(self) -> str:
-        """The last line of what it complained of."""
+        """The last line of what it complained of, or the signal that ended it."""
+        code = self._process.returncode
+        if code is not None and code < 0 and not self.cancelled:
+            return f"{self.command.analysis} was killed by {signal.Signals(-code).name}"
         return self.messages[-1].removeprefix("hmct-debugger: error: ") if self.messages else ""
 
     def cancel(self) -> None:

@@ -13,7 +13,7 @@ from textual.events import DescendantFocus
 from textual.widgets import Input, Static
 
 from .base import LakeScreen, feet
-from .grid import Grid, GridColumn
+from .grid import Grid, GridColumn, stretched
 from .reads import RunInfo
 from .text import STATES, clean, moment, number, plain, seconds, severity, shortened, squeezed
 
@@ -21,7 +21,8 @@ _COLUMNS = (
     GridColumn("state", "", 2, is_fixed=True),
     GridColumn("kind", "analysis", 27, is_fixed=True),
     GridColumn("model", "model", 18),
-    GridColumn("worst", "worst", 11, right=True),
+    GridColumn("whole", "whole", 10, right=True),
+    GridColumn("worst", "worst", 10, right=True),
     GridColumn("started", "started", 14),
     GridColumn("metric", "metric", 17),
     GridColumn("subject", "worst node", 34),
@@ -48,6 +49,7 @@ class RunsScreen(LakeScreen):
         self._marked: str | None = None
         self._reading = False
         self._worst: dict[str, tuple[str, float | None]] = {}
+        self._widths: dict[str, int] = {}
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
@@ -103,6 +105,10 @@ class RunsScreen(LakeScreen):
 
     @on(Input.Changed)
     def _filter_changed(self) -> None:
+        self._fill(from_top=True)
+
+    def resized(self) -> None:
+        """Names are cut only where there is no room."""
         self._fill()
 
     @on(Input.Submitted)
@@ -163,15 +169,21 @@ class RunsScreen(LakeScreen):
 
         self.app.push_screen(RankingScreen(run))
 
-    def _fill(self) -> None:
+    def _fill(self, *, from_top: bool = False) -> None:
         if self._runs is None:
             return
         words = self.query_one(Input).value.lower().split()
         rows = [run for run in self._runs if all(word in self._text(run) for word in words)]
         marked = frozenset({self._marked}) if self._marked else frozenset()
         empty = "No run fits the filter." if words else "No runs yet: n starts an analysis."
+        wanted = {
+            "model": max((len(run.model) for run in self._runs), default=0),
+            "subject": max((len(self._worst_of(run)[0] or "") for run in self._runs), default=0),
+        }
+        columns = stretched(_COLUMNS, self.size.width - 3, wanted)
+        self._widths = {column.key: column.width for column in columns}
         self.query_one(Grid).show(
-            _COLUMNS, rows, self._cells, lambda run: run.run_id, marked, empty
+            columns, rows, self._cells, lambda run: run.run_id, marked, empty, from_top=from_top
         )
         shown = f"{len(rows)} of {len(self._runs)}" if words else str(len(self._runs))
         self.query_one(".heading", Static).update(
@@ -189,14 +201,17 @@ class RunsScreen(LakeScreen):
         if worst_node:
             style = self.color(severity(worst, run.metric))
             value = plain("nan" if worst is None else number(worst), style)
+        style = self.color(severity(run.whole_value, run.metric)) if run.whole_value else ""
+        whole = plain(number(run.whole_value), style)
         return [
             plain(STATES.get(run.state, "?"), self.color(color)),
             plain(f"{'└ ' if run.parent else ''}{run.label}"),
-            plain(squeezed(run.model, 18)),
+            plain(squeezed(run.model, self._widths["model"])),
+            whole,
             value,
             plain(moment(run.started_at)),
-            plain(run.metric.value if worst_node else ""),
-            plain(shortened(worst_node or "", 34)),
+            plain(run.metric.value if worst_node or run.whole_value is not None else ""),
+            plain(shortened(worst_node or "", self._widths["subject"])),
             plain(seconds(run.seconds)),
             plain(number(run.data_num)),
             plain(run.run_id),

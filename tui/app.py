@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.worker import get_current_worker
 
 from hmct_track.analyses import Analysis
@@ -83,13 +84,15 @@ class DebuggerApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the runs, and begin to watch."""
-        for theme in THEMES:
-            self.register_theme(theme)
         self.install_screen(SqlScreen(), "sql")  # what was typed there outlives its closing
         self.push_screen(RunsScreen())
         self.set_interval(_BURY_SECONDS, self._bury)
         self.set_interval(_WATCH_SECONDS, self._watch)
         self.set_interval(_JOB_SECONDS, self._show_jobs)
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        """Textual's themes with our colours."""
+        return THEMES.get(theme_name) or super().get_theme(theme_name)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers beside what Textual does."""

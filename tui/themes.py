@@ -8,14 +8,15 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 _COLORS = {
     "textual-dark": {
-        "text-primary": "#7DBBEA",
-        "text-error": "#E58FA2",
         "block-cursor-background": "#005A9E",
+        "text-error": "#E58FA2",
+        "text-primary": "#7DBBEA",
     },
     "textual-light": {
-        "text-warning": "#744A0E",
-        "text-success": "#1F5C33",
+        "footer-key-foreground": "#004578",
         "text-error": "#7A273C",
+        "text-success": "#1F5C33",
+        "text-warning": "#744A0E",
     },
 }
 """Theme to variables whose contrast with the background is at least 4.5 to 1."""
@@ -26,4 +27,4 @@ def _theme(name: str, colors: dict[str, str]) -> Theme:
     return replace(theme, variables={**theme.variables, **colors})
 
 
-THEMES = [_theme(name, colors) for name, colors in _COLORS.items()]
+THEMES = {name: _theme(name, colors) for name, colors in _COLORS.items()}

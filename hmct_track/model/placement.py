@@ -12,8 +12,8 @@ from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.calibration_node import make_calibration
 from hmct_track.model.folding import tensor_types
 from hmct_track.model.graph import constant_tensors, subgraphs
-from hmct_track.model.names import REGEX, matching
 from hmct_track.model.onnx_io import Skeleton, fill_skeleton
+from hmct_track.options.patterns import REGEX, matching
 from hmct_track.types import CalibrationKind, QuantParams, QuantType
 
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

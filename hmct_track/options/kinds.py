@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,11 @@ class Kind:
     is_switch: bool = False
     """True or False; alone it means True."""
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether a value is just one of the choices."""
+        return bool(self.choices) and self.parse is str
+
 
 def _metric(name: str, value: Any) -> None:
     parse_metric(value)
@@ -80,8 +86,21 @@ def _show_pairs(pairs: Any) -> str:
     )
 
 
+_PLAIN = re.compile(r"[\w.:/][\w.:/-]*")
+"""A name that needs no quotes in a list."""
+
+
 def _show_list(names: Any) -> str:
-    return "None" if names is None else show_names(names)
+    if names is None:
+        return "None"
+    every = [names] if isinstance(names, str) else list(names)
+    if not every or any(not isinstance(n, str) or _is_odd(n) for n in every):
+        return show_names(names)
+    return every[0] if len(every) == 1 else f"[{','.join(every)}]"
+
+
+def _is_odd(name: str) -> bool:
+    return name in ("None", "[]") or name.startswith("re:") or not _PLAIN.fullmatch(name)
 
 
 def _positive(name: str, value: Any) -> None:

@@ -46,14 +46,24 @@ class Measuring:
         self._shown = shown
         self._steps = steps
         self._planned = 0
-        self.known = 0
-        """Configurations taken from the lake."""
-        self.measured = 0
-        """Configurations evaluated."""
+        self._evaluated: set[str] = set()
+        self._complete: set[str] = set()
+        self._own: set[tuple[str, str]] = set()
+        """Configuration and sample of what this run measured: no later round does it again."""
         self.written = 0
         """Measurements written."""
         self.noise_floor: float | None = None
         """What the null test found, if anything was evaluated."""
+
+    @property
+    def known(self) -> int:
+        """Number of configurations taken from the lake, each counted once however often asked."""
+        return len(self._complete - self._evaluated)
+
+    @property
+    def measured(self) -> int:
+        """Number of configurations evaluated."""
+        return len(self._evaluated)
 
     def measure(self, planned: Sequence[Planned], chosen: Sequence[int] | None = None) -> None:
         """Record the plan, and measure what the lake does not have yet.
@@ -69,15 +79,17 @@ class Measuring:
         configs = {p.config.config_id: p.config for p in planned}
         inputs, outputs = self._subject.inputs(chosen), self._subject.outputs
         found = self._lake.query("known_measurements", run_id=self._run_id)
+        pairs = {(row["config_id"], row["sample_id"]) for row in found}
         known = {
-            (row["config_id"], row["sample_id"])
-            for row in found
-            if self._reuse and row["config_id"] in configs and row["sample_id"] in inputs
+            (config_id, sample_id)
+            for config_id, sample_id in (pairs if self._reuse else pairs & self._own)
+            if config_id in configs and sample_id in inputs
         }
+        self._own |= {(c, s) for c in configs for s in inputs} - known
         samples = Counter(config_id for config_id, _ in known)
-        complete = sum(count == len(inputs) for count in samples.values())
-        self.known += complete
-        self.measured += len(configs) - complete
+        complete = {c for c, count in samples.items() if count == len(inputs)}
+        self._complete |= complete
+        self._evaluated |= configs.keys() - complete
         left = len(configs) * len(inputs) - samples.total()
         if not left:
             return

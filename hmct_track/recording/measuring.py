@@ -58,6 +58,8 @@ class Measuring:
         self._places = 0
         self._known_ids: set[str] = set()
         self._measured_ids: set[str] = set()
+        self._own: set[tuple[str, str]] = set()
+        """Configuration and sample of what this run measured: no later round does it again."""
         self.written = 0
         """Measurements written."""
         self.noise_floor: float | None = None
@@ -100,11 +102,13 @@ class Measuring:
         configs = {p.config.config_id: p.config for p in planned}
         inputs = self._subject.inputs(chosen)
         found = self._lake.query("known_measurements", run_id=self._run_id)
+        pairs = {(row["config_id"], row["sample_id"]) for row in found}
         known = {
-            (row["config_id"], row["sample_id"])
-            for row in found
-            if self._reuse and row["config_id"] in configs and row["sample_id"] in inputs
+            (config_id, sample_id)
+            for config_id, sample_id in (pairs if self._reuse else pairs & self._own)
+            if config_id in configs and sample_id in inputs
         }
+        self._own |= {(c, s) for c in configs for s in inputs} - known
         samples = Counter(config_id for config_id, _ in known)
         complete = {i for i, count in samples.items() if count == len(inputs)}
         self._measured_ids |= configs.keys() - complete

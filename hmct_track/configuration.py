@@ -6,7 +6,6 @@ to another machine. Nothing here imports NumPy or ONNX.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -187,6 +186,8 @@ def _no_number(text: str) -> float:
 
 def digest(*parts: bytes | memoryview) -> str:
     """Content hash of byte strings: the first 64 bits of SHA-256 in hexadecimal."""
+    import hashlib  # loads OpenSSL, which no help needs
+
     sha = hashlib.sha256()
     for part in parts:
         sha.update(part)

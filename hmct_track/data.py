@@ -169,6 +169,11 @@ class Samples:
         columns = {name: entries[:data_num] for name, entries in self._columns.items()}
         return Samples(tuple(self._specs.values()), columns, self.path)
 
+    def followed_by(self, others: Samples) -> Samples:
+        """These samples, and behind them those of other data for the same inputs."""
+        columns = {name: [*own, *others._columns[name]] for name, own in self._columns.items()}
+        return Samples(tuple(self._specs.values()), columns, self.path)
+
     def __getitem__(self, index: int) -> Sample:
         """Sample ``index``: input name to array.
 

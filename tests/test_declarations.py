@@ -31,6 +31,9 @@ FUNCTIONS = {
     "runall": dbg.runall,
     "select-sensitive-samples": dbg.select_sensitive_samples,
     "calibrate": api.calibrate,
+    "diagnose": api.diagnose,
+    "mend": api.mend,
+    "plan": api.plan,
 }
 
 
@@ -96,6 +99,7 @@ RUNS: dict[str, list[str]] = {
     "sensitivity-analysis": ["-sn", "[Conv_2,Conv_8]", "-q", "int16", "-d", "2"],
     "local-errors": ["-m", "mse", "--by", "accumulated", "-i", "[Conv_2]", "-d", "2"],
     "select-sensitive-samples": ["-m", "sqnr", "-d", "3", "-sn", "2"],
+    "plan": ["-t", "error <= 20 %", "-d", "8", "-g", "node", "--moves", "[int16,float16]"],
     "runall": ["-nm", "[mse]", "-dn", "1", "-i", "[Conv_2,Conv_8]", "-pt", "0.5"],
 }
 

@@ -16,7 +16,7 @@ import duckdb
 import onnx
 import pytest
 
-from hmct_track import debug, demo
+from hmct_track import api, debug, demo
 from hmct_track.cli import main
 from hmct_track.errors import QueryError
 from hmct_track.lake import RUNS, TABLES, Lake, Query, load_query, query_names, set_tag
@@ -47,6 +47,12 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     debug.get_channelwise_data_distribution(None, DEMO, DATA, quantizers, **options)
     debug.select_sensitive_samples(DEMO, DATA, data_num=3, **options)
     main(["local-errors", str(DEMO), str(DATA), "--lake", str(place / "lake"), "--no-track"])
+    recorded = ["--lake", str(place / "lake"), "--no-track"]
+    main(["diagnose", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
+    main(["mend", str(DEMO), str(DATA), "-d", "4", "-o", str(place / "m.onnx"), *recorded])
+    files = place / "plan"
+    api.plan(DEMO, DATA, "error <= 60 %", data_num=2, output_folder=files, **options)
+    main(["plan-check", str(files), str(DEMO), "--lake", str(place / "lake"), "--no-track"])
     opened = Lake.open(place / "lake")
     newest = opened.query("runs", kind="sensitivity")[0]
     set_tag(opened, "baseline", newest["run_id"])
@@ -63,12 +69,18 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
     kinds |= {"partial_quantization": "sensitivity-analysis", "distribution": "distribution"}
     kinds |= {"channel_distribution": "channelwise-distribution"}
     kinds |= {"sensitive_samples": "sensitive-samples", "local_errors": "local-errors"}
+    kinds |= dict.fromkeys(("plan_result", "plan_nodes", "plan_frontier", "plan_values"), "plan")
+    kinds |= {"plan_check": "plan-check"}
     weights, _, nodes = lake.query("runs", kind="sensitivity")
+    kinds |= {"causes": "diagnosis", "remedies": "diagnosis", "config_values": "diagnosis"}
+    kinds |= {"mending": "mending", "mending_steps": "mending"}
     of = lake.query("runs", kind=kinds.get(query.name, "sensitivity"))[-1]
     values = {"run_id": of["run_id"], "run_a": nodes["run_id"], "run_b": weights["run_id"]}
     if query.name in ("compare_calibration", "compare_channels"):
         values["same"] = True
-    values["node"] = "Conv_2"
+    values |= {"node": "Conv_2", "after": 0}
+    if query.name == "plan_values":
+        values["metric"] = "mse"
     taken = {param.name for param in query.params + query.optional}
     return {name: value for name, value in values.items() if name in taken}
 

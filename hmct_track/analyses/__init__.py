@@ -1,7 +1,11 @@
 """The analyses: one module each, with all that there is to know of it.
 
-CONTRIBUTING.md tells how to add one.
+docs/adding-an-analysis.md tells how to add one. Those that ship are loaded when first named.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from hmct_track.analyses.base import (
     Analysis,
@@ -12,41 +16,41 @@ from hmct_track.analyses.base import (
     Seen,
     data_num,
     metric,
+    output,
     save_dir,
 )
-from hmct_track.analyses.calibrate import Calibrate
-from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwiseDataDistribution
-from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
-from hmct_track.analyses.local_errors import LocalErrors
-from hmct_track.analyses.plot_acc_error import PlotAccError
-from hmct_track.analyses.plot_distribution import PlotDistribution
 from hmct_track.analyses.registry import ANALYSES, analysis_of_kind, register
-from hmct_track.analyses.runall import Runall
-from hmct_track.analyses.select_sensitive_samples import SelectSensitiveSamples
-from hmct_track.analyses.sensitivity_analysis import SensitivityAnalysis
 
-for _analysis in (
-    GetSensitivityOfNodes,
-    PlotAccError,
-    PlotDistribution,
-    GetChannelwiseDataDistribution,
-    SensitivityAnalysis,
-    Runall,
-    SelectSensitiveSamples,
-    LocalErrors,
-    Calibrate,
-):
-    register(_analysis)
+if TYPE_CHECKING:
+    from hmct_track.analyses.calibrate import Calibrate
+    from hmct_track.analyses.diagnose import Diagnose
+    from hmct_track.analyses.get_channelwise_data_distribution import (
+        GetChannelwiseDataDistribution,
+    )
+    from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
+    from hmct_track.analyses.local_errors import LocalErrors
+    from hmct_track.analyses.mend import Mend
+    from hmct_track.analyses.plan import Plan
+    from hmct_track.analyses.plan_check import PlanCheck
+    from hmct_track.analyses.plot_acc_error import PlotAccError
+    from hmct_track.analyses.plot_distribution import PlotDistribution
+    from hmct_track.analyses.runall import Runall
+    from hmct_track.analyses.select_sensitive_samples import SelectSensitiveSamples
+    from hmct_track.analyses.sensitivity_analysis import SensitivityAnalysis
 
 __all__ = [
     "ANALYSES",
     "Analysis",
     "Answer",
     "Calibrate",
+    "Diagnose",
     "Drawing",
     "GetChannelwiseDataDistribution",
     "GetSensitivityOfNodes",
     "LocalErrors",
+    "Mend",
+    "Plan",
+    "PlanCheck",
     "PlotAccError",
     "PlotDistribution",
     "Result",
@@ -58,6 +62,14 @@ __all__ = [
     "analysis_of_kind",
     "data_num",
     "metric",
+    "output",
     "register",
     "save_dir",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    command = ANALYSES.classes().get(name)
+    if command is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return ANALYSES[command]

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from typing_extensions import TypeVar
 
-    from hmct_track.data import CalibrationDataSet
+    from hmct_track.data import CalibrationDataSet, Samples
     from hmct_track.engine import Engine
     from hmct_track.errors import TrackingError
     from hmct_track.lake import Lake, Row
+    from hmct_track.lake.rows import WholeModelRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Recording, Run, Subject
     from hmct_track.report.html import Table
@@ -110,6 +111,13 @@ class Round:
     planned: Sequence[Planned] = ()
     samples: Sequence[int] | None = None
     """Positions of the samples to measure them on; all by default."""
+    plan: Sequence[Planned] = ()
+    """All configurations that there will be, in the order in which the run records them, where
+    they are not measured at once; those of ``planned`` are among them."""
+    until: float | None = None
+    """The time of `time.monotonic` at which to stop, wherever it is; None is at the end."""
+    standing: str | None = None
+    """How the analysis stands, for people who wait."""
 
     def __bool__(self) -> bool:
         return bool(self.planned)
@@ -125,6 +133,12 @@ class Seen:
     run_id: str = ""
     samples: int = 0
     """Number of samples of the run."""
+    began: float = 0.0
+    """When the command was given, by `time.monotonic`."""
+    seconds: float = 0.0
+    """What the last round took."""
+    run: Run | None = None
+    """The run, for what is to be recorded before the next round."""
 
     def query(self, name: str, /, **params: Any) -> list[Row]:
         """Rows of a shipped query about this run; none before the first round."""
@@ -223,6 +237,17 @@ class Analysis(Generic[R]):
             raise UsageError("give either output or output_node; both were given")
         return output_parts(engine, chosen)
 
+    def samples(self, model: QuantModel) -> Samples:
+        """The samples of the run.
+
+        Raises:
+            DataError: the data are broken or do not fit the model.
+            UsageError: ``data_num`` is out of range.
+        """
+        from hmct_track.data import open_data
+
+        return open_data(self.calibrated_data, model.inputs).first(self.data_num)
+
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
         """The metrics of the answer; the first one ranks."""
@@ -256,6 +281,9 @@ class Analysis(Generic[R]):
             UsageError: one does not fit.
         """
 
+    def interrupted(self, run: Run) -> None:
+        """Record what an answer needs when a run ends early, with what was measured."""
+
     def observe(self, run: Run) -> None:
         """Record what is not a measurement of a configuration."""
 
@@ -267,6 +295,10 @@ class Analysis(Generic[R]):
 
     def text(self, answer: Answer[R]) -> str | None:
         """The answer as text; None if there is nothing to print."""
+        return None
+
+    def so_far(self, answer: Answer[R]) -> str | None:
+        """The answer as text where the user has interrupted it; None if there is nothing to say."""
         return None
 
     def warnings(self, answer: Answer[R]) -> Iterator[str]:
@@ -382,7 +414,12 @@ class Answer(Generic[R]):
     @cached_property
     def whole(self) -> dict[Metric, float | None]:
         """The metrics of the fully quantized model; none if the run has not measured it."""
-        return {Metric(row["metric"]): row["value"] for row in self.query("whole_model")}
+        return {Metric(row["metric"]): row["value"] for row in self._whole}
+
+    @cached_property
+    def _whole(self) -> list[WholeModelRow]:
+        own = self.lake.query("whole_model", run_id=self.run_id)
+        return own or next((step._whole for step in self.steps if step._whole), [])
 
     @property
     def whole_summary(self) -> dict[str, float]:
@@ -396,7 +433,8 @@ class Answer(Generic[R]):
 
         asked = self.analysis.metrics_asked or tuple(Metric)[:1]
         place = getattr(self.analysis, "output_node", None)
-        return whole_line(self.whole, asked, self.run["data_num"], place)
+        single = any(row["elements"] == 1 for row in self._whole)
+        return whole_line(self.whole, asked, self.run["data_num"], place, single=single)
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -439,6 +477,8 @@ class Result(Generic[R]):
     """Configurations that were evaluated."""
     noise_floor: float | None = None
     """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
+    refused: bool = False
+    """Whether it was to write a model and has not, as it would have been none the better."""
     steps: tuple[Result[Any], ...] = field(default=(), repr=False)
     """The results of its steps, in their order."""
 

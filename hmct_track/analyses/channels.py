@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ def hidden_channels(subject: Subject) -> Iterator[str]:
     first axis behind the batch and the last are looked at: others are places, whose magnitudes
     differ by nature. Outputs within -1 to 1, as those of a softmax, are left alone.
     """
+    from statistics import median
+
     from hmct_track.engine import channel_scales
 
     ranks = {name: subject.engine.rank(name) for name in subject.outputs}

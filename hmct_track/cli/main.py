@@ -6,24 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib import import_module
+from typing import Any
 
 from hmct_track.analyses import ANALYSES
-from hmct_track.cli import (
-    analysis,
-    compare,
-    demo,
-    figure,
-    inspect,
-    lake,
-    nodes,
-    repeat,
-    runs,
-    sql,
-    tag,
-    tui,
-    ui,
-)
+from hmct_track.cli import analysis
 from hmct_track.cli.common import discard_stdout, switches
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.errors import HmctTrackError
@@ -31,21 +18,21 @@ from hmct_track.options import options_of
 from hmct_track.options.parsing import join_arguments
 from hmct_track.text import one_line
 
-_OTHERS = {
-    "runs": runs,
-    "compare": compare,
-    "tag": tag,
-    "repeat": repeat,
-    "figure": figure,
-    "tui": tui,
-    "inspect": inspect,
-    "nodes": nodes,
-    "sql": sql,
-    "lake": lake,
-    "ui": ui,
-    "demo": demo,
-}
-"""Commands that are no analyses."""
+_OTHERS = (
+    "runs",
+    "compare",
+    "tag",
+    "repeat",
+    "figure",
+    "tui",
+    "inspect",
+    "nodes",
+    "sql",
+    "lake",
+    "ui",
+    "demo",
+)
+"""Commands that are no analyses, each in a module of its name."""
 
 _LONGEST_LINE = 300
 _EPILOG = """\
@@ -54,15 +41,31 @@ exit codes:
   1    an unforeseen failure; HMCT_TRACEBACK=1 shows where
   2    an argument, the model, the data or the lake is at fault
   3    the answer was given and is in the lake, but MLflow did not take the run
-  4    the runs were compared, and a condition of --fail-if holds
+  4    the runs were compared, and a condition of --fail-if holds;
+       or nothing that mend has tried is better, and it wrote no model
   130  interrupted; what was measured is in the lake
 
 The answer goes to stdout, everything else to stderr.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``hmct-debugger`` with all its commands."""
+class _Version(argparse.Action):
+    """Prints the version, which takes longer to find out than all else that a help needs."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(version("hmct-track"))
+        parser.exit()
+
+
+def build_parser(only: str | None = None, *, listed: bool = False) -> argparse.ArgumentParser:
+    """The parser of ``hmct-debugger`` with all its commands.
+
+    Args:
+        only: the one command that is wanted; the modules of the others are not loaded.
+        listed: whether the commands are only to be listed, so that options are not needed.
+    """
     parser = argparse.ArgumentParser(
         prog="hmct-debugger",
         description="Find the nodes that cost a quantized model its accuracy.",
@@ -70,21 +73,24 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=version("hmct-track"))
+    shown = "show program's version number and exit"
+    parser.add_argument("--version", action=_Version, nargs=0, help=shown)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for declared in ANALYSES.values():
-        analysis.add_parser(commands, declared)
-    for module in _OTHERS.values():
-        module.add_parser(commands)
+    for name in ANALYSES if only is None else [only]:
+        if name in ANALYSES:
+            analysis.add_parser(commands, ANALYSES[name], listed=listed)
+    for name in _OTHERS if only is None else [only]:
+        if name in _OTHERS:
+            import_module(f"hmct_track.cli.{name}").add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``hmct-debugger`` and return its exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
-    declared = ANALYSES.get(given[0]) if given else None
-    flags = switches(options_of(declared)) if declared else []
-    args = build_parser().parse_args(join_arguments(given, flags))
+    only = given[0] if given and given[0] in (*ANALYSES, *_OTHERS) else None
+    flags = switches(options_of(ANALYSES[only])) if only and only in ANALYSES else []
+    args = build_parser(only, listed=only is None).parse_args(join_arguments(given, flags))
     try:
         code = args.run(args)
         print(end="", flush=True)  # sys.stdout is None where the shell closed it

@@ -292,7 +292,7 @@ class _Part:
     def _fold(self, step: int) -> bool:
         """Quantize a weight here rather than in each session; False where that is not possible."""
         calibration = self._calibration(step)
-        stored = calibration.stored if _is_stored(calibration, self._config) else None
+        stored = calibration.stored if is_stored(calibration, self._config) else None
         source = self._constants.get(stored or calibration.input)
         if source is None or source.data_type != TensorProto.FLOAT:
             return False
@@ -338,7 +338,7 @@ def effective_params(node: CalibrationNode, config: QuantConfig) -> QuantParams 
             are none.
     """
     state = config.state(node.name)
-    if state is Quantization.OFF or node.fixed or node.is_correction or _is_stored(node, config):
+    if state is Quantization.OFF or node.fixed or node.is_correction or is_stored(node, config):
         return None
     if state is Quantization.AS_CALIBRATED and not node.enabled:
         return None
@@ -366,6 +366,6 @@ def _asked_for(node: CalibrationNode, state: State) -> QuantParams:
         ) from error
 
 
-def _is_stored(node: CalibrationNode, config: QuantConfig) -> bool:
+def is_stored(node: CalibrationNode, config: QuantConfig) -> bool:
     """Whether ``node`` gives out the quantized values that the model holds."""
     return node.stored is not None and config.state(node.name) is Quantization.AS_CALIBRATED

@@ -90,7 +90,7 @@ class QuantModel(SkeletonModel):
         return tuple(name for name in node.calibration_nodes if not by_name[name].fixed)
 
     def expand(self, names: Iterable[str]) -> list[str]:
-        """The nodes that names, patterns and module paths stand for (see `names.matching`).
+        """The nodes that names, patterns and module paths stand for (see `options.patterns`).
 
         A pattern stands for general nodes that can be quantized; where none matches, for
         calibration nodes; where none does either, for any node.

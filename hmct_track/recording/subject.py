@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from hmct_track.data import Sample, Samples, open_data
+from hmct_track.data import Sample, Samples
 from hmct_track.engine import Engine
 from hmct_track.errors import UsageError
 from hmct_track.model import QuantModel
@@ -48,19 +47,16 @@ class Subject:
 def make_subject(
     model: QuantModel,
     engine: Engine,
-    calibrated_data: Any,
-    data_num: int | None,
+    samples: Samples,
     outputs: Sequence[str],
     *,
     shown: bool,
 ) -> Subject:
-    """Open the data and check every value of the samples used.
+    """Check every value of the samples.
 
     Raises:
         DataError: the data are broken or do not fit the model.
-        UsageError: ``data_num`` is out of range.
     """
-    samples = open_data(calibrated_data, model.inputs).first(data_num)
     indices = progress(
         range(len(samples)),
         total=len(samples),

@@ -46,6 +46,8 @@ def whole_line(
     metrics: Sequence[Metric],
     samples: int,
     place: str | None = None,
+    *,
+    single: bool = False,
 ) -> str:
     """The fully quantized model in a line: what all quantization together costs.
 
@@ -54,8 +56,13 @@ def whole_line(
         metrics: those to show.
         samples: how many samples there were.
         place: the node whose output is compared, if it is not the model's.
+        single: whether an output has one element, of which a cosine means nothing.
     """
-    shown = ", ".join(f"{m} {_exact(values.get(m), m)}" for m in metrics)
+    nothing = " (means nothing of one element)" if single else ""
+    shown = ", ".join(
+        f"{m} {_exact(values.get(m), m)}{nothing if m is Metric.COSINE_SIMILARITY else ''}"
+        for m in metrics
+    )
     of = f"mean of {samples} samples" if samples > 1 else "one sample"
     at = f" at {_shortened(place)}" if place else ""
     return f"all nodes quantized{at}: {shown} ({of})"

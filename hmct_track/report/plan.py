@@ -1,0 +1,124 @@
+"""A plan in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hmct_track.report.html import Table
+from hmct_track.report.tables import plain_table
+from hmct_track.types import Metric
+
+Rows = Sequence[Mapping[str, Any]]
+
+_MOST_STEPS = 12
+
+
+def shown_value(value: float | None, row: Mapping[str, Any]) -> str:
+    """A value of a plan, with what it is."""
+    if value is None:
+        return f"no {row['metric']}"
+    if row["is_share"]:
+        return f"error {100 * value:.3g} %"
+    unit = Metric(row["metric"]).unit
+    return f"{row['metric']} {value:.5g}{f' {unit}' if unit else ''}"
+
+
+def plan_text(row: Mapping[str, Any], nodes: Rows, points: Rows) -> str:
+    """The plan in words, its nodes, and the frontier.
+
+    Args:
+        row: the row of the query ``plan_result``.
+        nodes: rows of ``plan_nodes``.
+        points: rows of ``plan_frontier``.
+    """
+    table = plan_table(nodes, Metric(row["metric"]))
+    parts = ["\n".join(plan_lines(row, points))]
+    if table.rows:
+        parts.append(plain_table(table.header, table.rows))
+    steps = frontier_table(points, row)
+    parts.append(plain_table(steps.header, steps.rows))
+    return "\n\n".join(parts)
+
+
+def plan_lines(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
+    """What is to be known of a plan, a sentence each."""
+    share = 100 * row["cost"] / row["cost_of_all"] if row["cost_of_all"] else 0.0
+    yield (
+        f"plan for {row['target']}: {row['moves']} of {row['slots']} change, for {share:.3g} % of "
+        f"what changing all costs ({row['cost']:.4g} of {row['cost_of_all']:.4g} {row['unit']})"
+    )
+    said = f"{shown_value(row['value'], row)} on the {row['samples']} samples that chose it"
+    if row["margin"]:
+        said += f", which allows {row['margin']:.3g} for other samples"
+    yield f"{said}; the calibrated model has {shown_value(row['calibrated'], row)}"
+    yield from _held_out(row)
+    if row["certified"]:
+        yield (
+            f"each of the {row['moves']} single removals was measured, and misses the target"
+            if not row["target"].startswith("cost")
+            else "each single change that fits into the cost was measured, and none is better"
+        )
+    else:
+        yield "that nothing of it can be left out was not shown"
+    yield from _walks(row, points)
+
+
+def _held_out(row: Mapping[str, Any]) -> Iterator[str]:
+    if not row["held_out"]:
+        return
+    said = f"{shown_value(row['held_out_value'], row)} on {row['held_out']} samples held out"
+    if row["held_out_low"] is not None:
+        scale = 100 if row["is_share"] else 1
+        low, high = scale * row["held_out_low"], scale * row["held_out_high"]
+        said += f" (90 % interval {low:.5g} to {high:.5g})"
+    kept = {True: ": the target is kept", False: ": the target is MISSED", None: ""}
+    yield said + kept[row["kept"]]
+
+
+def _walks(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
+    """What the walks down a ranking would have cost."""
+    if row["target"].startswith("cost"):
+        return
+    for role in ("walk by error alone", "walk by leave-one-out"):
+        there = [p for p in points if p["role"] == role and p["keeps"]]
+        first = min(there, key=lambda p: p["cost"], default=None)
+        if first and first["cost"] > row["cost"]:
+            more = 100 * first["cost"] / row["cost_of_all"] if row["cost_of_all"] else 0.0
+            yield f"the {role} keeps the target with {first['moves']} changes, for {more:.3g} %"
+
+
+def plan_table(nodes: Rows, metric: Metric) -> Table:
+    """The nodes that change, with what the plan would be without each."""
+    changed = [n for n in nodes if n["qtype"]]
+    total = sum(n["price"] for n in changed)
+    lines = [
+        [
+            n["slot"] + (f" (+{len(n['nodes']) - 1})" if len(n["nodes"]) > 1 else ""),
+            n["qtype"],
+            f"{100 * n['price'] / total:.1f} %" if total else "",
+            "" if n["without"] is None else f"{n['without']:.5g}",
+        ]
+        for n in changed
+    ]
+    header = ("node", "becomes", "of the cost", f"{metric} without")
+    return Table(header, lines, frozenset({2, 3}))
+
+
+def frontier_table(points: Rows, row: Mapping[str, Any], most: int = _MOST_STEPS) -> Table:
+    """The steps of the frontier, those around the plan where there are many."""
+    steps = [p for p in points if p["step"] is not None]
+    place = next((k for k, p in enumerate(steps) if p["chosen"]), 0)
+    first = max(0, min(place - most // 2, len(steps) - most))
+    lines = [
+        [
+            str(p["step"]),
+            str(p["moves"]),
+            "" if p["share"] is None else f"{100 * p['share']:.3g} %",
+            "" if p["value"] is None else f"{p['value']:.5g}",
+            "the plan" if p["chosen"] else ("" if p["keeps"] else "misses"),
+        ]
+        for p in steps[first : first + most]
+    ]
+    value = "error share" if row["is_share"] else row["metric"]
+    return Table(("step", "changes", "cost", value, ""), lines, frozenset({0, 1, 2, 3}))

@@ -1,0 +1,401 @@
+"""Plans of the demo: what they say is true, and bad targets are told in a line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow.tracking import MlflowClient
+from scipy import stats
+
+import hmct_track
+from hmct_track import demo
+from hmct_track.analyses.plan_session import split
+from hmct_track.cli.main import main
+from hmct_track.engine import Engine
+from hmct_track.errors import DataError, HmctTrackError, UsageError
+from hmct_track.lake import Lake
+from hmct_track.model import load_model
+from hmct_track.planning.moves import Tariff, make_board
+from hmct_track.planning.target import (
+    Reading,
+    Target,
+    error_of,
+    interval,
+    parse_target,
+    power,
+    read,
+    student,
+)
+from hmct_track.types import Metric, QuantConfig, QuantType
+from tests.support import graphs
+
+MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
+FILES = sorted(demo.calibration_data_path().glob("input/*.npy"))
+
+
+def arrays(first: int, last: int) -> dict[str, list[np.ndarray]]:
+    return {"input": [np.load(file) for file in FILES[first:last]]}
+
+
+# Targets.
+
+
+def test_targets_are_read_as_they_are_written() -> None:
+    assert parse_target("sqnr >= 30") == Target(Metric.SQNR, 30.0)
+    assert parse_target(" sqnr>=30 dB ") == Target(Metric.SQNR, 30.0)
+    assert parse_target("mse <= 1e-4") == Target(Metric.MSE, 1e-4)
+    assert parse_target("error <= 10 %") == Target(Metric.MSE, 0.1, is_share=True)
+    assert parse_target("cosine-similarity drop <= 0.01").threshold == pytest.approx(0.99)
+    for text in ("sqnr >= 30", "mse <= 0.0001", "error <= 2.5 %"):
+        assert parse_target(str(parse_target(text))) == parse_target(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("thirty", "is not understood"),
+        ("sqnr", "is not understood"),
+        ("psnr >= 30", "'psnr' is not known"),
+        ("sqnr <= 30", "turn the sign round"),
+        ("mse >= 1", "turn the sign round"),
+        ("cosine-similarity >= 1.5", "at best 1"),
+        ("mse <= -1", "at best 0"),
+        ("error <= 0 %", "above 0"),
+        ("error <= 100 %", "below 100"),
+        ("error >= 10 %", "<= a share"),
+        ("mse <= 3 dB", "is not in dB"),
+        ("sqnr drop <= 3", "not of sqnr"),
+    ],
+)
+def test_targets_that_mean_nothing_are_refused(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        parse_target(text)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 5, 11, 15, 60])
+@pytest.mark.parametrize("probability", [0.6, 0.9, 0.95, 0.99])
+def test_quantiles_are_students(freedom: int, probability: float) -> None:
+    exact = float(stats.t.ppf(probability, freedom))
+    assert student(probability, freedom) == pytest.approx(exact, rel=0.02)
+
+
+def test_the_margin_is_the_prediction_interval_of_the_mean_of_other_samples() -> None:
+    """GIVEN many draws of samples that choose and others that judge, of one normal distribution
+    THEN the value less the margin holds on the others about as often as the confidence says.
+    """
+    rng, target = np.random.default_rng(0), Target(Metric.MSE, 1.0)
+    kept = 0
+    for _ in range(2000):
+        values = rng.normal(10, 1, 16)
+        reading = read(target, {"y": values[:12]}, {"y": values[:12]})
+        kept += values[12:].mean() <= error_of(target, reading, 0.9, 4)
+    assert 0.87 < kept / 2000 < 0.93
+
+
+def test_what_is_hard_for_both_does_not_widen_the_margin_of_a_share() -> None:
+    """GIVEN errors that are a tenth of the calibrated model's in each sample, hard ones or easy."""
+    target = Target(Metric.MSE, 0.2, is_share=True)
+    whole = {"y": np.random.default_rng(0).lognormal(0, 1, 16)}
+    reading = read(target, {"y": 0.1 * whole["y"]}, whole)
+    assert reading.value == pytest.approx(0.1)
+    assert reading.spread == pytest.approx(0, abs=1e-12)
+
+
+def test_the_margin_of_a_share_holds_as_often_as_it_says() -> None:
+    rng, kept = np.random.default_rng(1), 0
+    target = Target(Metric.MSE, 0.2, is_share=True)
+    for _ in range(2000):
+        whole = rng.lognormal(0, 0.5, 32)
+        plan = 0.1 * whole * rng.lognormal(0, 0.3, 32)
+        reading = read(target, {"y": plan[:16]}, {"y": whole[:16]})
+        kept += plan[16:].sum() / whole[16:].sum() <= error_of(target, reading, 0.9, 16)
+    assert 0.85 < kept / 2000 < 0.95
+
+
+def test_powers_add_up() -> None:
+    """THEN the power of a sum of independent errors is the sum of powers, for each metric."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(200_000)
+    a, b = 0.01 * rng.standard_normal((2, len(x)))
+
+    def sqnr(d: np.ndarray) -> float:
+        return float(10 * np.log10(np.sum(x * x) / np.sum(d * d)))
+
+    def mre(d: np.ndarray) -> float:
+        return float(np.abs(d).sum() / np.abs(x).sum())
+
+    for metric, value in ((Metric.SQNR, sqnr), (Metric.MRE, mre)):
+        both = power(metric, value(a + b))
+        assert both == pytest.approx(power(metric, value(a)) + power(metric, value(b)), rel=0.02)
+    assert power(Metric.SQNR, float("inf")) == 0
+    assert power(Metric.MSE, float("nan")) == float("inf")
+
+
+def test_infinite_and_missing_values_are_left_out_of_a_mean() -> None:
+    target, inf, nan = Target(Metric.SQNR, 30), np.inf, np.nan
+    values = {"y": np.array([20.0, inf, nan, 40.0])}
+    assert read(target, values, values).value == 30
+    exact = {"y": np.array([inf, inf])}
+    assert read(target, exact, exact).value == inf
+    low, high = interval(Reading(5.0, 2.0, 16))
+    assert (5 - low) == pytest.approx(stats.t.ppf(0.95, 15) * 2 / 4, rel=1e-2)
+    assert high - 5 == pytest.approx(5 - low)
+
+
+# Moves and prices.
+
+
+def test_costs_are_counted_from_shapes() -> None:
+    """GIVEN two 1x1 convolutions of 4 to 4 channels over 5x5: 400 multiply-accumulates each."""
+    model = load_model(graphs.two_convolutions())
+    shapes = Engine(model).shapes({"x": np.zeros((1, 4, 5, 5), np.float32)})
+    slot_prices = {}
+    for kind in ("macs", "bytes", "nodes"):
+        tariff = Tariff(model, kind, shapes)
+        board = make_board(model, [QuantType("int16")], tariff, by_node=True)
+        slot_prices[kind] = dict(
+            zip([s.name for s in board.slots], [p[1] for p in board.prices()], strict=True)
+        )
+    assert slot_prices["macs"]["Conv_0"] == 400 * 8
+    assert slot_prices["bytes"]["Conv_0"] == 16
+    assert slot_prices["nodes"]["Conv_0"] == 1
+    single = make_board(model, [QuantType("int16")], Tariff(model, "macs", shapes), by_node=False)
+    prices = {s.name: p[1] for s, p in zip(single.slots, single.prices(), strict=True)}
+    assert prices["1_HzCalibration"] == 400 * 4, "one of two inputs gains 8 bits"
+
+
+def test_nodes_that_share_a_quantizer_move_together() -> None:
+    model = load_model(MODEL)
+    board = make_board(model, [QuantType("int16")], Tariff(model, "nodes"), by_node=True)
+    owner: dict[str, str] = {}
+    for slot in board.slots:
+        for name in slot.calibrations:
+            assert owner.setdefault(name, slot.name) == slot.name
+    names = [name for slot in board.slots for name in slot.nodes]
+    assert sorted(names) == sorted(n.name for n in model.quantizable_nodes)
+
+
+def test_held_out_samples_are_spread_evenly() -> None:
+    assert split(8, 0.25) == ([0, 1, 3, 4, 5, 7], [2, 6])
+    assert split(3, 0.25) == ([0, 1, 2], [])
+    for count in range(1, 40):
+        choosing, held = split(count, 0.25)
+        assert sorted(choosing + held) == list(range(count))
+        assert len(held) == int(count * 0.25)
+
+
+# Whole plans.
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lake")
+
+
+@pytest.fixture(scope="module")
+def found(lake: Path) -> object:
+    return hmct_track.plan(
+        MODEL, arrays(0, 12), "error <= 10 %", held_out=arrays(12, 20), lake=lake, track=False
+    )
+
+
+def mse(config: QuantConfig, samples: dict[str, list[np.ndarray]]) -> float:
+    """By a session and NumPy, without the lake."""
+    model = load_model(MODEL)
+    name = model.outputs[0].name
+    engine = Engine(model)
+    keyed = {str(k): {"input": x} for k, x in enumerate(samples["input"])}
+    pairs = zip(
+        engine.observe(QuantConfig(), keyed, [name]),
+        engine.observe(config, keyed, [name]),
+        strict=True,
+    )
+    return float(np.mean([np.mean((x[name] - y[name]) ** 2) for x, y in pairs]))
+
+
+def test_the_plan_keeps_what_it_says(found: object) -> None:
+    """THEN shares on both kinds of samples are those that NumPy finds."""
+    row = found.summary
+    for samples, value in ((arrays(0, 12), row["value"]), (arrays(12, 20), row["held_out_value"])):
+        full = mse(graphs.CALIBRATED, samples)
+        assert mse(found.config, samples) / full == pytest.approx(value, rel=1e-3)
+    assert row["value"] + row["margin"] <= 0.1
+    assert row["kept"] is (row["held_out_value"] <= 0.1)
+    assert row["held_out_low"] <= row["held_out_value"] <= row["held_out_high"]
+    assert (row["samples"], row["held_out"]) == (12, 8)
+
+
+def test_the_certificate_is_true_of_the_model(found: object) -> None:
+    """THEN without any single change of the plan the share and its margin are above the target."""
+    assert found.summary["certified"]
+    changed = [r for r in found.rows if r["qtype"]]
+    assert len(changed) == found.summary["moves"]
+    target = Target(Metric.MSE, 0.1, is_share=True)
+    model = load_model(MODEL)
+    engine, name = Engine(model), model.outputs[0].name
+    keyed = {str(k): {"input": x} for k, x in enumerate(arrays(0, 12)["input"])}
+
+    def values(config: QuantConfig) -> dict[str, np.ndarray]:
+        pairs = zip(
+            engine.observe(QuantConfig(), keyed, [name]),
+            engine.observe(config, keyed, [name]),
+            strict=True,
+        )
+        return {name: np.array([np.mean((x[name] - y[name]) ** 2) for x, y in pairs])}
+
+    full = values(graphs.CALIBRATED)
+    for row in changed:
+        kept = {
+            n: s for n, s in found.config.overrides.items() if n not in row["calibration_nodes"]
+        }
+        reading = read(target, values(QuantConfig(found.config.default, kept)), full)
+        assert reading.value == pytest.approx(row["without"], rel=1e-3)
+        assert error_of(target, reading, 0.9, 8) > 0.1, row["slot"]
+
+
+def test_held_out_samples_choose_nothing(found: object, lake: Path) -> None:
+    """THEN of the held-out samples only the plan and the calibrated model were measured."""
+    sql = f"""
+        SELECT DISTINCT role FROM run_configs JOIN measurements USING (config_id)
+        JOIN samples USING (sample_id)
+        WHERE run_configs.run_id = '{found.run_id}' AND samples.position >= 12
+    """  # noqa: S608
+    rows = Lake.open(lake).sql(sql).rows
+    ids = """
+        SELECT count(DISTINCT config_id) FROM measurements JOIN samples USING (sample_id)
+        WHERE samples.position >= 12
+    """
+    assert Lake.open(lake).sql(ids).rows[0][0] == 2
+    assert ("held-out",) in [tuple(r) for r in rows]
+
+
+def test_steps_of_the_frontier_can_be_taken(found: object, lake: Path) -> None:
+    step = next(r for r in found.frontier if r["share"] and r["share"] > 0.5)
+    taken = hmct_track.plan(
+        MODEL, arrays(0, 12), "error <= 10 %", held_out=arrays(12, 20), lake=lake, track=False,
+        take=step["step"],
+    )  # fmt: skip
+    assert taken.summary["config_id"] == step["config_id"]
+    assert not taken.summary["certified"]
+    with pytest.raises(UsageError, match="the frontier has steps 1 to"):
+        hmct_track.plan(
+            MODEL, arrays(0, 12), "error <= 10 %", held_out=arrays(12, 20), lake=lake, track=False,
+            take=999,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("sqnr >= 90", "not reachable.*everything in int16 sqnr"),
+        ("sqnr >= -20", "met already: the calibrated model has sqnr"),
+    ],
+)
+def test_targets_out_of_reach_say_what_is_reachable(target: str, told: str, lake: Path) -> None:
+    with pytest.raises(UsageError, match=told) as error:
+        hmct_track.plan(MODEL, arrays(0, 6), target, lake=lake, track=False)
+    assert "\n" not in str(error.value)
+
+
+def test_samples_that_choose_must_not_judge(lake: Path) -> None:
+    with pytest.raises(UsageError, match="are among those that choose"):
+        hmct_track.plan(
+            MODEL, arrays(0, 6), "sqnr >= 20", held_out=arrays(5, 9), lake=lake, track=False
+        )
+    with pytest.raises(DataError, match="held out"):
+        hmct_track.plan(
+            MODEL, arrays(0, 6), "sqnr >= 20", held_out={"no": []}, lake=lake, track=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "give either target or max_cost"),
+        ({"target": "sqnr >= 20", "max_cost": "3 %"}, "both were"),
+        ({"target": "sqnr >= 20", "moves": "int32"}, "moves has 'int32'"),
+        ({"target": "sqnr >= 20", "cost": "no.csv"}, "neither macs, bytes, nodes nor a CSV"),
+        ({"target": "sqnr >= 20", "confidence": 1.0}, "0.5 to 0.99"),
+        ({"target": "sqnr >= 20", "held_out_share": 1.0}, "0 to below 1"),
+        ({"target": "sqnr >= 20", "budget": 0}, "above 0"),
+        ({"target": "sqnr >= 20", "granularity": "layer"}, "granularity"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused_before_anything_is_written(
+    given: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(HmctTrackError, match=told):
+        hmct_track.plan(MODEL, arrays(0, 4), **given, lake=tmp_path / "l", track=False)
+    assert not (tmp_path / "l").exists()
+
+
+def test_costs_of_the_user_decide(lake: Path, tmp_path: Path) -> None:
+    """GIVEN latencies by which one node of the plan costs a thousand times what it did
+    THEN the plan does without it, if it can; and a missing line is told.
+    """
+    model = load_model(MODEL)
+    names = [node.name for node in model.quantizable_nodes]
+    path = tmp_path / "costs.csv"
+
+    def write(rows: list[tuple[str, str, float]]) -> None:
+        with path.open("w", newline="") as stream:
+            csv.writer(stream).writerows([("node", "type", "cost"), *rows])
+
+    dear = "Conv_10"
+    write([(n, t, c * (1000 if n == dear else 1)) for n in names for t, c in
+           (("int8", 1.0), ("int16", 2.0))])  # fmt: skip
+    given = {"held_out_share": 0.0, "confidence": 0.5, "lake": lake, "track": False}
+    result = hmct_track.plan(MODEL, arrays(0, 4), "error <= 50 %", cost=str(path), **given)
+    plain = hmct_track.plan(MODEL, arrays(0, 4), "error <= 50 %", cost="nodes", **given)
+    assert dear in plain.types
+    assert dear not in result.types
+    write([(names[0], "int8", 1.0)])
+    with pytest.raises(UsageError, match="has no line for node"):
+        hmct_track.plan(MODEL, arrays(0, 4), "error <= 50 %", cost=str(path), **given)
+
+
+def test_types_and_calibration_nodes_can_be_chosen(lake: Path) -> None:
+    result = hmct_track.plan(
+        MODEL, arrays(0, 4), "error <= 30 %", moves=("int16", "float32"), granularity="calibration",
+        held_out_share=0.0, lake=lake, track=False,
+    )  # fmt: skip
+    names = {node.name for node in load_model(MODEL).calibration_nodes}
+    assert result.types.keys() <= names
+    assert set(result.types.values()) <= {"int16", "float32"}
+    assert result.summary["certified"]
+    assert result.summary["held_out_value"] is None
+
+
+def test_a_budget_gives_the_best_so_far(lake: Path) -> None:
+    result = hmct_track.plan(
+        MODEL, arrays(0, 5), "error <= 10 %", budget=1e-6, held_out_share=0.0, reuse=False,
+        lake=lake, track=False,
+    )  # fmt: skip
+    assert result.summary["stopped"]
+    assert not result.summary["certified"]
+
+
+def test_the_command_draws_tracks_and_repeats(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = ["--lake", str(tmp_path / "lake")]
+    given = ["plan", MODEL, DATA, "--max-cost", "15 %", "-m", "mse", "-d", "6"]
+    assert main([*given, "-s", str(tmp_path / "s"), *kept]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("plan for cost <= 15 %")
+    assert (tmp_path / "s" / "plan_frontier.png").stat().st_size > 5000
+    assert (tmp_path / "s" / "plan.log").read_text().startswith("plan for cost")
+    (run,) = Lake.open(tmp_path / "lake").query("run_list")
+    assert json.loads(run["parameters"])["max_cost"] == "15 %"
+    client = MlflowClient(f"sqlite:///{tmp_path / 'lake' / 'mlflow.db'}")
+    tracked = client.get_run(run["mlflow_run_id"])
+    assert tracked.data.metrics["plan.cost_share"] <= 0.15
+    nested = client.search_runs(
+        [tracked.info.experiment_id], f"tags.mlflow.parentRunId = '{tracked.info.run_id}'"
+    )
+    assert any(r.data.params["chosen"] == "true" for r in nested)
+    assert {"mse", "cost_share"} <= nested[0].data.metrics.keys()

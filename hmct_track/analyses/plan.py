@@ -337,14 +337,12 @@ class Plan(Analysis["PlanNodesRow"]):
 
     def run_curves(self, answer: Answer[PlanNodesRow]) -> dict[str, list[tuple[int, float]]]:
         """The frontier, over per mille of the cost of changing everything."""
-        points = [
-            p
-            for p in answer.lake.query("plan_frontier", run_id=answer.run_id)
-            if p["step"] and p["share"] is not None
-        ]
+        rows = answer.lake.query("plan_frontier", run_id=answer.run_id)
         return {
             "frontier": [
-                (round(1000 * p["share"]), p["value"]) for p in points if p["value"] is not None
+                (round(1000 * row["share"]), row["value"])
+                for row in rows
+                if row["step"] and row["share"] is not None and row["value"] is not None
             ]
         }
 

@@ -41,6 +41,7 @@ format: .venv/test.stamp
 derived: .venv/test.stamp
 	$(BIN)/python -m hmct_track.cli.commands_page > docs/commands.md
 	$(BIN)/python -m scripts.query_rows
+	$(BIN)/python -m scripts.lake_page
 
 clean:
 	rm -rf .venv hmct_demo hmct_lake

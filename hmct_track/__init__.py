@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hmct_track.api import calibrate, inspect_model, plan
+    from hmct_track.api import calibrate, diagnose, inspect_model, mend, plan
     from hmct_track.data import CalibrationDataSet
     from hmct_track.debug import get_sensitivity_of_nodes
     from hmct_track.errors import HmctTrackError
@@ -22,8 +22,10 @@ __all__ = [
     "Lake",
     "calibrate",
     "compare",
+    "diagnose",
     "get_sensitivity_of_nodes",
     "inspect_model",
+    "mend",
     "plan",
 ]
 
@@ -33,8 +35,10 @@ _HOME = {
     "Lake": "lake",
     "calibrate": "api",
     "compare": "reading.compare",
+    "diagnose": "api",
     "get_sensitivity_of_nodes": "debug",
     "inspect_model": "api",
+    "mend": "api",
     "plan": "api",
 }
 

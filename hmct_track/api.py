@@ -11,7 +11,9 @@ from hmct_track.debug import Recording
 if TYPE_CHECKING:
     import onnx
 
+    from hmct_track.analyses import Result
     from hmct_track.analyses.calibrate import CalibrationResult, Types
+    from hmct_track.analyses.mend import MendResult
     from hmct_track.analyses.plan import PlanResult
     from hmct_track.data import CalibrationDataSet
     from hmct_track.reading.inspect import Inspection
@@ -71,6 +73,90 @@ def calibrate(
     from hmct_track.analyses.runner import run_command
 
     result: CalibrationResult = run_command("calibrate", given)
+    return result
+
+
+def diagnose(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    *,
+    metric: str = "cosine-similarity",
+    nodes: str | Sequence[str] | None = None,
+    top: int = 10,
+    allow: str | Sequence[str] = "horizon",
+    data_num: int | None = None,
+    save_dir: str | os.PathLike[str] | None = None,
+    output: str | Sequence[str] | None = None,
+    **recording: Unpack[Recording],
+) -> Result:
+    """Say why nodes cost accuracy, and what mends them: causes and remedies, measured.
+
+    Of several samples, remedies are fitted on those at even positions and judged on the others.
+
+    Args:
+        model_or_file: the calibrated model, as a path or a proto.
+        calibrated_data: the folder of calibration data, a `CalibrationDataSet`, or a mapping of
+            input names to arrays.
+        metric: what ranks nodes and remedies.
+        nodes: names, patterns or module paths; by default the ``top`` worst.
+        top: how many of the worst nodes are diagnosed.
+        allow: what the toolchain can express: presets (``horizon``, ``onnxruntime``, ``all``) or
+            names of remedies; see docs/diagnosis.md.
+        data_num: number of samples to use; None for all.
+        save_dir: folder to which texts are written as well.
+        output: compare only these outputs, or parts of them.
+        **recording: see `Recording`.
+
+    Returns:
+        The causes (``rows``), the words (``answer.analysis.text(answer)``), and the run; the
+        remedies are the rows of the query ``remedies``.
+
+    Raises:
+        HmctTrackError: the input is at fault, or the run failed.
+    """
+    given = {**locals()}
+    from hmct_track.analyses.runner import run_command
+
+    result: Result = run_command("diagnose", given)
+    return result
+
+
+def mend(
+    model_or_file: str | os.PathLike[str] | onnx.ModelProto,
+    calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    allow: str | Sequence[str] = "horizon",
+    data_num: int | None = None,
+    save_dir: str | os.PathLike[str] | None = None,
+    **recording: Unpack[Recording],
+) -> MendResult:
+    """Mend a model by free remedies, chosen by measuring and verified on other samples.
+
+    Of every four samples two choose, one checks, and one is held out until the end.
+
+    Args:
+        model_or_file: a calibrated model, as a path or a proto; a float one is calibrated with
+            maxima first.
+        calibrated_data: the folder of calibration data, a `CalibrationDataSet`, or a mapping of
+            input names to arrays; at least four samples.
+        output: where the mended model is written, with its report, if it is better.
+        allow: what the toolchain can express; see `diagnose`. What is not free is left out.
+        data_num: number of samples to use; None for all.
+        save_dir: folder to which texts are written as well.
+        **recording: see `Recording`.
+
+    Returns:
+        The mended model (``model``), None where it is not better on the held-out samples; the model
+        before and after (``rows``), and the run.
+
+    Raises:
+        HmctTrackError: the input is at fault, or the run failed.
+    """
+    given = {**locals()}
+    from hmct_track.analyses.runner import run_command
+
+    result: MendResult = run_command("mend", given)
     return result
 
 

@@ -65,6 +65,10 @@ def get_sensitivity_of_nodes(
     save_dir: str | os.PathLike[str] | None = None,
     *,
     output: str | Sequence[str] | None = None,
+    top: int | None = None,
+    budget: float | None = None,
+    confidence: float = 0.95,
+    intervals: bool = False,
     **recording: Unpack[Recording],
 ) -> dict[str, dict[str, float]]:
     """Rank nodes by how much the output changes when each alone is quantized.
@@ -85,6 +89,11 @@ def get_sensitivity_of_nodes(
         save_dir: folder for the table (``sensitivity_of_<type>.log``) and the figure.
         output: compare only these outputs of the model, or parts of them in their own units, such
             as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
+        top: stop as soon as so many most sensitive nodes are known, which needs several samples of
+            few nodes only; every node on every sample by default.
+        budget: stop after so many seconds from the call, with what is known by then.
+        confidence: how sure the top and the intervals are to be, between 0 and 1.
+        intervals: print the table with intervals of the first metric and of the ranks.
         **recording: see `Recording`.
 
     Returns:

@@ -44,9 +44,12 @@ class UsageError(HmctTrackError, ValueError):
 class UnknownNodeError(UsageError):
     """A node name that the model does not have."""
 
-    def __init__(self, name: str, known: Iterable[str], *, what: str = "node") -> None:
+    def __init__(
+        self, name: str, known: Iterable[str], *, what: str = "node", more: str = ""
+    ) -> None:
         close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
         hint = f"; closest names: {', '.join(close)}" if close else ""
+        hint += f"; {more}" if more else ""
         super().__init__(f"the model has no {what} named {name!r}{hint}")
 
 

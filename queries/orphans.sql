@@ -25,6 +25,14 @@ WITH lost AS (
     SELECT 'measurements.model_id', 'models', model_id
     FROM measurements ANTI JOIN models USING (model_id)
     UNION ALL
+    SELECT 'moved_measurements.config_id', 'configs', config_id
+    FROM moved_measurements ANTI JOIN configs USING (config_id)
+    UNION ALL
+    SELECT 'moved_measurements.model_id', 'models', model_id
+    FROM moved_measurements ANTI JOIN models USING (model_id)
+    UNION ALL
+    SELECT 'confidence.run_id', 'runs', run_id FROM confidence ANTI JOIN runs USING (run_id)
+    UNION ALL
     SELECT 'nodes.model_id', 'models', model_id FROM nodes ANTI JOIN models USING (model_id)
     UNION ALL
     SELECT 'tensor_summaries.run_id', 'runs', run_id
@@ -36,6 +44,13 @@ WITH lost AS (
     FROM channel_summaries ANTI JOIN runs USING (run_id)
     UNION ALL
     SELECT 'local_errors.run_id', 'runs', run_id FROM local_errors ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'causes.run_id', 'runs', run_id FROM causes ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'remedies.run_id', 'runs', run_id FROM remedies ANTI JOIN runs USING (run_id)
+    UNION ALL
+    SELECT 'mending_steps.run_id', 'runs', run_id
+    FROM mending_steps ANTI JOIN runs USING (run_id)
     UNION ALL
     SELECT 'tags.run_id', 'runs', t.run_id
     FROM tags AS t ANTI JOIN runs USING (run_id)

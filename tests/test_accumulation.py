@@ -174,7 +174,9 @@ def test_figures_files_and_nested_runs(tmp_path: Path) -> None:
         "calibrated_model",
     }
     for run in nested:
-        points = client(tmp_path / "lake").get_metric_history(run.info.run_id, "cosine-similarity")
+        points = client(tmp_path / "lake").get_metric_history(
+            run.info.run_id, "by_node.cosine-similarity"
+        )
         expected = curves(result.rows)[run.info.run_name]
         assert [p.value for p in sorted(points, key=lambda p: p.step)] == [v for _, v in expected]
 
@@ -200,7 +202,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
         lake=tmp_path,
         track=False,
     )
-    assert measured() == len(ranking)
+    assert measured() == len(ranking) + 1, "each node, and the whole model"
     first = analyse()
     picked = [node for node, values in ranking.items() if values["cosine-similarity"] < 0.99]
     assert measured() == len(ranking) + len(picked) + 1, "none, and each node left out"

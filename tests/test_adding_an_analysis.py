@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hmct_track.tui import make_app
 from mlflow.tracking import MlflowClient
+from textual.widgets import Select, Static
 
 from hmct_track import demo
 from hmct_track.analyses import ANALYSES
@@ -54,6 +57,15 @@ def test_an_added_analysis_is_everywhere(
     assert main(["repeat", "latest", "--show", "--lake", str(lake)]) == 0
     assert capsys.readouterr().out.split()[1] == added
     assert f"## {added}" in commands_page()
+
+    async def in_the_terminal_ui() -> str:
+        async with make_app(lake).run_test(size=(120, 40)) as pilot:
+            await pilot.press("n")
+            pilot.app.screen.query_one("#analysis", Select).value = added
+            await pilot.pause(0.5)
+            return str(pilot.app.screen.query_one("#preview", Static).render())
+
+    assert asyncio.run(in_the_terminal_ui()) == f"hmct-debugger {added} {MODEL} {DATA}"
 
 
 def test_the_page_of_the_commands_is_that_of_the_declarations() -> None:

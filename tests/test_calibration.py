@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.calibrate import HistogramCollector, MinMaxCalibrater
 
 import hmct_track
+from benchmarks import rebuild
 from hmct_track import demo
 from hmct_track.cli import main
 from hmct_track.data import CalibrationDataSet
@@ -227,7 +229,13 @@ def test_command_line_and_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str
         captured = capsys.readouterr()
         assert code == 0, captured.err
         runs.append(captured.err.split()[1])
-    assert captured.out.startswith("all nodes quantized: cosine-similarity 0.9")
+    model, samples = onnx.load(out), [{"input": np.load(f)} for f in FILES[:4]]
+    outputs = [value.name for value in model.graph.output]
+    whole = rebuild.sensitivity(model, samples, {"": list(attributes(model))}, outputs)[""]
+    told = re.match(r"all nodes quantized: cosine-similarity (\S+), sqnr (\S+) dB", captured.out)
+    assert told is not None, captured.out
+    expected = whole["cosine-similarity"], whole["sqnr"]
+    assert tuple(map(float, told.groups())) == pytest.approx(expected, abs=2e-4)
     assert "calibrated by kl: " in captured.out and " activation nodes int16" in captured.out
     assert sorted(f.name for f in (tmp_path / "data/input").iterdir()) == [
         f"{k}.npy" for k in range(4)]  # fmt: skip

@@ -22,6 +22,7 @@ from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.lake import Lake
 from tests.conftest import Cli
 from tests.support.graphs import calibration, model
+from tests.support.here import run_here
 
 RANK = "get-sensitivity-of-nodes"
 DEAD_SERVER = "http://127.0.0.1:9"
@@ -56,11 +57,11 @@ def bash(workplace: Path) -> Callable[..., Done]:
 
 def header(done: Done) -> list[str]:
     assert done.returncode == ExitCode.OK, done.stderr
-    return done.stdout.splitlines()[1].split()
+    return done.stdout.splitlines()[3].split()
 
 
 def names(done: Done) -> list[str]:
-    return [line.split()[0] for line in done.stdout.splitlines()[3:]]
+    return [line.split()[0] for line in done.stdout.splitlines()[5:]]
 
 
 def runs(folder: Path) -> list[dict]:
@@ -87,7 +88,11 @@ def test_the_documented_line_ranks_prints_and_records(
         "-m ['cosine-similarity','mse'] -v True"
     )
     assert header(done) == ["node", "cosine-similarity", "mse"]
-    title, _, dashes, *rows = done.stdout.splitlines()
+    whole, empty, title, _, dashes, *rows = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"all nodes quantized: cosine-similarity \S+, mse \S+ \(one sample\)", whole
+    ), whole
+    assert empty == ""
     assert re.fullmatch("(=+)node sensitivity(=+)", title)
     assert re.fullmatch("-+", dashes)
     assert len(rows) == 22
@@ -327,10 +332,15 @@ M, D = "calibrated_model.onnx", "calibration_data"
     ],
 )
 def test_bad_input_is_one_line_of_advice_status_2_and_leaves_nothing(
-    bash: Callable[..., Done], broken: Path, arguments: str, message: str
+    broken: Path,
+    arguments: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(broken)
     before = sorted(broken.rglob("*"))
-    done = bash(f"hmct-debugger {RANK} {arguments}")
+    done = run_here(capsys, RANK, *arguments.split())
     assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("hmct-debugger: error: ")
@@ -348,13 +358,19 @@ def test_wrong_usage_shows_the_usage_and_is_status_2(bash: Callable[..., Done], 
     assert "Traceback" not in done.stderr
 
 
+def test_bad_input_of_a_process_is_one_line_and_status_2(bash: Callable[..., Done]) -> None:
+    done = bash(f"hmct-debugger {RANK} no.onnx {D}")
+    assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, "")
+    assert done.stderr.count("\n") == 1
+
+
 # Pipes
 
 
 def test_head_gets_its_lines_and_nothing_complains(bash: Callable[..., Done]) -> None:
     line = f"hmct-debugger {RANK} {M} {D} -i Conv_0 --no-track --no-progress | head -1"
     done = bash(line)
-    assert done.stdout == "=====node sensitivity=====\n"
+    assert re.fullmatch(r"all nodes quantized: cosine-similarity \S+ \(one sample\)\n", done.stdout)
     assert kept(done.stderr)
     assert done.returncode == ExitCode.OK
 

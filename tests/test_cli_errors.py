@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.support.here import run_here
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,16 @@ from tests.conftest import Cli
     ],
 )
 def test_bad_input_is_one_line(
-    arguments: list[str], message: str, cli: Cli, demo_files: tuple[str, str], tmp_path: Path
+    arguments: list[str],
+    message: str,
+    demo_files: tuple[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     command, *options = arguments
-    done = cli(command, *demo_files, *options, "--no-track")
+    done = run_here(capsys, command, *demo_files, *options, "--no-track")
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

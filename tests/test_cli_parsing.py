@@ -251,6 +251,7 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "memory": None,
         "providers": [],
         "save_dir": None,
+        "output": None,
         "float_model": None,
     }
 

@@ -17,6 +17,7 @@ from hmct_track import demo
 from hmct_track.errors import UsageError
 from hmct_track.lake import Lake
 from tests.support import graphs
+from tests.support.here import run_here
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,14 @@ def test_runs_are_listed_with_model_data_state_and_worst_node(place: Path) -> No
 @pytest.mark.parametrize(
     "arguments", [["--since", "yesterday"], ["--most", "0"], ["--state", "DONE"]]
 )
-def test_filters_out_of_range_are_refused(place: Path, arguments: list[str]) -> None:
-    assert run(place, "runs", *arguments).returncode == 2
+def test_filters_out_of_range_are_refused(
+    place: Path,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(place)
+    assert run_here(capsys, "runs", *arguments, "--lake", "lake").returncode == 2
 
 
 def test_a_change_is_found_where_it_was_made(place: Path) -> None:
@@ -134,9 +141,14 @@ def test_the_gate_has_an_exit_code_and_a_summary(place: Path) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_told_in_one_line(
-    place: Path, arguments: list[str], message: str
+    place: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = run(place, "compare", *arguments)
+    monkeypatch.chdir(place)
+    done = run_here(capsys, "compare", *arguments, "--lake", "lake")
     assert done.returncode == 2
     assert done.stderr.startswith("hmct-debugger: error: ") and message in done.stderr
     assert done.stderr.count("\n") == 1

@@ -31,6 +31,8 @@ FUNCTIONS = {
     "runall": dbg.runall,
     "select-sensitive-samples": dbg.select_sensitive_samples,
     "calibrate": api.calibrate,
+    "diagnose": api.diagnose,
+    "mend": api.mend,
     "plan": api.plan,
 }
 

@@ -78,6 +78,12 @@ def test_the_check_itself_sees_what_is_loaded(tmp_path: Path) -> None:
     assert loaded("import hmct_track; hmct_track.CalibrationDataSet", tmp_path) == {"numpy"}
 
 
+def test_the_terminal_ui_with_all_its_screens_loads_no_model_and_no_mlflow(tmp_path: Path) -> None:
+    modules = "app, runs, compare, ranking, node, start, sql, jobs"
+    unwanted = {"onnx", "onnxruntime", "mlflow", "matplotlib", "seaborn"}
+    assert loaded(f"from hmct_track.tui import {modules}", tmp_path) & unwanted == set()
+
+
 def test_listing_what_sql_can_ask_loads_no_runtime_no_mlflow_and_no_matplotlib(
     tmp_path: Path,
 ) -> None:

@@ -40,21 +40,24 @@ def _chosen(real: RealModel, node_type: str) -> dict[str, list[str]]:
     return {names[i]: subjects[names[i]] for i in picked}
 
 
+def noise(sqnr: float) -> float:
+    """The part of the output's norm that is noise; exact outputs have none, and not infinite dB."""
+    return float(10 ** (-sqnr / 20))
+
+
 def difference(got: dict[str, float], expected: dict[str, float]) -> dict[str, float]:
-    """Of cosine similarity absolute, of the others as a share."""
-    unit = {"cosine-similarity": 1.0}
-    return {
-        metric: 0.0 if got[metric] == v else abs(got[metric] - v) / unit.get(metric, abs(v))
-        for metric, v in expected.items()
-    }
+    """How far values are apart; SQNR as parts of the norm."""
+    found = {metric: abs(got[metric] - v) for metric, v in expected.items() if metric != "sqnr"}
+    return found | {"sqnr": abs(noise(got["sqnr"]) - noise(expected["sqnr"]))}
 
 
 def allowed(expected: dict[str, float]) -> dict[str, float]:
     """Cosine within 1e-6 or 1 % of its distance from 1; the rest within 1 % above float noise."""
     if expected["sqnr"] > 100:  # errors of 1e-5 of the signal: float noise, different by right
-        return dict.fromkeys(expected, np.inf) | {"cosine-similarity": 1e-6, "sqnr": 0.15}
+        return dict.fromkeys(expected, np.inf) | {"cosine-similarity": 1e-6, "sqnr": 5e-5}
+    shares = {metric: 0.01 * abs(v) for metric, v in expected.items()}
     cosine = max(1e-6, 0.01 * abs(1 - expected["cosine-similarity"]))
-    return dict.fromkeys(expected, 0.01) | {"cosine-similarity": cosine}
+    return shares | {"cosine-similarity": cosine, "sqnr": 0.01 * noise(expected["sqnr"]) + 1e-6}
 
 
 def is_close(got: dict[str, float], expected: dict[str, float]) -> bool:

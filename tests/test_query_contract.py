@@ -47,6 +47,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     debug.get_channelwise_data_distribution(None, DEMO, DATA, quantizers, **options)
     debug.select_sensitive_samples(DEMO, DATA, data_num=3, **options)
     main(["local-errors", str(DEMO), str(DATA), "--lake", str(place / "lake"), "--no-track"])
+    recorded = ["--lake", str(place / "lake"), "--no-track"]
+    main(["diagnose", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
+    main(["mend", str(DEMO), str(DATA), "-d", "4", "-o", str(place / "m.onnx"), *recorded])
     files = place / "plan"
     api.plan(DEMO, DATA, "error <= 60 %", data_num=2, output_folder=files, **options)
     main(["plan-check", str(files), str(DEMO), "--lake", str(place / "lake"), "--no-track"])
@@ -69,6 +72,8 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
     kinds |= dict.fromkeys(("plan_result", "plan_nodes", "plan_frontier", "plan_values"), "plan")
     kinds |= {"plan_check": "plan-check"}
     weights, _, nodes = lake.query("runs", kind="sensitivity")
+    kinds |= {"causes": "diagnosis", "remedies": "diagnosis", "config_values": "diagnosis"}
+    kinds |= {"mending": "mending", "mending_steps": "mending"}
     of = lake.query("runs", kind=kinds.get(query.name, "sensitivity"))[-1]
     values = {"run_id": of["run_id"], "run_a": nodes["run_id"], "run_b": weights["run_id"]}
     if query.name in ("compare_calibration", "compare_channels"):

@@ -82,7 +82,7 @@ def test_the_readmes_commands_run_as_they_stand(folder: Path, command: str) -> N
 
 
 def test_there_are_commands_to_try() -> None:
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 13
 
 
 @pytest.mark.parametrize(

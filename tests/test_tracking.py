@@ -50,8 +50,10 @@ def test_the_run_says_what_the_user_passed_and_on_what(
     assert run.data.params["metrics"] == '["sqnr", "cosine-similarity"]'
     assert run.data.params["node_type"] == "node"
     assert run.data.params["data_num"] == "4"
-    ids = (run.data.params["model_id"], run.data.params["data_id"])
-    assert (*ids, run.data.tags["hmct_track.run_id"], run.info.run_id) == row
+    tags = [run.data.tags[f"hmct_track.{name}"] for name in ("model_id", "data_id", "run_id")]
+    assert (*tags, run.info.run_id) == row
+    ids = {"model_id", "data_id", "model_path", "data_path", "runtime"}
+    assert not ids & run.data.params.keys(), "of parameters, ids push others out of charts"
 
 
 def test_every_metric_is_a_curve_over_the_nodes_and_a_summary(
@@ -60,18 +62,22 @@ def test_every_metric_is_a_curve_over_the_nodes_and_a_summary(
     lake, returned = tracked
     run = only_run(lake)
     for metric in Metric:
-        history = client(lake).get_metric_history(run.info.run_id, metric.value)
+        history = client(lake).get_metric_history(run.info.run_id, f"by_node.{metric}")
         assert sorted(point.step for point in history) == list(range(len(returned)))
     cosines = [values["cosine-similarity"] for values in returned.values()]
     summary = run.data.metrics
-    assert summary["cosine-similarity.worst"] == min(cosines)
-    assert summary["cosine-similarity.mean"] == pytest.approx(sum(cosines) / len(cosines))
+    assert summary["worst_node.cosine-similarity"] == min(cosines)
+    assert summary["mean_of_nodes.cosine-similarity"] == pytest.approx(sum(cosines) / len(cosines))
     below = sum(value < 0.999 for value in cosines)
-    assert summary["cosine-similarity.below_0.999"] == below > 0
+    assert summary["nodes_below_0.999"] == below > 0
+    assert summary["nodes"] == len(returned)
     sqnrs = {node: values["sqnr"] for node, values in returned.items()}
-    assert summary["sqnr.worst"] == min(sqnrs.values())
-    history = client(lake).get_metric_history(run.info.run_id, "sqnr")
+    assert summary["worst_node.sqnr"] == min(sqnrs.values())
+    history = client(lake).get_metric_history(run.info.run_id, "by_node.sqnr")
     assert sorted(p.value for p in history) == sorted(sqnrs.values())
+    whole = {row["metric"]: row["value"] for row in Lake.open(lake).query("whole_model")}
+    assert whole.keys() == {metric.value for metric in Metric}
+    assert {m: summary[f"whole.{m}"] for m in whole} == whole
 
 
 def test_model_and_data_are_inputs_and_the_description_has_the_ranking(

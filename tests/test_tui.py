@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,28 +17,39 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from filelock import FileLock
 from hmct_track.tui import make_app
 from hmct_track.tui.app import FigureMade
 from hmct_track.tui.base import JobBar, Notice
 from hmct_track.tui.charts import Panel
-from hmct_track.tui.launch import Analysis, Job, names_argument
-from hmct_track.tui.table import Table
+from hmct_track.tui.fields import Field
+from hmct_track.tui.grid import Grid
+from hmct_track.tui.launch import Command, Job
+from onnxruntime.quantization import QuantFormat, quantize_static
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, OptionList, Select, TextArea
 
 from hmct_track import demo
+from hmct_track.analyses import ANALYSES, Analysis, GetSensitivityOfNodes, Runall
 from hmct_track.cli import main
 from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
 from hmct_track.lake.schema import MEASUREMENTS
+from hmct_track.options import options_of
+from hmct_track.options.parsing import show_names
+from hmct_track.options.recording import Recording
 from hmct_track.reading.figure import figure_file
 from hmct_track.types import Metric
+from tests.support.floats import Reader as FloatSamples
+from tests.support.floats import float_model
 from tests.support.rows import measurement_row, run_row
 from tests.support.screen import screen_text
 
 MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
+ABOUT: dict[str, Any] = {"model_or_file": MODEL, "calibrated_data": DATA}
+UNTRACKED = Recording(track=False)
 ODD = "a/[b]:x [red] 'q'"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -108,7 +121,7 @@ def play(lake: Path, scene: Scene, size: tuple[int, int] = (120, 40)) -> None:
     asyncio.run(run())
 
 
-async def until(pilot: Pilot[None], is_so: Callable[[], Any], seconds: float = 40) -> None:
+async def until(pilot: Pilot[None], is_so: Callable[[], Any], seconds: float = 12) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, text_of(pilot)
@@ -120,12 +133,12 @@ def text_of(pilot: Pilot[None]) -> str:
     return screen_text(pilot.app)
 
 
-async def shows(pilot: Pilot[None], text: str, seconds: float = 40) -> None:
+async def shows(pilot: Pilot[None], text: str, seconds: float = 12) -> None:
     await until(pilot, lambda: text in text_of(pilot), seconds)
 
 
-def table(pilot: Pilot[None]) -> Table:
-    return pilot.app.screen.query_one(Table)
+def table(pilot: Pilot[None]) -> Grid:
+    return pilot.app.screen.query_one(Grid)
 
 
 async def open_ranking(pilot: Pilot[None]) -> None:
@@ -185,7 +198,7 @@ def test_nodes_are_ranked_sorted_and_filtered(lake: Path) -> None:
         assert names() == ranked[Metric.CHEBYSHEV]
         await pilot.press("s")
         assert names() == ranked[Metric.COSINE_SIMILARITY]
-        await pilot.click(Table, offset=(2, 0))
+        await pilot.click(Grid, offset=(2, 0))
         assert names() == sorted(names())
         await pilot.press("slash", *"add", "enter")
         assert {row.op_type for row in table(pilot).rows} == {"Add"}
@@ -204,6 +217,8 @@ def test_what_a_run_lacks_is_measured_with_a_key_and_appears(lake: Path) -> None
         app: Any = pilot.app
         await open_ranking(pilot)
         await pilot.press("t", "t", "w")
+        await shows(pilot, "-n weight -d 4")
+        await pilot.press("enter")
         (job,) = app.jobs
         await until(pilot, lambda: app.screen.query_one(JobBar).display)
         await until(pilot, lambda: not job.is_running)
@@ -267,21 +282,363 @@ def test_figures_are_made_once_and_their_path_is_given(lake: Path) -> None:
     play(lake, scene)
 
 
-@pytest.mark.parametrize(("panel", "key"), [("histogram", "d"), ("channels", "b"), ("curve", "e")])
-def test_what_is_missing_of_a_node_is_computed_with_a_key(lake: Path, panel: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [
+        ("d", "plot-distribution"),
+        ("b", "get-channelwise-data-distribution"),
+        ("e", "plot-acc-error"),
+    ],
+)
+def test_what_is_missing_of_a_node_is_computed_with_a_key(
+    lake: Path, key: str, command: str
+) -> None:
+    """The form shows the command, which may be edited."""
+
     async def scene(pilot: Pilot[None]) -> None:
         app: Any = pilot.app
-        started: list[Analysis] = []
-        app.start = lambda analysis, then=None: started.append(analysis)
+        started: list[tuple[Analysis, Recording]] = []
+        app.start = lambda analysis, recording, then=None: started.append((analysis, recording))
         await open_ranking(pilot)
         await pilot.press("down", "enter")
         await shows(pilot, "1 What it is")
-        await pilot.press(key)
-        (analysis,) = started
         name = app.screen.name_shown
-        of = calibration_nodes(lake, name) if panel == "channels" else [name]
-        assert all(node in analysis.options[1] for node in of)
-        assert (analysis.model, analysis.data) == (MODEL, DATA)
+        await pilot.press(key)
+        await shows(pilot, f"hmct-debugger {command}")
+        app.screen.query_one("#of-data_num", Input).value = "3"
+        await pilot.pause()
+        await pilot.press("enter")
+        ((analysis, _),) = started
+        assert (analysis.command, analysis.data_num) == (command, 3)
+        assert (analysis.model_or_file, analysis.calibrated_data) == (MODEL, DATA)
+        quantizers = calibration_nodes(lake, name)
+        asked = getattr(analysis, "nodes_list", None) or getattr(analysis, "quantize_node", None)
+        assert asked == {"d": [name, *quantizers], "b": quantizers, "e": [name]}[key]
+
+    play(lake, scene)
+
+
+@pytest.fixture
+def quantized(lake: Path, tmp_path: Path) -> tuple[str, str]:
+    """A QDQ model whose weights are integers, and the model that was quantized, with a run."""
+    before, after = tmp_path / "float.onnx", tmp_path / "qdq.onnx"
+    onnx.save(float_model(), before)
+    quantize_static(before, after, FloatSamples(), quant_format=QuantFormat.QDQ)
+    rank = ("get-sensitivity-of-nodes", str(after), DATA, "-m", "mse", "-d", "2", "-o", "Conv_4")
+    analyse(*rank, "--threads", "1", "--float-model", str(before), lake=lake)
+    return str(after), str(before)
+
+
+def test_follow_ups_keep_all_that_a_run_was_given(lake: Path, quantized: tuple[str, str]) -> None:
+    """A curve of a QDQ model without its float model would belong to another model content."""
+    _, before = quantized
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        await pilot.press("enter")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count)
+        await pilot.press("t", "t", "w")
+        await shows(pilot, "Start  ctrl+s")
+        command = str(app.screen.query_one("#preview").render())
+        for argument in (f"--float-model {before}", "-m mse -o Conv_4 -n weight -d 2 --threads 1"):
+            assert argument in command
+        await pilot.press("escape", "t", "t", "enter")
+        await shows(pilot, "Not measured yet.  e computes the error curve")
+        await pilot.press("e")
+        await shows(pilot, "hmct-debugger plot-acc-error")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.jobs and not app.jobs[0].is_running)
+        assert app.jobs[0].state == "FINISHED", app.jobs[0].messages
+        panel = app.screen.query_one("#curve", Panel)
+        await until(pilot, lambda: "mse through the model" in str(panel.border_title))
+
+    play(lake, scene, (120, 60))
+
+
+def test_what_a_follow_up_measured_is_in_the_ranking_that_asked_for_it(lake: Path) -> None:
+    analyse("get-sensitivity-of-nodes", MODEL, DATA, "-n", "weight", "-d", "4", lake=lake)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        await pilot.press("slash", *"of node", "enter", "enter")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count == 22)
+        await pilot.press("t", "t")
+        await until(pilot, lambda: {row.type for row in table(pilot).rows} == {"weight"})
+        layer = table(pilot).current.consumers[0]
+        assert f" {table(pilot).current.name} " in text_of(pilot)
+        assert f" {layer} " in text_of(pilot), "the layer is readable"
+
+    play(lake, scene, (80, 24))
+
+
+def test_the_whole_model_comes_first(lake: Path) -> None:
+    newest = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
+    whole = {r["metric"]: r["value"] for r in Lake.open(lake).query("whole_model", run_id=newest)}
+    cosine = f"{whole['cosine-similarity']:.5f}"
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        assert f"{whole['sqnr']:.5f}" in text_of(pilot)
+        await open_ranking(pilot)
+        await shows(pilot, f"all nodes quantized: sqnr {whole['sqnr']:.5f}")
+        await pilot.press("s", "s")
+        await shows(pilot, f"all nodes quantized: cosine-similarity {cosine}")
+        await pilot.press("escape", "c", "down", "c")
+        await shows(pilot, f"{whole['sqnr']:.5f}, ")
+
+    play(lake, scene)
+
+
+def test_one_goes_along_the_graph_from_a_node(lake: Path) -> None:
+    """Quantizers are passed over; the demo's own file says what is connected."""
+    graph = onnx.load(MODEL).graph
+    source = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "HzCalibration"}
+    gives = {out: n.name for n in graph.node for out in n.output}
+    add = next(n for n in graph.node if n.op_type == "Add")
+    fed_by = [gives[source.get(tensor, tensor)] for tensor in add.input]
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        await pilot.press("slash", *add.name.lower(), "enter", "enter")
+        await shows(pilot, "fed by")
+        ranked = {row.name: row.rank for row in app.screen._ranking.rows}
+        for name in fed_by:
+            told = f"{name} (rank {ranked[name]})" if name in ranked else name
+            assert told in text_of(pilot)
+        await pilot.press("u")
+        await shows(pilot, "Which node?")
+        await pilot.press("1")
+        await until(pilot, lambda: getattr(app.screen, "name_shown", "") == fed_by[0])
+        await pilot.press("f")
+        await pilot.pause(0.2)
+        if isinstance(app.screen, Notice):
+            await pilot.press("1")
+        await until(pilot, lambda: getattr(app.screen, "name_shown", fed_by[0]) != fed_by[0])
+
+    play(lake, scene, (200, 60))
+
+
+def test_the_rank_of_a_node_is_by_the_metric_that_is_looked_at(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        await pilot.press("s", "s", "down", "down", "enter")
+        await shows(pilot, "rank 3  cosine-similarity")
+
+    play(lake, scene)
+
+
+def test_the_sign_of_the_order_is_at_the_column_that_orders(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        await shows(pilot, "sqnr▼")
+        await pilot.click(Grid, offset=(2, 0))
+        await shows(pilot, "node▼")
+        assert "sqnr▼" not in text_of(pilot)
+
+    play(lake, scene)
+
+
+def test_the_first_match_of_a_filter_is_what_enter_opens(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await open_ranking(pilot)
+        adds = [row.name for row in table(pilot).rows if row.op_type == "Add"]
+        table(pilot).go_to(adds[1])
+        await pilot.press("slash", *"add", "enter")
+        await until(pilot, lambda: table(pilot).row_count == len(adds))
+        assert table(pilot).current.name == adds[0]
+        await pilot.press("j")
+        assert table(pilot).current.name == adds[1]
+
+    play(lake, scene)
+
+
+def test_the_worst_of_a_runall_is_that_of_all_its_rankings(lake: Path) -> None:
+    at = {"state": "FINISHED", "metrics": ["mse"], "data_num": 1}
+    steps = [("weight", "Conv_1", 0.25), ("activation", "Conv_2", 0.75)]
+    parent = "20990101T000000000-aaaaaaaa"
+    rows = [run_row(parent, kind="runall", worst_node="Conv_1", worst_value=0.25, **at)]
+    for i, (kind, node, value) in enumerate(steps):
+        about = {"parameters": f'{{"node_type": "{kind}"}}', "parent_run_id": parent}
+        worst = {"worst_node": node, "worst_value": value}
+        run_id = f"20990101T00000000{i}-bbbbbbbb"
+        rows.append(run_row(run_id, kind="sensitivity", **worst, **about, **at))
+    Lake.open(lake).append(RUNS, rows)
+    runs = {run.run_id: run for run in make_app(lake).reader.runs()}
+    assert (runs[parent].worst_node, runs[parent].worst_value) == ("Conv_2", 0.75)
+
+
+def test_a_run_whose_process_was_killed_is_not_running(lake: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        process.kill()
+    here = {"host": platform.node(), "pid": process.pid}
+    Lake.open(lake).append(RUNS, [run_row("20990101T000000000-aaaaaaaa", kind="other", **here)])
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await shows(pilot, "■  other")
+
+    play(lake, scene)
+    (run, *_) = Lake.open(lake).query("runs")
+    assert (run["state"], run["error"]) == ("KILLED", "the process ended without a word")
+
+
+def test_a_job_that_was_killed_says_by_what(lake: Path) -> None:
+    job = Job(Command.of(Runall(**ABOUT, data_num=8), UNTRACKED), lake)
+    os.kill(job.pid, signal.SIGKILL)
+    assert job.wait(40)
+    assert (job.state, job.error) == ("FAILED", "runall was killed by SIGKILL")
+
+
+def test_an_error_of_the_lake_goes_when_it_has_gone(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        part = max((lake / "tables" / "runs").glob("*.parquet"))
+        times, content = part.parent.stat(), part.read_bytes()
+        part.write_bytes(content[:100])
+        app.reader.seen = None
+        await shows(pilot, "The lake cannot be read now")
+        part.write_bytes(content)
+        os.utime(part.parent, ns=(times.st_atime_ns, times.st_mtime_ns))
+        await shows(pilot, "5 runs in")
+
+    play(lake, scene)
+
+
+def test_a_ranking_that_cannot_be_read_says_so_and_goes_on_saying_it(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        for part in (lake / "tables" / "measurements").rglob("*.parquet"):
+            part.write_bytes(part.read_bytes()[:50])
+        await pilot.press("slash", *"sensitivity", "enter", "enter")
+        await until(pilot, lambda: table(pilot).id == "nodes")
+        await until(pilot, lambda: "Reading the run" not in text_of(pilot))
+        pilot.app.clear_notifications()
+        await pilot.pause(0.2)
+        assert "No magic bytes found" in text_of(pilot)
+        assert ".parquet" in text_of(pilot).replace("\n", "").replace(" ", "")
+
+    play(lake, scene)
+
+
+def test_sql_keeps_what_failed_what_was_typed_and_what_was_asked(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("f2")
+        editor = app.screen.query_one(TextArea)
+        catalog = app.screen.query_one("#catalog", OptionList)
+        await until(pilot, lambda: catalog.option_count)
+        catalog.highlighted = [str(o.id) for o in catalog.options].index("query sensitivity")
+        catalog.focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(".parameter"))
+        await shows(pilot, " run_id ")
+
+        def field(name: str) -> Input:
+            return next(f for f in app.screen.query(Input) if f.name == name)
+
+        query = editor.text
+        field("metric").value = "mse"
+        await pilot.press("f5")
+        await shows(pilot, "22 rows")
+        editor.text = "SELECT broken"
+        editor.focus()
+        await pilot.press("f5")
+        await shows(pilot, "LINE 1: SELECT broken")
+        editor.text = "SELECT half"
+        await pilot.press("escape", "f2")
+        assert editor.text == "SELECT half"
+        editor.focus()
+        await pilot.press("f7")
+        await until(pilot, lambda: editor.text == query)
+        await until(pilot, lambda: app.screen.query(".parameter"))
+        assert field("metric").value == "mse"
+        await pilot.press("f8")
+        assert editor.text == "SELECT broken"
+
+    play(lake, scene, (120, 50))
+
+
+def test_a_figure_that_is_late_waits_for_a_key(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        asked_from = app.screen
+        await pilot.press("f2")
+        app.post_message(FigureMade(lake / "figure.png", asked_from))
+        said = app._notifications
+        await until(pilot, lambda: any("v shows it" in note.message for note in said))
+        assert not isinstance(app.screen, Notice)
+        await pilot.press("escape", "v")
+        await until(pilot, lambda: isinstance(app.screen, Notice))
+
+    play(lake, scene)
+
+
+def contrast(one: Any, other: Any) -> float:
+    """The ratio of WCAG 2.1, of two colours of rich."""
+
+    def luminance(color: Any) -> float:
+        parts = [c / 255 for c in color.get_truecolor()]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light"])
+@pytest.mark.parametrize("screen", ["runs", "ranking", "node", "compare", "new"])
+def test_text_can_be_read_in_both_themes(written: Path, screen: str, theme: str) -> None:
+    """Letters have a contrast of 4.5 to 1 with what is behind them (WCAG 2.1, 1.4.3)."""
+    low: set[tuple[str, float, str]] = set()
+
+    async def scene(pilot: Pilot[None]) -> None:
+        pilot.app.theme = theme
+        await go_to(screen, pilot)
+        for button in pilot.app.screen.query(Button):
+            button.disabled = False  # what cannot be used need not stand out
+        await pilot.pause(0.2)
+        for strip in pilot.app.screen._compositor.render_strips():
+            for text, style, _ in strip:
+                if re.search(r"\w{3}", text) and style and style.color and style.bgcolor:
+                    ratio = contrast(style.color, style.bgcolor)
+                    if ratio < 4.5:
+                        low.add((text.strip(), round(ratio, 2), str(style)))
+        assert not low
+
+    play(written, scene, (120, 40))
+
+
+def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
+    """What the screen shows of the marked set is what the command line measures of it."""
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        names = [row.name for row in table(pilot).rows]
+        await pilot.press("space", "space", "x")
+        await until(pilot, lambda: app.screen.so_far.keys() == set(names[:2]))
+        assert "2 marked, tried as int16: sqnr" in text_of(pilot)
+        run = Lake.open(lake).query("runs", kind="sensitivity-analysis")[0]["run_id"]
+        rows = Lake.open(lake).query("partial_quantization", run_id=run, metric="sqnr")
+        assert [row["node"] for row in rows] == ["none", *names[:2]]
+        assert f"{rows[0]['partial']:.5f} -> {rows[2]['partial']:.5f}" in text_of(pilot)
+        await pilot.press("a", "n")
+        await until(pilot, lambda: app.screen.query("#of-non_quantize_node"))
+        await shows(pilot, "hmct-debugger plot-acc-error")
+        assert app.screen._read()[0].non_quantize_node == [names[:2]]
+        await pilot.press("escape", "a", "c")
+        await until(pilot, lambda: not app.screen._marked)
+        await pilot.press("m", *"20", "enter")
+        worse = [row.name for row in table(pilot).rows if row.values[Metric.SQNR] < 20]
+        assert 0 < len(worse) < len(names)
+        await until(pilot, lambda: app.screen._marked == worse)
+        await pilot.press("m", *"Add_*", "enter")
+        await until(pilot, lambda: len(app.screen._marked) > len(worse))
+        assert all(name.startswith("Add") for name in app.screen._marked[len(worse) :])
 
     play(lake, scene)
 
@@ -316,21 +673,36 @@ def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
         await pilot.press("n")
         screen = app.screen
         await shows(pilot, "hmct-debugger get-sensitivity-of-nodes")
-        screen.query_one("#samples", Input).value = "100000"
-        await shows(pilot, "samples: a number from 1 to ")
+
+        def fill(option: str, value: str) -> None:
+            screen.query_one(f"#of-{option}").value = value
+
+        fill("data_num", "100000")
+        await shows(pilot, "data_num: a number from 1 to ")
         assert screen.query_one("#start", Button).disabled
-        screen.query_one("#samples", Input).value = "all"
-        screen.query_one("#nodes", Input).value = "Conv_nowhere"
+        fill("data_num", "all")
+        fill("interested_nodes", "[Conv_0,Conv_nowhere]")
         await shows(pilot, "the model has no node 'Conv_nowhere'")
-        screen.query_one("#nodes", Input).value = ""
-        screen.query_one("#model", Input).value = "/nowhere.onnx"
-        await shows(pilot, "model: there is no file '/nowhere.onnx'")
-        screen.query_one("#model", Input).value = MODEL
-        screen.query_one("#metric", Select).value = "mse"
-        await shows(pilot, "-m mse -n node -d None")
+        assert not screen.query_one("#start", Button).disabled, "it is only a doubt"
+        fill("interested_nodes", "[re:Conv_.*,Gemm_*,Conv_0]")
+        await until(pilot, lambda: "has no node" not in text_of(pilot))
+        fill("interested_nodes", "")
+        fill("memory", "much")
+        await shows(pilot, "memory: 'much' is not a size")
+        fill("memory", "")
+        fill("model_or_file", "/nowhere.onnx")
+        await shows(pilot, "model_or_file: there is no file '/nowhere.onnx'")
+        fill("model_or_file", MODEL)
+        fill("metrics", "mse")
+        await until(pilot, lambda: "-m mse -d None" in str(screen.query_one("#preview").render()))
         screen.query_one("#analysis", Select).value = "plot-acc-error"
-        await shows(pilot, "-q '[weight,activation]'")
-        await pilot.press("ctrl+s", "j")
+        await until(pilot, lambda: screen.query("#of-quantize_node"))
+        # What both take is kept.
+        await until(pilot, lambda: screen.query_one("#of-data_num").value == "all")
+        fill("quantize_node", "[weight,activation]")
+        screen.query_one("#of-track").value = True
+        await shows(pilot, "--no-track")
+        await pilot.press("ctrl+s", "f4")
         (job,) = app.jobs
         await until(pilot, lambda: job.run_id and job.progress)
         await pilot.press("x")
@@ -342,11 +714,31 @@ def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
     play(lake, scene)
 
 
+@pytest.mark.parametrize("command", list(ANALYSES))
+def test_the_form_has_every_option_of_every_analysis(lake: Path, command: str) -> None:
+    """What is read back from the untouched form is what the command line has by default."""
+    options = options_of(ANALYSES[command])
+    values = {o.name: "x" if o.is_required else o.command_default for o in options}
+    begun = ANALYSES[command](**{**values, **ABOUT})
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        app.show_form(begun, Recording(), None)
+        await until(pilot, lambda: app.screen.query("#start"))
+        shown = {field.option.name for field in app.screen.query(Field)}
+        declared = {o.name for o in (*options_of(type(begun)), *options_of(Recording))}
+        assert declared - shown == {"lake", "progress"}
+        preview = str(app.screen.query_one("#preview").render())
+        assert preview == Command.of(begun, Recording()).shown()
+
+    play(lake, scene)
+
+
 def test_quitting_asks_about_what_runs(lake: Path) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         app: Any = pilot.app
         await until(pilot, lambda: table(pilot).row_count == 5)
-        app.start(Analysis("runall", MODEL, DATA, ("-dn", "8")))
+        app.start(Runall(**ABOUT, data_num=8), UNTRACKED)
         await pilot.press("q")
         await shows(pilot, "Still running: runall")
         await pilot.press("escape")
@@ -365,7 +757,7 @@ def test_an_analysis_is_left_running_and_found_again(lake: Path) -> None:
     async def leave(pilot: Pilot[None]) -> None:
         app: Any = pilot.app
         await until(pilot, lambda: table(pilot).row_count == 5)
-        app.start(Analysis("get-sensitivity-of-nodes", MODEL, DATA, ("-d", "8", "--no-track")))
+        app.start(GetSensitivityOfNodes(**ABOUT, data_num=8), UNTRACKED)
         await pilot.press("q")
         await shows(pilot, "Still running: get-sensitivity-of-nodes")
         await pilot.press("l")
@@ -488,7 +880,7 @@ def test_sql_is_run_exported_and_remembered(lake: Path, tmp_path: Path) -> None:
         await shows(pilot, "Which nodes lose most")
         await pilot.press("f5")
         await shows(pilot, "22 rows")
-        result: Any = screen.query_one("#result", Table)
+        result: Any = screen.query_one("#result", Grid)
         run = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
         expected = Lake.open(lake).query("sensitivity", run_id=run, metric="cosine-similarity")
         assert [row[1] for row in result.rows] == [row["subject"] for row in expected]
@@ -638,7 +1030,7 @@ async def go_to(screen: str, pilot: Pilot[None]) -> None:
         await shows(pilot, "3 rows")
     elif screen == "new":
         await pilot.press("n")
-        await shows(pilot, "model: there is no file")
+        await shows(pilot, "model_or_file: ")
     await pilot.pause(0.3)
 
 
@@ -683,7 +1075,7 @@ def test_without_colour_the_cursor_is_seen(lake: Path, monkeypatch: pytest.Monke
 
     async def scene(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: table(pilot).row_count == 5)
-        style = table(pilot).get_component_rich_style("table--cursor")
+        style = table(pilot).get_component_rich_style("grid--cursor")
         assert pilot.app.no_color
         assert style.reverse
 
@@ -694,12 +1086,12 @@ def test_without_colour_the_cursor_is_seen(lake: Path, monkeypatch: pytest.Monke
 def test_any_node_name_survives_the_command_line(name: str) -> None:
     from hmct_track.options.parsing import join_arguments, parse_flat_list
 
-    (joined,) = join_arguments([names_argument([name, "b"])], ())
+    (joined,) = join_arguments([show_names([name, "b"])], ())
     assert parse_flat_list(joined) == [name, "b"]
 
 
 def test_a_job_that_fails_says_why(lake: Path) -> None:
-    job = Job(Analysis("plot-distribution", MODEL, DATA, ("-n", "nowhere")), lake)
+    job = Job(Command("plot-distribution", (MODEL, DATA, "-n", "nowhere")), lake)
     assert job.wait(40)
     assert job.state == "FAILED"
     assert "no node named 'nowhere'" in job.error

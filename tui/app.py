@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,19 +14,25 @@ from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.worker import get_current_worker
 
+from hmct_track.analyses import Analysis
 from hmct_track.errors import HmctTrackError
+from hmct_track.options.recording import Recording
 
-from .base import JobBar, LakeScreen, Notice
+from .base import JobBar, LakeScreen, Notice, Then
 from .help import HELP
-from .launch import Analysis, Job, make_figure, open_in_viewer, viewer
+from .launch import Command, Job, make_figure, open_in_viewer, viewer
 from .reads import Reader, RunInfo
 from .runs import RunsScreen
+from .sql import SqlScreen
+from .themes import THEMES
 
 _WATCH_SECONDS = 1.0
 _JOB_SECONDS = 0.25
 _CANCEL_SECONDS = 5.0
+_BURY_SECONDS = 5.0
 
 
 class LakeChanged(Message):
@@ -35,9 +42,9 @@ class LakeChanged(Message):
 class FigureMade(Message):
     """A figure is on disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, asked_from: Screen[Any] | None = None) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.asked_from = path, asked_from
 
 
 class Complaint(Message):
@@ -60,7 +67,8 @@ class DebuggerApp(App[None]):
         Binding("question_mark,f1", "help", "Help", key_display="?"),
         Binding("f2", "sql", "SQL"),
         Binding("f3", "dark", "Light/dark", show=False),
-        Binding("j", "jobs", "Jobs", show=False),
+        Binding("f4", "jobs", "Jobs", show=False),
+        Binding("v", "view", "View the figure", show=False),
     ]
 
     def __init__(self, reader: Reader) -> None:
@@ -70,14 +78,21 @@ class DebuggerApp(App[None]):
         self.jobs: list[Job] = []
         self.left_running: list[str] = []
         self._images: bool | None = None
-        self._then: dict[Job, Callable[[Job], None]] = {}
+        self._figure: Path | None = None
+        self._then: dict[Job, Then] = {}
         self._told: set[Job] = set()
 
     def on_mount(self) -> None:
         """Show the runs, and begin to watch."""
+        self.install_screen(SqlScreen(), "sql")  # what was typed there outlives its closing
         self.push_screen(RunsScreen())
+        self.set_interval(_BURY_SECONDS, self._bury)
         self.set_interval(_WATCH_SECONDS, self._watch)
         self.set_interval(_JOB_SECONDS, self._show_jobs)
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        """Textual's themes with our colours."""
+        return THEMES.get(theme_name) or super().get_theme(theme_name)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers beside what Textual does."""
@@ -97,6 +112,13 @@ class DebuggerApp(App[None]):
         if not get_current_worker().is_cancelled and revision != self.reader.seen:
             self.post_message(LakeChanged())
 
+    def _bury(self) -> None:
+        self.run_worker(self._look_for_dead, thread=True, group="bury", exclusive=True)
+
+    def _look_for_dead(self) -> None:
+        with contextlib.suppress(HmctTrackError, OSError):  # a lake that may only be read
+            self.reader.bury()
+
     @on(LakeChanged)
     def _lake_changed(self) -> None:
         for screen in self.screen_stack:
@@ -105,18 +127,21 @@ class DebuggerApp(App[None]):
 
     # Analyses
 
-    def start(self, analysis: Analysis, then: Callable[[Job], None] | None = None) -> None:
+    def start(
+        self, analysis: Analysis, recording: Recording, then: Then | None = None
+    ) -> Job | None:
         """Start an analysis; ``then`` is called once it has succeeded."""
         try:
-            job = Job(analysis, self.reader.path)
+            job = Job(Command.of(analysis, recording), self.reader.path)
         except OSError as error:
             self.notify(f"cannot start it: {error}", severity="error", markup=False)
-            return
+            return None
         self.jobs.append(job)
         if then:
             self._then[job] = then
-        self.notify(f"started {analysis.command}; j shows it", markup=False)
+        self.notify(f"started {job.command.analysis}; f4 shows it", markup=False)
         self._show_jobs()
+        return job
 
     @property
     def running(self) -> list[Job]:
@@ -137,7 +162,7 @@ class DebuggerApp(App[None]):
                 self._ended(job)
 
     def _ended(self, job: Job) -> None:
-        what = job.analysis.command
+        what = job.command.analysis
         if job.succeeded:
             self.notify(f"{what} has finished", markup=False)
             then = self._then.pop(job, None)
@@ -153,22 +178,34 @@ class DebuggerApp(App[None]):
     def show_figure(self, run_id: str, node: str | None = None) -> None:
         """Make the figure of a run, unless it exists, and show it as this place can."""
         self.notify("drawing the figure ...", markup=False, timeout=3)
-        work = partial(self._draw, run_id, node)
+        work = partial(self._draw, run_id, node, self.screen)
         self.run_worker(work, thread=True, group="figure", exclusive=True, exit_on_error=False)
 
-    def _draw(self, run_id: str, node: str | None) -> None:
+    def _draw(self, run_id: str, node: str | None, asked_from: Screen[Any]) -> None:
         try:
-            self.post_message(FigureMade(make_figure(self.reader.path, run_id, node)))
+            path = make_figure(self.reader.path, run_id, node)
+            self.post_message(FigureMade(path, asked_from))
         except (HmctTrackError, OSError) as error:
             self.post_message(Complaint(str(error)))
 
     @on(FigureMade)
     def _figure_made(self, message: FigureMade) -> None:
+        """Show it where it was asked for; elsewhere it must not swallow what is typed."""
+        self._figure = message.path
+        if message.asked_from in (None, self.screen):
+            self.action_view()
+        else:
+            self.notify("the figure is ready; v shows it", markup=False)
+
+    def action_view(self) -> None:
+        """Show the newest figure."""
         from .picture_screen import PictureScreen
         from .pictures import NO_IMAGES, has_images
 
-        path, program = message.path, viewer()
-        if program:
+        path, program = self._figure, viewer()
+        if path is None:
+            self.notify("no figure was made yet; p makes one", markup=False)
+        elif program:
             try:
                 open_in_viewer(program, path)
                 self.notify(f"opened {path}", markup=False)
@@ -200,6 +237,12 @@ class DebuggerApp(App[None]):
 
     # Keys
 
+    def show_form(self, analysis: Analysis, recording: Recording, then: Then | None) -> None:
+        """Show an analysis with its command, to be changed and started."""
+        from .start import StartScreen
+
+        self.push_screen(StartScreen(analysis, recording, then))
+
     def action_new(self) -> None:
         """The form of a new analysis."""
         from .start import StartScreen
@@ -209,10 +252,8 @@ class DebuggerApp(App[None]):
 
     def action_sql(self) -> None:
         """The SQL pane."""
-        from .sql import SqlScreen
-
         if not isinstance(self.screen, SqlScreen):
-            self.push_screen(SqlScreen())
+            self.push_screen("sql")
 
     def action_jobs(self) -> None:
         """The analyses that were started here."""
@@ -234,14 +275,14 @@ class DebuggerApp(App[None]):
         if not self.running:
             self.exit()
             return
-        names = ", ".join(job.analysis.command for job in self.running)
+        names = ", ".join(job.command.analysis for job in self.running)
         answers = {"l": "leave it running and quit", "c": "cancel it and quit"}
         self.push_screen(Notice("Quit?", f"Still running: {names}", answers), self._quit)
 
     def _quit(self, answer: str | None) -> None:
         if answer == "l":
             self.left_running = [
-                f"left running: {job.analysis.command}, process {job.pid}, log {job.log}"
+                f"left running: {job.command.analysis}, process {job.pid}, log {job.log}"
                 for job in self.running
             ]
             self.exit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from rich.text import Text
 from textual import on
@@ -16,20 +16,42 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Input, Static
 from textual.worker import get_current_worker
 
+from hmct_track.analyses import Analysis
 from hmct_track.errors import HmctTrackError
+from hmct_track.options.recording import Recording
 
+from .grid import Grid
 from .launch import Job
-from .table import Table
+from .reads import Reader, RunInfo
 from .text import plain, seconds
-
-if TYPE_CHECKING:
-    from .app import DebuggerApp
-    from .reads import Reader
 
 _STYLES = {"bad": "text-error", "poor": "text-warning", "good": "text-success"}
 
 
-class Answer(Message):
+Then = Callable[[Job], None]
+"""What is done once an analysis has succeeded."""
+
+
+class Debugger(Protocol):
+    """What screens use of the application."""
+
+    reader: Reader
+    runs: list[RunInfo]
+    jobs: list[Job]
+
+    def show_form(self, analysis: Analysis, recording: Recording, then: Then | None) -> None:
+        """Show an analysis with its command, to be changed and started."""
+
+    def show_figure(self, run_id: str, node: str | None = None) -> None:
+        """Make the figure of a run, and show it as this place can."""
+
+    def start(
+        self, analysis: Analysis, recording: Recording, then: Then | None = None
+    ) -> Job | None:
+        """Start an analysis; None if it cannot be."""
+
+
+class Found(Message):
     """What a worker found."""
 
     def __init__(self, what: str, value: Any) -> None:
@@ -57,7 +79,7 @@ class JobBar(Static):
         self.display = job is not None
         if job:
             more = f"  and {others} more" if others else ""
-            self.update(plain(f"{job.state.lower()} {job.analysis.command}  {how_far(job)}{more}"))
+            self.update(plain(f"{job.state.lower()} {job.command.analysis}  {how_far(job)}{more}"))
 
 
 class LakeScreen(Screen[Any]):
@@ -68,6 +90,8 @@ class LakeScreen(Screen[Any]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "below", show=False)]
 
+    _then: Then | None = None
+
     def ask(self, what: str, call: Callable[[], Any]) -> None:
         """Run ``call`` in a thread; a call of the same name that still runs is forgotten."""
         work = partial(self._work, what, call)
@@ -77,14 +101,23 @@ class LakeScreen(Screen[Any]):
         worker = get_current_worker()
         message: Message
         try:
-            message = Answer(what, call())
+            message = Found(what, call())
         except (HmctTrackError, OSError) as error:
             message = Refusal(what, str(error))
         if not worker.is_cancelled:
             self.post_message(message)
 
-    @on(Answer)
-    def _take_answer(self, message: Answer) -> None:
+    def follow_up(self, run_id: str, command: str, then: Then | None = None, **given: Any) -> None:
+        """Show the form of another analysis of what a run was about, with all that it was given."""
+        self._then = then
+        self.ask("follow_up", partial(self.reader.follow_up, run_id, command, given))
+
+    def show_follow_up(self, found: tuple[Analysis, Recording]) -> None:
+        """The form, with its command."""
+        self.debugger.show_form(*found, self._then)
+
+    @on(Found)
+    def _take_found(self, message: Found) -> None:
         getattr(self, f"show_{message.what}")(message.value)
 
     @on(Refusal)
@@ -98,9 +131,16 @@ class LakeScreen(Screen[Any]):
     def lake_changed(self) -> None:
         """The lake has new rows."""
 
+    def on_resize(self) -> None:
+        """Columns are as wide as there is room."""
+        self.resized()
+
+    def resized(self) -> None:
+        """The terminal has another size."""
+
     def action_below(self) -> None:
         """From a field to the table below it, or to the next field."""
-        table = next(iter(self.query(Table)), None)
+        table = next(iter(self.query(Grid)), None)
         if isinstance(self.focused, Input) and table:
             self.set_focus(table)
         else:
@@ -115,9 +155,9 @@ class LakeScreen(Screen[Any]):
         return not (action == "filter" and isinstance(self.focused, Input))
 
     @property
-    def debugger(self) -> DebuggerApp:
+    def debugger(self) -> Debugger:
         """The application."""
-        return cast("DebuggerApp", self.app)
+        return cast("Debugger", self.app)
 
     @property
     def reader(self) -> Reader:

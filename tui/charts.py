@@ -16,7 +16,7 @@ from textual_plotext.plot import Plot
 
 from hmct_track.metrics import Metric, value_of
 
-from .text import bar, clean, moment, number, plain, severity, share, worst_of
+from .text import bar, clean, moment, number, plain, severity, share, shortened, worst_of
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import (
@@ -30,6 +30,11 @@ Draw = Callable[[int, int], Text] | Callable[[Plot], None]
 
 _INDENT = 11
 _TICKS = 6
+_NAME = 16
+"""Cells of a node's name on an axis."""
+_NAMES = 4
+_FAR = 4.0
+"""A threshold that is so many times the data's reach would leave them no room in a chart."""
 BLUE, ORANGE, RED = (0, 130, 200), (230, 159, 0), (220, 60, 50)
 
 
@@ -113,13 +118,18 @@ def histogram(
                 plt.scatter(x, y, color=color, marker="dot", label="after")
             else:
                 plt.bar(x, y, color=color, marker=marker, width=1.0, label=series)
-        thresholds = [r["threshold"] for r in rows if r["threshold"] is not None]
-        if thresholds:
-            low = min(r["min"] for r in rows if r["min"] is not None)
-            for place in (thresholds[0], *([-thresholds[0]] if low < 0 else [])):
+        low, high = _extent(rows, bins)
+        drawn = []
+        for threshold in sorted({r["threshold"] for r in rows if r["threshold"] is not None}):
+            label = f"threshold {threshold:.4g}"
+            if threshold > _FAR * max(abs(low), abs(high)):
+                plt.title(f"{label} is far beyond the data")
+                continue
+            for place in (threshold, *([-threshold] if low < 0 else [])):
                 plt.plot([place, place], [0, top], color=RED, marker="braille",
-                         label="threshold" if place > 0 else None)  # fmt: skip
-        _name_ticks(plt, [(b["low"] + b["high"]) / 2 for b in bins])
+                         label=label if place > 0 else None)  # fmt: skip
+                drawn.append(place)
+        _name_ticks(plt, [low, high, *drawn])
         decades = range(math.ceil(top))
         plt.yticks([d + 0.3 for d in decades], [f"1e{d}" for d in decades])
 
@@ -147,10 +157,24 @@ def curve(
         if own:
             plt.plot([own[0]] * 2, [min(values), max(values)], color=RED, marker="braille")
         _name_ticks(plt, values, vertical=True)
+        _name_nodes(plt, points)
         plt.xlabel("node, in topological order")
         plt.ylabel(metric.value)
 
     return draw
+
+
+def _extent(rows: Sequence[DistributionRow], bins: Sequence[HistogramRow]) -> tuple[float, float]:
+    """From the smallest to the largest value that was seen."""
+    lows = [r["min"] for r in rows if r["min"] is not None] or [b["low"] for b in bins] or [0.0]
+    highs = [r["max"] for r in rows if r["max"] is not None] or [b["high"] for b in bins] or [0.0]
+    return min(lows), max(highs)
+
+
+def _name_nodes(plt: Plot, points: Sequence[tuple[int, float, str]]) -> None:
+    """Names of a few nodes at even distances."""
+    shown = points[:: max(math.ceil(len(points) / _NAMES), 1)]
+    plt.xticks([step for step, *_ in shown], [shortened(clean(n), _NAME) for *_, n in shown])
 
 
 def _name_ticks(plt: Plot, values: Sequence[float], *, vertical: bool = False) -> None:

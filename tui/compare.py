@@ -14,9 +14,9 @@ from textual.widgets import Input, Static
 from hmct_track.types import Metric
 
 from .base import LakeScreen, Notice, feet
+from .grid import Grid, GridColumn, stretched
 from .reads import RunInfo
-from .table import Column, Table
-from .text import bar, moment, number, plain, shortened
+from .text import bar, clean, moment, number, plain, shortened
 
 if TYPE_CHECKING:
     from hmct_track.lake import Row, RunComparison
@@ -48,12 +48,12 @@ class CompareScreen(LakeScreen):
         """A filter above the table."""
         yield Static(markup=False, classes="heading")
         yield Input(placeholder="/ filters: node name, op type, worse, better ...", compact=True)
-        yield Table("Comparing ...", id="comparison")
+        yield Grid("Comparing ...", id="comparison")
         yield from feet()
 
     def on_mount(self) -> None:
         """Compare."""
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
         self._compare()
 
     def _compare(self) -> None:
@@ -67,15 +67,15 @@ class CompareScreen(LakeScreen):
 
     def refused(self, what: str, reason: str) -> None:
         """Say why they cannot be compared."""
-        self.query_one(Table).show((), [], lambda row: (), empty=reason)
+        self.query_one(Grid).show((), [], lambda row: (), empty=clean(reason))
 
     @on(Input.Changed)
     def _filter_changed(self) -> None:
-        self._fill()
+        self._fill(from_top=True)
 
     @on(Input.Submitted)
     def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
 
     def action_filter(self) -> None:
         """Go to the filter."""
@@ -85,7 +85,7 @@ class CompareScreen(LakeScreen):
         """Empty the filter, or go back."""
         if self.query_one(Input).value or self.query_one(Input).has_focus:
             self.query_one(Input).value = ""
-            self.set_focus(self.query_one(Table))
+            self.set_focus(self.query_one(Grid))
         else:
             self.app.pop_screen()
 
@@ -105,7 +105,7 @@ class CompareScreen(LakeScreen):
         self._before, self._after = self._after, self._before
         self._compare()
 
-    @on(Table.Chosen)
+    @on(Grid.Chosen)
     def _chosen(self) -> None:
         self.action_why()
 
@@ -123,7 +123,7 @@ class CompareScreen(LakeScreen):
         text = Text("\n").join(plain(line) for line in lines or ["nothing else differs"])
         self.app.push_screen(Notice("What changed besides", text))
 
-    def _fill(self) -> None:
+    def _fill(self, *, from_top: bool = False) -> None:
         if self._found is None:
             return
         words = self.query_one(Input).value.lower().split()
@@ -135,30 +135,48 @@ class CompareScreen(LakeScreen):
         if self._by_name:
             rows.sort(key=lambda row: row["node"])
         longest = max((len(row["node"]) for row in self._found.nodes), default=8)
-        widest = 60 if self.size.width >= 120 else 28
-        columns = (
-            Column("node", "node", min(longest, widest), is_fixed=True),
-            Column("status", "", 7),
-            Column("change", "change", 10),
-            Column("a", "before", 10, right=True),
-            Column("b", "after", 10, right=True),
-            Column("drop", "worse by", 10, right=True),
-            Column("ranks", "rank", 10),
-            Column("op", "op", 14),
-            Column("other", "was called", 40),
+        columns: tuple[GridColumn, ...] = (
+            GridColumn("node", "node", 28, is_fixed=True),
+            GridColumn("status", "", 7),
+            GridColumn("change", "change", 10),
+            GridColumn("a", "before", 10, right=True),
+            GridColumn("b", "after", 10, right=True),
+            GridColumn("drop", "worse by", 10, right=True),
+            GridColumn("ranks", "rank", 10),
+            GridColumn("op", "op", 14),
+            GridColumn("other", "was called", 40),
         )
+        columns = stretched(columns, self.size.width - 3, {"node": longest})
         self._width = columns[0].width
         drops = [abs(row["drop"]) for row in rows if row["drop"] is not None]
         self._largest = max((d for d in drops if d < float("inf")), default=0.0)
-        self.query_one(Table).show(columns, rows, self._cells, lambda row: row["node"],
-                                   empty="No node fits the filter.")  # fmt: skip
+        self.query_one(Grid).show(columns, rows, self._cells, lambda row: row["node"],
+                                   empty="No node fits the filter.", from_top=from_top)  # fmt: skip
         s = self._found.summary
         counts = ", ".join(f"{s[k]} {k}" for k in ("worse", "better", "same", "added", "removed"))
         heading = plain(f"{self._label(self._before)}  ->  {self._label(self._after)}", "bold")
         heading.append("\n")
+        heading.append_text(self._whole())
         self.query_one(".heading", Static).update(
             heading.append_text(plain(f"{self._metric.value}: {counts}", "dim"))
         )
+
+    def _whole(self) -> Text:
+        """The fully quantized model before and after, if both runs measured it."""
+        found = self._found.summary if self._found else None
+        if not found or found["whole_drop"] is None:
+            return Text()
+        drop = found["whole_drop"]
+        same = abs(drop) <= (self._found.tolerance if self._found else 0)
+        word = "same" if same else "worse" if drop > 0 else "better"
+        values = f"{number(found['whole_a'])} -> {number(found['whole_b'])}"
+        style = self.color(_STATUS[word]) if word in _STATUS else ""
+        told = plain(f"all nodes quantized: {self._metric.value} {values}, ")
+        return told.append_text(plain(word, style)).append("\n")
+
+    def resized(self) -> None:
+        """Names are cut only where there is no room."""
+        self._fill()
 
     def _label(self, run: RunInfo) -> str:
         return f"{run.model} {run.label} {moment(run.started_at)}"

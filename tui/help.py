@@ -2,8 +2,9 @@
 
 HELP = """\
 Everywhere
-  n        new analysis            j        analyses started here
+  n        new analysis            f4       analyses started here
   f2       SQL                     f3       light or dark theme
+  v        the newest figure       j, k     down and up in a list
   ctrl+p   command palette         ?, f1    this help
   esc      back                    q        quit
 
@@ -17,14 +18,19 @@ Ranked nodes
   s        rank by the next metric r        reverse the order
   t        all, node, weight, activation    w  measure the type that is missing
   p        the figure              y        copy the node's name
+  space    mark a node             m        mark by value, name, pattern or module path
+  a        act on the marked: raise, leave out, only these, diagnose, copy
+  x        have each mark show what the whole model would be: int16, float32, off
   A click on a heading sorts by it. Left and right scroll the columns of any table.
 
 One node
   enter, p the figure of the panel that has the focus (tab moves on)
   right, left   the next and the previous node of the ranking
+  u, f     a node that feeds it, or that it feeds
   t        its output, or one of its calibration nodes
   d        compute histograms      b        compute box plots of its channels
   e        compute the error curve 1 to 5   go to a panel
+  w, d, b and e show the command first, which may be changed; enter starts it.
 
 Two runs
   s        the next metric         o        order by difference or by node

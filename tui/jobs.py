@@ -11,15 +11,15 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from .base import LakeScreen, Notice, feet, how_far
+from .grid import Grid, GridColumn
 from .launch import Job
-from .table import Column, Table
 from .text import STATES, plain
 
 _COLUMNS = (
-    Column("state", "", 2),
-    Column("command", "analysis", 34),
-    Column("far", "how far", 60),
-    Column("run", "run id", 27),
+    GridColumn("state", "", 2),
+    GridColumn("command", "analysis", 34),
+    GridColumn("far", "how far", 60),
+    GridColumn("run", "run id", 27),
 )
 
 
@@ -35,18 +35,18 @@ class JobsScreen(LakeScreen):
     def compose(self) -> ComposeResult:
         """A table, renewed four times a second."""
         yield Static("Analyses that were started here", markup=False, classes="heading")
-        yield Table("None yet: n starts one.", id="jobs")
+        yield Grid("None yet: n starts one.", id="jobs")
         yield from feet()
 
     def on_mount(self) -> None:
         """Begin to renew."""
-        self.query_one(Table).focus()
+        self.query_one(Grid).focus()
         self._fill()
         self.set_interval(0.25, self._fill)
 
     def _fill(self) -> None:
         jobs = list(reversed(self.debugger.jobs))
-        self.query_one(Table).show(_COLUMNS, jobs, self._cells)
+        self.query_one(Grid).show(_COLUMNS, jobs, self._cells)
 
     def _cells(self, job: Job) -> list[Text]:
         far = how_far(job) if job.is_running else job.state.lower()
@@ -55,23 +55,23 @@ class JobsScreen(LakeScreen):
         color = {"FAILED": "bad", "KILLED": "bad", "FINISHED": "good"}.get(job.state, "poor")
         return [
             plain(STATES.get(job.state, "▶"), self.color(color)),
-            plain(job.analysis.command),
+            plain(job.command.analysis),
             plain(far),
             plain(job.run_id or ""),
         ]
 
     def action_cancel(self) -> None:
         """Interrupt the job under the cursor."""
-        job = self.query_one(Table).current
+        job = self.query_one(Grid).current
         if job and job.is_running:
             job.cancel()
 
-    @on(Table.Chosen)
+    @on(Grid.Chosen)
     def _chosen(self) -> None:
         self.action_open()
 
     def action_open(self) -> None:
         """What was typed and what it said."""
-        if job := self.query_one(Table).current:
-            said = "\n".join([job.analysis.shown(), "", *job.messages[-200:]])
+        if job := self.query_one(Grid).current:
+            said = "\n".join([job.command.shown(), "", *job.messages[-200:]])
             self.app.push_screen(Notice(job.state.lower(), said))

@@ -16,11 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from hmct_track.analyses import Analysis
+from hmct_track.analyses.stored import command_line
 from hmct_track.errors import HmctTrackError
+from hmct_track.options.recording import Recording
 
 _POLL_SECONDS = 0.1
 _INTERRUPTED = 130
@@ -28,32 +31,26 @@ _UNTRACKED = 3
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """An analysis to start: a command, what it is about, and its options."""
+class Command:
+    """A command of ``hmct-debugger`` that runs an analysis; all but the lake."""
 
-    command: str
-    model: str
-    data: str
-    options: tuple[str, ...] = ()
+    analysis: str
+    """Its word."""
+    arguments: tuple[str, ...] = ()
 
-    def arguments(self, lake: Path) -> list[str]:
+    @classmethod
+    def of(cls, analysis: Analysis, recording: Recording) -> Self:
+        """The command that runs an analysis with all that it declares."""
+        word, *arguments = command_line(analysis, recording)
+        return cls(word, tuple(arguments))
+
+    def argv(self, lake: Path) -> list[str]:
         """The arguments of ``hmct-debugger``."""
-        places = [str(Path(path).expanduser().absolute()) for path in (self.model, self.data)]
-        return [self.command, *places, *self.options, "--lake", str(lake)]
+        return [self.analysis, *self.arguments, "--lake", str(lake)]
 
     def shown(self) -> str:
         """The command as one would type it."""
-        return shlex.join(["hmct-debugger", self.command, self.model, self.data, *self.options])
-
-
-def names_argument(names: Sequence[str]) -> str:
-    """A list of node names as one argument, whatever characters they have."""
-    # Brackets are escaped: the command line counts them to find where a list ends.
-    table = str.maketrans({"[": "\\x5b", "]": "\\x5d", "'": "\\x27"})
-    escaped = [name.encode("unicode_escape").decode("ascii").translate(table) for name in names]
-    # A quoted pattern keeps its backslashes, so that no name may look like one.
-    listed = "[" + ",".join(f"'{name}'" for name in escaped) + "]"
-    return listed.replace("'re:", "'re\\x3a").replace('"re:', '"re\\x3a')
+        return shlex.join(["hmct-debugger", self.analysis, *self.arguments])
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,8 @@ class Progress:
 class Job:
     """An analysis that runs, or ran. What it says is read by a thread of its own."""
 
-    def __init__(self, analysis: Analysis, lake: Path) -> None:
-        self.analysis = analysis
+    def __init__(self, command: Command, lake: Path) -> None:
+        self.command = command
         self.started = time.monotonic()
         self.ended: float | None = None
         self.progress: Progress | None = None
@@ -88,7 +85,7 @@ class Job:
         self.log = Path(name)
         with os.fdopen(handle, "wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - a list, no shell
-                [sys.executable, "-m", "hmct_track", *analysis.arguments(lake)],
+                [sys.executable, "-m", "hmct_track", *command.argv(lake)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -128,7 +125,10 @@ class Job:
 
     @property
     def error(self) -> str:
-        """The last line of what it complained of."""
+        """The last line of what it complained of, or the signal that ended it."""
+        code = self._process.returncode
+        if code is not None and code < 0 and not self.cancelled:
+            return f"{self.command.analysis} was killed by {signal.Signals(-code).name}"
         return self.messages[-1].removeprefix("hmct-debugger: error: ") if self.messages else ""
 
     def cancel(self) -> None:

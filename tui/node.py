@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
+from hmct_track.analyses import (
+    GetChannelwiseDataDistribution,
+    PlotAccError,
+    PlotDistribution,
+)
 from hmct_track.types import Metric
 
 from . import charts
-from .base import LakeScreen, feet
+from .base import LakeScreen, Notice, feet
 from .charts import Panel, facts
-from .launch import Analysis, Job, names_argument
+from .launch import Job
 from .reads import Curve, Evidence, Ranked, Ranking
 from .text import number, numbers, plain, severity, shortened, worst_of
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import ModelNodesRow, NodeHistoryOfModelRow
 
+_MOST_SAMPLES = 16
+"""For histograms and boxes: the values of a node are held at once."""
+
+_CLIPPED, _WIDE = 1.05, 2.0
+"""How far data may be beyond a threshold, or a threshold beyond the data, before it is told."""
+
 _PANELS = ("facts", "histogram", "channels", "curve", "history")
+
+
+def _ranks(rows: Iterable[Ranked], metric: Metric) -> dict[str, int]:
+    """Node to its rank among its like by a metric."""
+    found: dict[str, int] = {}
+    for kind in sorted({row.type for row in rows}):
+        own = [row for row in rows if row.type == kind]
+        own.sort(key=lambda row: (-metric.badness(row.values[metric]), row.position))
+        found |= {row.name: rank for rank, row in enumerate(own, start=1)}
+    return found
 
 
 class NodeScreen(LakeScreen):
@@ -32,6 +54,8 @@ class NodeScreen(LakeScreen):
         Binding("p,enter", "figure", "Figure"),
         Binding("left", "step(-1)", "Previous", key_display="←"),
         Binding("right", "step(1)", "Next", key_display="→"),
+        Binding("u", "go('fed_by')", "Fed by"),
+        Binding("f", "go('feeds')", "Feeds"),
         Binding("t", "tensor", "Tensor"),
         Binding("d", "compute('histogram')", "Histograms"),
         Binding("b", "compute('channels')", "Boxes"),
@@ -43,10 +67,13 @@ class NodeScreen(LakeScreen):
         Binding("escape", "back", "Back"),
     ]
 
-    def __init__(self, ranking: Ranking, names: list[str], place: int, metric: Metric) -> None:
+    def __init__(self, ranking: Ranking, names: Sequence[str], place: int, metric: Metric) -> None:
         super().__init__()
+        names = list(names)  # others are put between them
         self._ranking, self._names, self._place, self._metric = ranking, names, place, metric
-        self._rows: dict[str, Ranked] = {row.name: row for row in ranking.rows}
+        every = [*ranking.rows, *ranking.others]
+        self._rows: dict[str, Ranked] = {row.name: row for row in every}
+        self._ranks = _ranks(ranking.rows, metric) | _ranks(ranking.others, metric)
         self._tensor = ""
         self._evidence: dict[str, Evidence] = {}
         self._curve: Curve | None = None
@@ -91,7 +118,8 @@ class NodeScreen(LakeScreen):
         text = plain(self.name_shown, "bold")
         if row:
             value = row.values[self._metric]
-            text.append_text(plain(f"  {row.op_type}  rank {row.rank}  {self._metric.value} "))
+            rank = self._ranks[row.name]
+            text.append_text(plain(f"  {row.op_type}  rank {rank}  {self._metric.value} "))
             style = self.color(severity(value, self._metric, self._worst()))
             text.append_text(plain("nan" if value is None else number(value), style))
         self.query_one(".heading", Static).update(text)
@@ -173,23 +201,22 @@ class NodeScreen(LakeScreen):
     def _facts(self) -> list[tuple[str, str]]:
         nodes, name = self._ranking.nodes, self.name_shown
         node, row = nodes.get(name), self._rows.get(name)
-        lines: list[tuple[str, str]] = []
+        lines = [("verdict", told) for told in self._verdicts()]
         if row:
             values = "  ".join(f"{m.value} {number(row.values[m]) or 'nan'}" for m in Metric)
             lines.append(("metrics", values))
         if node:
             quantizers = node["calibration_nodes"] or ()
             if node["type"] == "node":
-                feeders = [self._ranking.producers.get(t, t) for t in node["inputs"]]
-                lines += [("reads", f) for f in feeders if f not in quantizers]
                 for calibration in quantizers:
                     lines += self._quantizer(nodes.get(calibration), calibration)
             else:
                 lines += self._quantizer(node, name)
-                source = self._ranking.producers.get(node["inputs"][0], node["inputs"][0])
-                lines.append(("reads", source))
-                lines.append(("feeds", ", ".join(node["consumers"] or ())))
-            lines.append(("gives", ", ".join(node["outputs"])))
+        graph = self._ranking.graph
+        lines.append(("fed by", ", ".join(map(self._ranked, graph.fed_by(name))) or "no node"))
+        lines.append(("feeds", ", ".join(map(self._ranked, graph.feeds(name))) or "the output"))
+        if constants := graph.constants(name):
+            lines.append(("constants", ", ".join(constants)))
         for found in self._evidence.values():
             for series in found.series:
                 of = series["series"] if found.node == name else f"{found.node} {series['series']}"
@@ -201,6 +228,21 @@ class NodeScreen(LakeScreen):
                     f"{series['nan'] + series['inf']} not finite",
                 ))  # fmt: skip
         return lines
+
+    def _ranked(self, name: str) -> str:
+        return f"{name} (rank {self._ranks[name]})" if name in self._ranks else name
+
+    def _verdicts(self) -> list[str]:
+        """What the thresholds do to the data that were seen."""
+        told = []
+        for name, found in self._evidence.items():
+            for series in found.series:
+                low, high, threshold = series["min"], series["max"], series["threshold"]
+                if low is None or high is None or threshold is None or series["series"] == "after":
+                    continue
+                reach = max(abs(low), abs(high))
+                told.append(f"{name}: {_verdict(threshold, reach)}")
+        return told
 
     def _quantizer(self, node: ModelNodesRow | None, name: str) -> list[tuple[str, str]]:
         if node is None:
@@ -226,6 +268,30 @@ class NodeScreen(LakeScreen):
         if 0 <= place < len(self._names):
             self._place = place
             self._show_node()
+
+    def action_go(self, where: str) -> None:
+        """Go to a node that feeds this one, or that this one feeds; of several one is chosen."""
+        graph = self._ranking.graph
+        found = graph.fed_by(self.name_shown) if where == "fed_by" else graph.feeds(self.name_shown)
+        if not found:
+            at = "the input" if where == "fed_by" else "the output"
+            self.app.notify(f"this node is at {at} of the model", markup=False)
+        elif len(found) == 1:
+            self._go_to(found[0])
+        else:
+            answers = {str(i): self._ranked(name) for i, name in enumerate(found[:9], start=1)}
+
+            def choose(answer: str | None) -> None:
+                if answer:
+                    self._go_to(found[int(answer) - 1])
+
+            self.app.push_screen(Notice("Which node?", "", answers), choose)
+
+    def _go_to(self, name: str) -> None:
+        if name not in self._names:
+            self._names.insert(self._place + 1, name)
+        self._place = self._names.index(name)
+        self._show_node()
 
     def action_tensor(self) -> None:
         """The node's output, or the next of its calibration nodes."""
@@ -271,30 +337,40 @@ class NodeScreen(LakeScreen):
         return names[1:] if node and node["type"] == "node" and len(names) > 1 else names
 
     def _compute(self, panel: str, node: str | None, *, with_figure: bool) -> None:
+        row = self._rows.get(self.name_shown)
         run = self._ranking.run
-        if not (run.model_path and run.data_path):
-            self.app.notify("the run was made from Python objects, not files", severity="warning")
-            return
-        samples = str(min(run.data_num, 16))  # the values of a node are held at once
-        command, options = {
+        samples = min(run.data_num, _MOST_SAMPLES)
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
             "histogram": (
-                "plot-distribution",
-                ("-n", names_argument(self._tensors()), "--data-num", samples),
+                PlotDistribution.command,
+                {"nodes_list": self._tensors(), "data_num": samples},
             ),
             "channels": (
-                "get-channelwise-data-distribution",
-                ("-n", names_argument(self._channel_nodes()), "--data-num", samples),
+                GetChannelwiseDataDistribution.command,
+                {"nodes_list": self._channel_nodes(), "data_num": samples},
             ),
             "curve": (
-                "plot-acc-error",
-                ("-q", names_argument([self.name_shown]), "-m", self._metric.value,
-                 "--data-num", str(run.data_num)),
+                PlotAccError.command,
+                {
+                    "quantize_node": [self.name_shown],
+                    "non_quantize_node": None,
+                    "metric": self._metric.value,
+                },
             ),
-        }[panel]  # fmt: skip
+        }
+        command, given = asked[panel]
 
         def show(job: Job) -> None:
             if job.run_id:
                 self.debugger.show_figure(job.run_id, node)
 
-        analysis = Analysis(command, run.model_path, run.data_path, options)
-        self.debugger.start(analysis, show if with_figure else None)
+        run_id = row.run_id if row else run.run_id
+        self.follow_up(run_id, command, show if with_figure else None, **given)
+
+
+def _verdict(threshold: float, reach: float) -> str:
+    if reach > _CLIPPED * threshold:
+        return f"threshold {threshold:.4g} cuts data that reach {reach:.4g} in these samples"
+    if threshold > _WIDE * reach:
+        return f"threshold {threshold:.4g} over data that reach {reach:.4g} in these samples"
+    return f"threshold {threshold:.4g} fits data that reach {reach:.4g} in these samples"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -11,19 +12,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
+from hmct_track.analyses import GetSensitivityOfNodes, analysis_of_kind
 from hmct_track.types import Metric
 
-from .base import LakeScreen, feet
-from .launch import Analysis
+from .base import feet
+from .grid import Grid, GridColumn, stretched
+from .marks import MarkingScreen
 from .reads import Ranked, Ranking, RunInfo
-from .table import Column, Table
-from .text import bar, moment, number, plain, severity, share, shortened, worst_of
+from .text import bar, clean, moment, number, plain, severity, share, shortened, worst_of
 
 _TYPES = ("all", "node", "weight", "activation")
 _BAR = 10
 
 
-class RankingScreen(LakeScreen):
+class RankingScreen(MarkingScreen):
     """What each node of a run costs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -33,8 +35,8 @@ class RankingScreen(LakeScreen):
         Binding("r", "reverse", "Reverse"),
         Binding("t", "type", "Type"),
         Binding("p", "figure", "Figure"),
-        Binding("w", "widen", "Measure type", show=False),
-        Binding("y", "copy", "Copy name", show=False),
+        Binding("w", "widen", "Measure type"),
+        Binding("y", "copy", "Copy name"),
         Binding("escape", "back", "Back"),
     ]
 
@@ -47,40 +49,52 @@ class RankingScreen(LakeScreen):
         self._reversed = False
         self._type = "all"
         self._values: list[float | None] = []
-        self._columns: tuple[Column, ...] = ()
+        self._columns: tuple[GridColumn, ...] = ()
+        self._widths: dict[str, int] = {}
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
         yield Static(markup=False, classes="heading")
         yield Input(placeholder="/ filters: node name, op type, weight, activation", compact=True)
-        yield Table("Reading the run ...", id="nodes")
+        yield Grid("Reading the run ...", id="nodes")
         yield from feet()
 
     def on_mount(self) -> None:
         """Read the run."""
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
         self.lake_changed()
 
     def lake_changed(self) -> None:
-        """Read the ranking anew; rows of a run that measures appear as it goes."""
-        if self._ranking is None or self._ranking.run.state == "RUNNING":
-            self.ask("ranking", partial(self.reader.ranking, self.run, self.run.metric))
+        """Read the ranking anew; what a follow-up has measured appears as well."""
+        self.ask("ranking", partial(self.reader.ranking, self.run, self.run.metric))
 
     def show_ranking(self, ranking: Ranking) -> None:
         """The rows."""
         self._ranking, self.run = ranking, ranking.run
         self._fill()
 
+    def refused(self, what: str, reason: str) -> None:
+        """Say why there is no ranking where it would be; another refusal is only told."""
+        if what == "ranking" and self._ranking is None:
+            self.query_one(Grid).show((), [], lambda row: (), empty="")
+            self.query_one(".heading", Static).update(Text(clean(reason), self.color("bad")))
+        else:
+            super().refused(what, reason)
+
+    def resized(self) -> None:
+        """Names are cut only where there is no room."""
+        self._fill()
+
     @on(Input.Changed)
     def _filter_changed(self) -> None:
-        self._fill()
+        self._fill(from_top=True)
 
     @on(Input.Submitted)
     def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
 
-    @on(Table.HeaderClicked)
-    def _header(self, message: Table.HeaderClicked) -> None:
+    @on(Grid.HeaderClicked)
+    def _header(self, message: Grid.HeaderClicked) -> None:
         if message.key in list(Metric):
             again = self._sort == "metric" and self._metric == message.key
             self._metric, self._sort = Metric(message.key), "metric"
@@ -90,7 +104,7 @@ class RankingScreen(LakeScreen):
         self._reversed = not self._reversed if again else False
         self._fill()
 
-    @on(Table.Chosen)
+    @on(Grid.Chosen)
     def _chosen(self) -> None:
         self.action_open()
 
@@ -98,7 +112,7 @@ class RankingScreen(LakeScreen):
         """Open the node under the cursor."""
         from .node import NodeScreen
 
-        table = self.query_one(Table)
+        table = self.query_one(Grid)
         if table.current and self._ranking:
             names = [row.name for row in table.rows]
             self.app.push_screen(
@@ -109,9 +123,9 @@ class RankingScreen(LakeScreen):
         """Empty the filter, or go back to the runs."""
         if self.query_one(Input).value:
             self.query_one(Input).value = ""
-            self.set_focus(self.query_one(Table))
+            self.set_focus(self.query_one(Grid))
         elif self.query_one(Input).has_focus:
-            self.set_focus(self.query_one(Table))
+            self.set_focus(self.query_one(Grid))
         else:
             self.app.pop_screen()
 
@@ -139,32 +153,43 @@ class RankingScreen(LakeScreen):
 
     def action_copy(self) -> None:
         """Copy the node's name."""
-        if row := self.query_one(Table).current:
+        if row := self.query_one(Grid).current:
             self.app.copy_to_clipboard(row.name)
             self.app.notify(f"copied {row.name}", markup=False)
 
     def action_figure(self) -> None:
         """The figure of the run that ranked the node under the cursor."""
-        row = self.query_one(Table).current
+        row = self.query_one(Grid).current
         self.debugger.show_figure(row.run_id if row else self.run.run_id)
 
     def action_widen(self) -> None:
         """Measure the nodes of the type that is shown, which this run has not."""
         if self._type == "all":
             return
-        run = self.run
-        if not (run.model_path and run.data_path):
-            self.app.notify("the run was made from Python objects, not files", severity="warning")
-            return
-        options = ("-n", self._type, "-m", run.metric.value, "-d", str(run.data_num))
-        self.debugger.start(
-            Analysis("get-sensitivity-of-nodes", run.model_path, run.data_path, options)
+        self.follow_up(
+            self.run.run_id,
+            GetSensitivityOfNodes.command,
+            node_type=self._type,
+            interested_nodes=None,
         )
 
-    def _fill(self) -> None:
+    def refill(self) -> None:
+        """Show the rows anew."""
+        self._fill()
+
+    def _every(self) -> list[Ranked]:
+        """The rows of the type that is looked at; those of other runs where this one has none."""
+        ranking = self._ranking
+        if ranking is None:
+            return []
+        if self._type == "all" or any(row.type == self._type for row in ranking.rows):
+            return ranking.rows
+        return ranking.others
+
+    def _fill(self, *, from_top: bool = False) -> None:
         if self._ranking is None:
             return
-        every = self._ranking.rows
+        every = self._every()
         words = self.query_one(Input).value.lower().split()
         rows = [
             row
@@ -174,19 +199,37 @@ class RankingScreen(LakeScreen):
         ]
         rows.sort(key=self._key, reverse=self._reversed)
         self._values = [row.values[self._metric] for row in every]
-        self._columns = self._make_columns()
-        self.query_one(Table).show(
-            self._columns, rows, self._cells, lambda row: row.name, empty=self._nothing(len(words))
+        self._columns = self._make_columns(rows)
+        self._widths = {column.key: column.width for column in self._columns}
+        self.query_one(Grid).show(
+            self._columns,
+            rows,
+            self._cells,
+            lambda row: row.name,
+            empty=self._nothing(len(words)),
+            from_top=from_top,
+            marked=frozenset(self._marked),
         )
-        run = self.run
-        text = f"{run.model}  {run.label}  {moment(run.started_at)}  {run.data_num} samples"
-        order = self._metric.value if self._sort == "metric" else self._sort
-        what = f"{len(rows)} of {len(every)}" if len(rows) < len(every) else str(len(every))
-        self.query_one(".heading", Static).update(
-            plain(text, "bold")
-            + Text("\n")
-            + plain(f"{run.state}  {what} nodes  type: {self._type}  sorted by {order}", "dim")
-        )
+        self._show_heading(len(rows), len(every))
+
+    def _show_heading(self, shown: int, known: int) -> None:
+        run, metric = self.run, self._metric
+        about = [run.model, run.label, moment(run.started_at), f"{run.data_num} samples"]
+        place = run.parameters.get("output_node") or run.parameters.get("output")
+        text = plain("  ".join([*about, *([f"at {place}"] if place else [])]), "bold")
+        text.append("\n")
+        whole = self._ranking.whole if self._ranking else {}
+        if metric in whole:
+            value = whole[metric]
+            style = self.color(severity(value, metric))
+            text.append_text(plain(f"all nodes quantized: {metric.value} "))
+            text.append_text(plain("nan" if value is None else number(value), style))
+            text.append("  ")
+        order = metric.value if self._sort == "metric" else self._sort
+        what = f"{shown} of {known}" if shown < known else str(known)
+        told = f"{run.state}  {what} nodes  type: {self._type}  sorted by {order}"
+        text.append_text(plain(told, "dim")).append_text(self.told())
+        self.query_one(".heading", Static).update(text)
 
     def _nothing(self, filtered: int) -> str:
         if filtered:
@@ -197,7 +240,9 @@ class RankingScreen(LakeScreen):
             return f"This run has no {self._type} nodes; w measures them."
         if self.run.error:
             return f"The run failed: {self.run.error}"
-        return f"A run of {self.run.kind} ranks no nodes; p shows its figure."
+        known = analysis_of_kind(self.run.kind)
+        shows = "; p shows its figure" if known and known.has_figures else ""
+        return f"A run of {self.run.kind} ranks no nodes{shows}."
 
     def _key(self, row: Ranked) -> tuple[object, ...]:
         keys: dict[str, object] = {
@@ -212,37 +257,50 @@ class RankingScreen(LakeScreen):
             return (keys[self._sort], row.position)
         return (-self._metric.badness(row.values[self._metric]), row.position)
 
-    def _make_columns(self) -> tuple[Column, ...]:
-        wide = self.size.width >= 120
-        name = min(
-            max((len(row.name) for row in self._ranking.rows), default=20) if self._ranking else 20,
-            60 if wide else 30,
-        )
+    def _make_columns(self, rows: list[Ranked]) -> tuple[GridColumn, ...]:
         others = [m for m in Metric if m is not self._metric]
-        mark = "▲" if self._reversed else "▼"
-        return (
-            Column("name", "node", max(name, 8), is_fixed=True),
-            Column("op", "op", 13 if wide else 10),
-            Column("bar", self._metric.value[:_BAR], _BAR),
-            Column(self._metric.value, f"{self._metric.value[:9]}{mark}", 10, right=True),
-            *(Column(m.value, m.value[:10], 10, right=True) for m in others),
-            Column("type", "type", 10),
-            Column("bits", "bits", 4, right=True),
-            Column("threshold", "threshold", 10, right=True),
-            Column("feeds", "feeds", 40),
+        quantizers = bool(rows) and all(row.type != "node" for row in rows)
+        # What quantizes says little by its name: the layer that it belongs to says more.
+        feeds = GridColumn("feeds", "feeds", 24, is_fixed=quantizers)
+        columns = (
+            GridColumn("name", "node", 21 if quantizers else 30, is_fixed=True),
+            *([feeds] if quantizers else [GridColumn("op", "op", 13)]),
+            *([GridColumn("so far", "so far", 10, right=True)] if self._steps else []),
+            GridColumn("bar", self._metric.value[:_BAR], _BAR),
+            GridColumn(self._metric.value, self._metric.value[:9], 10, right=True),
+            *(GridColumn(m.value, m.value[:10], 10, right=True) for m in others),
+            GridColumn("type", "type", 10),
+            GridColumn("bits", "bits", 4, right=True),
+            GridColumn("threshold", "threshold", 10, right=True),
+            *([] if quantizers else [feeds]),
         )
+        longest = {
+            "name": max((len(row.name) for row in rows), default=0),
+            "feeds": max((len("; ".join(row.consumers)) for row in rows), default=0),
+        }
+        return tuple(self._sign(c) for c in stretched(columns, self.size.width - 3, longest))
+
+    def _sign(self, column: GridColumn) -> GridColumn:
+        """The column with the sign of the order, if the rows are sorted by it."""
+        sorted_by = self._metric.value if self._sort == "metric" else self._sort
+        if column.key != sorted_by:
+            return column
+        title = column.title[: column.width - 1]
+        return replace(column, title=f"{title}{'▲' if self._reversed else '▼'}")
 
     def _cells(self, row: Ranked) -> list[Text]:
         metric, value = self._metric, row.values[self._metric]
         style = self.color(severity(value, metric, worst_of(self._values, metric)))
-        return [
-            plain(shortened(row.name, self._columns[0].width)),
-            plain(row.op_type),
-            bar(share(value, self._values, metric), _BAR, style),
-            plain("nan" if value is None else number(value), style),
-            *(plain(number(row.values[m])) for m in Metric if m is not metric),
-            plain(row.type),
-            plain(number(row.bits)),
-            plain(number(row.threshold)),
-            plain("; ".join(row.consumers)),
-        ]
+        known = {
+            "name": plain(shortened(row.name, self._widths["name"])),
+            "op": plain(row.op_type),
+            "bar": bar(share(value, self._values, metric), _BAR, style),
+            metric.value: plain("nan" if value is None else number(value), style),
+            **{m.value: plain(number(row.values[m])) for m in Metric if m is not metric},
+            "so far": plain(number(self.so_far.get(row.name))),
+            "type": plain(row.type),
+            "bits": plain(number(row.bits)),
+            "threshold": plain(number(row.threshold)),
+            "feeds": plain(shortened("; ".join(row.consumers), self._widths["feeds"])),
+        }
+        return [known[column.key] for column in self._columns]

@@ -6,15 +6,20 @@ import contextlib
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hmct_track.analyses import ANALYSES, Analysis
 from hmct_track.errors import HmctTrackError, UsageError
 from hmct_track.metrics import Metric, value_of
+from hmct_track.options.recording import Recording
 from hmct_track.types import NodeType
+
+from .graph import Graph
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake, Result, RunComparison
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
         HistogramRow,
         ModelNodesRow,
         NodeHistoryOfModelRow,
+        PartialQuantizationRow,
         RunListRow,
         SensitivityRow,
     )
@@ -65,6 +71,7 @@ class RunInfo:
     updated_at: Any
     worst_node: str | None
     worst_value: float | None
+    whole_value: float | None
 
     @property
     def metric(self) -> Metric:
@@ -101,9 +108,12 @@ class Ranking:
 
     run: RunInfo
     rows: list[Ranked]
+    others: list[Ranked]
+    """Nodes that only other runs ranked: of the same model, data, samples and output."""
+    whole: dict[Metric, float | None]
+    """The fully quantized model; empty if the run has not measured it."""
     nodes: dict[str, ModelNodesRow]
-    producers: dict[str, str]
-    """Tensor to the node that gives it out."""
+    graph: Graph
 
 
 @dataclass(frozen=True)
@@ -172,13 +182,29 @@ class Reader:
             LakeError: the lake cannot be read.
         """
         with self._reading:
-            revision = self.revision()
-            if self.seen is None or revision != self.seen:
-                self._runs = [_run(row) for row in self.lake.query("run_list")]
+            revision, before = self.revision(), self.seen
+            if before is None or revision != before:
+                self.seen = None  # asked again until it can be read
+                self._runs = _with_worst_steps([_run(r) for r in self.lake.query("run_list")])
                 # A part may follow in the same tick of the clock that the file system keeps.
                 age = time.time_ns() - max(revision, default=0)
                 self.seen = None if 0 <= age < _TICK else revision
             return list(self._runs)
+
+    def bury(self) -> list[str]:
+        """Record runs as killed whose processes have ended without a word, and give their ids.
+
+        Raises:
+            LakeError: the lake cannot be read or written.
+        """
+        if not any(run.state == "RUNNING" for run in self._runs):
+            return []
+        from hmct_track.lake.care import lost_runs, mark_killed
+
+        lost = lost_runs(self.lake)
+        if lost:
+            mark_killed(self.lake, lost)
+        return lost
 
     def read_ahead(self) -> None:
         """Read the runs before a screen asks for them, which tells what goes wrong."""
@@ -206,15 +232,36 @@ class Reader:
         run = next((r for r in current if r.run_id == run.run_id), run)
         family = [run, *(r for r in current if r.parent == run.run_id)]
         nodes = self.nodes(run)
+        own = self._ranked(family, metric, nodes)
+        ranking = next((r for r in family if r.kind == "sensitivity"), run)
+        others = self._ranked([r for r in current if _is_like(ranking, r)], metric, nodes)
+        others = {name: row for name, row in others.items() if name not in own}
+        whole = self._whole(family)
+        return Ranking(
+            run, list(own.values()), list(others.values()), whole, nodes, Graph.of(nodes)
+        )
+
+    def _ranked(
+        self, runs: list[RunInfo], metric: Metric, nodes: dict[str, ModelNodesRow]
+    ) -> dict[str, Ranked]:
+        """The nodes that runs ranked; of several values of a node the first."""
         seen: dict[str, Ranked] = {}
         # A step that only needed a node's value again must not add it a second time.
-        for member in sorted(family, key=lambda r: r.kind != "sensitivity"):
-            if member.kind in RANKED:
-                rows = self.lake.query("sensitivity", run_id=member.run_id, metric=metric.value)
+        for run in sorted(runs, key=lambda r: r.kind != "sensitivity"):
+            if run.kind in RANKED:
+                rows = self.lake.query("sensitivity", run_id=run.run_id, metric=metric.value)
                 for row in rows:
-                    seen.setdefault(row["subject"], _ranked(row, member.run_id, nodes))
-        producers = {t: node["node"] for node in nodes.values() for t in node["outputs"]}
-        return Ranking(run, list(seen.values()), nodes, producers)
+                    seen.setdefault(row["subject"], _ranked(row, run.run_id, nodes))
+        return seen
+
+    def _whole(self, family: list[RunInfo]) -> dict[Metric, float | None]:
+        """The fully quantized model, by the first of the runs that measured it at its output."""
+        for run in family:
+            if run.kind in RANKED:
+                rows = self.lake.query("whole_model", run_id=run.run_id)
+                if rows:
+                    return {Metric(row["metric"]): row["value"] for row in rows}
+        return {}
 
     def nodes(self, run: RunInfo) -> dict[str, ModelNodesRow]:
         """The nodes of the model of a run, by name."""
@@ -292,6 +339,23 @@ class Reader:
                 return compare_runs(self.lake, rows[0]["run_id"], rows[1]["run_id"], metric)
         raise problem or UsageError("the runs rank no nodes")
 
+    def partial(self, run_id: str, metric: Metric) -> list[PartialQuantizationRow]:
+        """The steps of a partial quantization."""
+        return self.lake.query("partial_quantization", run_id=run_id, metric=metric.value)
+
+    def follow_up(
+        self, run_id: str, command: str, given: dict[str, Any]
+    ) -> tuple[Analysis, Recording]:
+        """Another analysis of what a run was about, and what it may use of the machine.
+
+        Raises:
+            UsageError: the run's model or its data were no files.
+        """
+        from hmct_track.analyses.stored import answer_of, follow_up, recording_of
+
+        answer = answer_of(self.lake, run_id)
+        return follow_up(answer, ANALYSES[command], **given), recording_of(answer)
+
     def sql(self, text: str, parameters: dict[str, Any] | None = None) -> Result:
         """Run a shipped query by name with its parameters, or one SELECT of the user's.
 
@@ -313,6 +377,34 @@ class Reader:
         from hmct_track.lake import Lake
 
         return Lake.open(self.path)
+
+
+def _with_worst_steps(runs: list[RunInfo]) -> list[RunInfo]:
+    """A run of several rankings has the worst node of all of them, not of its first."""
+    steps = defaultdict(list)
+    for run in runs:
+        if run.parent and run.kind == "sensitivity" and run.worst_node:
+            steps[run.parent].append(run)
+
+    def whole(run: RunInfo) -> RunInfo:
+        own = [step for step in steps[run.run_id] if step.metric == run.metric]
+        if not own:
+            return run
+        worst = max(own, key=lambda step: run.metric.badness(step.worst_value))
+        return replace(run, worst_node=worst.worst_node, worst_value=worst.worst_value)
+
+    return [whole(run) for run in runs]
+
+
+def _is_like(run: RunInfo, other: RunInfo) -> bool:
+    """Whether another run ranks other nodes by values that are comparable."""
+    if other.kind != "sensitivity" or other.run_id == run.run_id or other.parent:
+        return False
+    about = ("output_node", "output", "float_model")
+    return (
+        (run.model_id, run.data_path, run.data_num)
+        == (other.model_id, other.data_path, other.data_num)
+    ) and all(run.parameters.get(name) == other.parameters.get(name) for name in about)
 
 
 def _of(node: str, rows: list[_OfNode]) -> list[_OfNode]:
@@ -342,6 +434,7 @@ def _run(row: RunListRow) -> RunInfo:
         updated_at=row["updated_at"],
         worst_node=row["worst_node"],
         worst_value=row["worst_value"],
+        whole_value=row["whole_value"],
     )
 
 

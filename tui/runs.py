@@ -13,21 +13,22 @@ from textual.events import DescendantFocus
 from textual.widgets import Input, Static
 
 from .base import LakeScreen, feet
+from .grid import Grid, GridColumn, stretched
 from .reads import RunInfo
-from .table import Column, Table
 from .text import STATES, clean, moment, number, plain, seconds, severity, shortened, squeezed
 
 _COLUMNS = (
-    Column("state", "", 2, is_fixed=True),
-    Column("kind", "analysis", 27, is_fixed=True),
-    Column("model", "model", 18),
-    Column("worst", "worst", 11, right=True),
-    Column("started", "started", 14),
-    Column("metric", "metric", 17),
-    Column("subject", "worst node", 34),
-    Column("seconds", "took", 9, right=True),
-    Column("samples", "samples", 7, right=True),
-    Column("run", "run id", 27),
+    GridColumn("state", "", 2, is_fixed=True),
+    GridColumn("kind", "analysis", 27, is_fixed=True),
+    GridColumn("model", "model", 18),
+    GridColumn("whole", "whole", 10, right=True),
+    GridColumn("worst", "worst", 10, right=True),
+    GridColumn("started", "started", 14),
+    GridColumn("metric", "metric", 17),
+    GridColumn("subject", "worst node", 34),
+    GridColumn("seconds", "took", 9, right=True),
+    GridColumn("samples", "samples", 7, right=True),
+    GridColumn("run", "run id", 27),
 )
 
 
@@ -48,17 +49,18 @@ class RunsScreen(LakeScreen):
         self._marked: str | None = None
         self._reading = False
         self._worst: dict[str, tuple[str, float | None]] = {}
+        self._widths: dict[str, int] = {}
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
         yield Static(markup=False, classes="heading")
         yield Input(placeholder="/ filters: model, analysis, state, node, run id", compact=True)
-        yield Table("Reading the lake ...", id="runs")
+        yield Grid("Reading the lake ...", id="runs")
         yield from feet()
 
     def on_mount(self) -> None:
         """Read the lake."""
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
         self.lake_changed()
 
     def lake_changed(self) -> None:
@@ -92,7 +94,7 @@ class RunsScreen(LakeScreen):
             return  # the list stands without it
         self._reading = False
         if self._runs is None:
-            self.query_one(Table).show(_COLUMNS, [], self._cells, empty="")
+            self.query_one(Grid).show(_COLUMNS, [], self._cells, empty="")
             self.query_one(".heading", Static).update(
                 Text(f"No runs to show.\n\n{clean(reason)}\n\n")
                 + Text("This screen looks again every second.  n starts an analysis.", style="dim")
@@ -103,14 +105,18 @@ class RunsScreen(LakeScreen):
 
     @on(Input.Changed)
     def _filter_changed(self) -> None:
+        self._fill(from_top=True)
+
+    def resized(self) -> None:
+        """Names are cut only where there is no room."""
         self._fill()
 
     @on(Input.Submitted)
     def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
 
-    @on(Table.Chosen)
-    def _chosen(self, message: Table.Chosen) -> None:
+    @on(Grid.Chosen)
+    def _chosen(self, message: Grid.Chosen) -> None:
         self._open(message.row)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
@@ -119,7 +125,7 @@ class RunsScreen(LakeScreen):
 
     def action_open(self) -> None:
         """Open the run under the cursor."""
-        if row := self.query_one(Table).current:
+        if row := self.query_one(Grid).current:
             self._open(row)
 
     def action_filter(self) -> None:
@@ -131,17 +137,17 @@ class RunsScreen(LakeScreen):
         self.query_one(Input).value = ""
         self._marked = None
         self._fill()
-        self.set_focus(self.query_one(Table))
+        self.set_focus(self.query_one(Grid))
 
     def action_copy(self) -> None:
         """Copy the run id."""
-        if row := self.query_one(Table).current:
+        if row := self.query_one(Grid).current:
             self.app.copy_to_clipboard(row.run_id)
             self.app.notify(f"copied {row.run_id}", markup=False)
 
     def action_mark(self) -> None:
         """Mark a run, or compare it with the marked one."""
-        row = self.query_one(Table).current
+        row = self.query_one(Grid).current
         if row is None:
             return
         if self._marked is None:
@@ -163,15 +169,21 @@ class RunsScreen(LakeScreen):
 
         self.app.push_screen(RankingScreen(run))
 
-    def _fill(self) -> None:
+    def _fill(self, *, from_top: bool = False) -> None:
         if self._runs is None:
             return
         words = self.query_one(Input).value.lower().split()
         rows = [run for run in self._runs if all(word in self._text(run) for word in words)]
         marked = frozenset({self._marked}) if self._marked else frozenset()
         empty = "No run fits the filter." if words else "No runs yet: n starts an analysis."
-        self.query_one(Table).show(
-            _COLUMNS, rows, self._cells, lambda run: run.run_id, marked, empty
+        wanted = {
+            "model": max((len(run.model) for run in self._runs), default=0),
+            "subject": max((len(self._worst_of(run)[0] or "") for run in self._runs), default=0),
+        }
+        columns = stretched(_COLUMNS, self.size.width - 3, wanted)
+        self._widths = {column.key: column.width for column in columns}
+        self.query_one(Grid).show(
+            columns, rows, self._cells, lambda run: run.run_id, marked, empty, from_top=from_top
         )
         shown = f"{len(rows)} of {len(self._runs)}" if words else str(len(self._runs))
         self.query_one(".heading", Static).update(
@@ -189,14 +201,17 @@ class RunsScreen(LakeScreen):
         if worst_node:
             style = self.color(severity(worst, run.metric))
             value = plain("nan" if worst is None else number(worst), style)
+        style = self.color(severity(run.whole_value, run.metric)) if run.whole_value else ""
+        whole = plain(number(run.whole_value), style)
         return [
             plain(STATES.get(run.state, "?"), self.color(color)),
             plain(f"{'└ ' if run.parent else ''}{run.label}"),
-            plain(squeezed(run.model, 18)),
+            plain(squeezed(run.model, self._widths["model"])),
+            whole,
             value,
             plain(moment(run.started_at)),
-            plain(run.metric.value if worst_node else ""),
-            plain(shortened(worst_node or "", 34)),
+            plain(run.metric.value if worst_node or run.whole_value is not None else ""),
+            plain(shortened(worst_node or "", self._widths["subject"])),
             plain(seconds(run.seconds)),
             plain(number(run.data_num)),
             plain(run.run_id),

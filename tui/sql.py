@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,11 +16,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, OptionList, Static, TextArea
+from textual.widgets import Input, Label, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from .base import LakeScreen, feet
-from .table import Column, Table
+from .grid import Grid, GridColumn
 from .text import clean, number, plain
 
 if TYPE_CHECKING:
@@ -29,13 +30,22 @@ _MOST_KEPT = 200
 _WIDEST = 40
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A statement, or a shipped query with its parameters."""
+
+    text: str
+    query: str | None = None
+    given: dict[str, str] = field(default_factory=dict)
+
+
 class SqlScreen(LakeScreen):
     """A catalog, an editor, and the rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f5,ctrl+r", "run", "Run", priority=True),
-        Binding("f7", "older", "Older"),
-        Binding("f8", "newer", "Newer"),
+        Binding("f7", "older", "Older", priority=True),
+        Binding("f8", "newer", "Newer", priority=True),
         Binding("ctrl+e", "export", "CSV", priority=True),
         Binding("escape", "back", "Back"),
     ]
@@ -44,11 +54,12 @@ class SqlScreen(LakeScreen):
         super().__init__()
         self._query: Query | None = None
         self._result: Result | None = None
-        self._history: list[str] = []
+        self._history: list[Asked] = []
         self._at = 0
         self._began = 0.0
-        self._text = ""
         self._is_running = False
+        self._recalled: dict[str, str] | None = None
+        """What the fields of the query that is being loaded are to hold."""
 
     def compose(self) -> ComposeResult:
         """The catalog on the left, the rest on the right."""
@@ -58,7 +69,7 @@ class SqlScreen(LakeScreen):
                 yield TextArea("SELECT * FROM runs ORDER BY run_id DESC LIMIT 20", id="editor")
                 yield Vertical(id="parameters")
                 yield Static(markup=False, id="said")
-                yield Table("f5 or ctrl+r runs the statement.", id="result")
+                yield Grid("f5 or ctrl+r runs the statement.", id="result")
         yield from feet()
 
     def on_mount(self) -> None:
@@ -75,10 +86,10 @@ class SqlScreen(LakeScreen):
         ]
         self.query_one("#catalog", OptionList).add_options(options)
 
-    def show_history(self, found: list[str]) -> None:
+    def show_history(self, found: list[Asked]) -> None:
         """Statements of before."""
-        self._history = found
-        self._at = len(found)
+        self._history = [*found, *self._history]
+        self._at = len(self._history)
 
     @on(OptionList.OptionSelected)
     def _taken(self, message: OptionList.OptionSelected) -> None:
@@ -104,12 +115,16 @@ class SqlScreen(LakeScreen):
             "run_b": latest,
             **{param.name: param.default or "" for param in query.optional},
         }
-        fields = []
-        for param in (*query.params, *query.optional):
-            field = Input(defaults.get(param.name, ""), placeholder=param.meaning, compact=True)
-            field.border_title = param.name
-            fields.append(field)
-        place.mount_all(fields)
+        if self._recalled is not None:
+            defaults = self._recalled
+            self._recalled = None
+        fields = [
+            Input(defaults.get(p.name, ""), placeholder=p.meaning, compact=True, name=p.name)
+            for p in (*query.params, *query.optional)
+        ]
+        place.mount_all(
+            Horizontal(Label(plain(str(it.name))), it, classes="parameter") for it in fields
+        )
         self.query_one("#said", Static).update(
             plain(f"{query.name}: {query.summary}  "
                   f"({', '.join(p.name for p in query.params) or 'no parameters'}) f5 runs it")
@@ -133,18 +148,28 @@ class SqlScreen(LakeScreen):
         if self._is_running:
             self.app.notify("a statement runs; escape interrupts it", severity="warning")
             return
-        self._began, self._text, self._is_running = time.monotonic(), text, True
+        self._began, self._is_running = time.monotonic(), True
         self.query_one("#said", Static).update(plain("running ...  escape interrupts it"))
+        asked = self._asked(text)
+        self._remember(asked)
+        given = asked.given if asked.query else None
+        self.ask("result", partial(self.reader.sql, asked.query or text, given))
+
+    def _asked(self, text: str) -> Asked:
         query = self._query
-        if query and query.sql.strip() == text:
-            given = {
-                str(field.border_title): field.value
-                for field in self.query_one("#parameters").query(Input)
-                if field.value or field.border_title in {p.name for p in query.params}
-            }
-            self.ask("result", partial(self.reader.sql, query.name, given))
-        else:
-            self.ask("result", partial(self.reader.sql, text))
+        if query is None or query.sql.strip() != text:
+            return Asked(text)
+        required = {p.name for p in query.params}
+        fields = self.query_one("#parameters").query(Input)
+        given = {str(f.name): f.value for f in fields if f.value or f.name in required}
+        return Asked(text, query.name, given)
+
+    def _remember(self, asked: Asked) -> None:
+        """Keep it, whether it succeeds or fails: what failed is what one wants to mend."""
+        if not self._history or self._history[-1] != asked:
+            self._history.append(asked)
+            self.ask("written", partial(_write_history, self._history[-_MOST_KEPT:]))
+        self._at = len(self._history) - 1
 
     def show_result(self, result: Result) -> None:
         """The rows."""
@@ -157,12 +182,8 @@ class SqlScreen(LakeScreen):
         )
         self.query_one("#said", Static).update(plain(f"{rows}, {spent:.2f} s"))
         columns = [_column(result, place) for place in range(len(result.columns))]
-        self.query_one("#result", Table).show(columns, result.rows, _cells, empty="No rows.")
+        self.query_one("#result", Grid).show(columns, result.rows, _cells, empty="No rows.")
         self.query_one("#result").focus()
-        if not self._history or self._history[-1] != self._text:
-            self._history.append(self._text)
-            self.ask("written", partial(_write_history, self._history[-_MOST_KEPT:]))
-        self._at = len(self._history)
 
     def show_written(self, _: None) -> None:
         """The history is on disk."""
@@ -171,6 +192,9 @@ class SqlScreen(LakeScreen):
         """What is wrong with the statement."""
         if what == "written":
             return
+        if what == "query":
+            self._recalled = None
+            return  # a query of another version: its SQL is there
         if what == "result":
             self._is_running = False
         lines = [clean(line) for line in reason.splitlines() if line.strip()]
@@ -182,6 +206,11 @@ class SqlScreen(LakeScreen):
             self.reader.interrupt_sql()
         else:
             self.app.pop_screen()
+
+    def on_screen_resume(self) -> None:
+        """Go on where one was: what was typed is still there."""
+        if not self.focused:
+            self.query_one("#editor").focus()
 
     def on_unmount(self) -> None:
         """Leave nothing running: the application would wait for it at its end."""
@@ -199,7 +228,11 @@ class SqlScreen(LakeScreen):
     def _go(self, by: int) -> None:
         if self._history:
             self._at = max(0, min(self._at + by, len(self._history) - 1))
-            self._set(self._history[self._at])
+            asked = self._history[self._at]
+            self._set(asked.text)
+            if asked.query:
+                self._recalled = asked.given
+                self.ask("query", partial(_load, asked.query))
 
     def action_export(self) -> None:
         """Write the rows to a CSV file in the present folder."""
@@ -229,12 +262,12 @@ def _load(name: str) -> Query:
     return load_query(name)
 
 
-def _column(result: Result, place: int) -> Column:
+def _column(result: Result, place: int) -> GridColumn:
     title = result.columns[place]
     values = [_shown(row[place]) for row in result.rows[:200]]
     width = min(max([len(title), *(len(v) for v in values)]), _WIDEST)
     is_number = any(isinstance(row[place], int | float) for row in result.rows[:200])
-    return Column(title, title, width, right=is_number)
+    return GridColumn(title, title, width, right=is_number)
 
 
 def _cells(row: tuple[Any, ...]) -> list[Text]:
@@ -259,15 +292,15 @@ def _history_file() -> Path:
     return platformdirs.user_state_path("hmct-track") / "sql_history.json"
 
 
-def _read_history() -> list[str]:
+def _read_history() -> list[Asked]:
     try:
         found = json.loads(_history_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return [Asked(**item) if isinstance(item, dict) else Asked(str(item)) for item in found]
+    except (OSError, ValueError, TypeError):
         return []
-    return [str(text) for text in found] if isinstance(found, list) else []
 
 
-def _write_history(statements: list[str]) -> None:
+def _write_history(asked: list[Asked]) -> None:
     path = _history_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(statements), encoding="utf-8")
+    path.write_text(json.dumps([asdict(item) for item in asked]), encoding="utf-8")

@@ -1,7 +1,8 @@
-"""The form that starts an analysis."""
+"""The form of any analysis, made of its declaration."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,104 +11,158 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
-from textual.suggester import SuggestFromList
-from textual.widgets import Button, Input, Label, Select, Static
+from textual.containers import Vertical, VerticalScroll
+from textual.events import DescendantFocus
+from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
-from hmct_track.types import Metric, NodeType
+from hmct_track.analyses import ANALYSES, Analysis
+from hmct_track.errors import UsageError
+from hmct_track.options import Option, options_of
+from hmct_track.options.kinds import FILE, FOLDER, MAYBE_NAMES, NAME, NAMES, SELECTION
+from hmct_track.options.patterns import matching
+from hmct_track.options.recording import Recording
 
-from .base import LakeScreen, feet
-from .launch import Analysis, names_argument
+from .base import LakeScreen, Then, feet
+from .fields import Field
+from .launch import Command
+from .reads import RunInfo
 from .text import clean, plain
 
-_QUANTIZE = {
-    "weights, activations": ("-q", "[weight,activation]"),
-    "only weights": ("-q", "[weight]"),
-    "only activations": ("-q", "[activation]"),
-    "only these nodes": ("-q", None),
-    "all but these nodes": ("-nq", None),
-}
+_OURS = ("lake", "progress")
+"""Options that are this application's: it is on a lake, and shows the progress itself."""
 
-# What each command takes beside model and data, and under which option.
-_COMMANDS: dict[str, dict[str, str]] = {
-    "get-sensitivity-of-nodes": {"metric": "-m", "type": "-n", "samples": "-d", "nodes": "-i"},
-    "runall": {"metric": "-nm", "type": "-nt", "samples": "-dn", "folder": "-s"},
-    "plot-distribution": {"samples": "--data-num", "nodes": "-n", "folder": "-s"},
-    "get-channelwise-data-distribution": {"samples": "--data-num", "nodes": "-n", "folder": "-s"},
-    "plot-acc-error": {"metric": "-m", "samples": "--data-num", "quantize": "", "nodes": "",
-                       "folder": "-s"},
-    "sensitivity-analysis": {"metric": "-m", "threshold": "-p", "samples": "-d", "nodes": "-sn",
-                             "folder": "-sd"},
-    "select-sensitive-samples": {"metric": "-m", "samples": "-d", "folder": "-s"},
-}  # fmt: skip
-_NEEDS_NODES = ("plot-distribution", "get-channelwise-data-distribution")
+_OF_NODES = (NAME, NAMES, MAYBE_NAMES, SELECTION)
+_PLACES = (FILE, FOLDER)
+_GROUPS = ("weight", "activation")
+_ABOUT = ("model_or_file", "calibrated_data", "float_model")
+"""What a run is about: they go together."""
 
 
 class StartScreen(LakeScreen):
-    """Choose an analysis, a model, data and options; the command is shown as one would type it."""
+    """Choose an analysis and its options; the command is shown as one would type it.
+
+    Args:
+        analysis: what the form begins with; what the newest run was about by default.
+        recording: likewise, of the machine.
+        then: called once the analysis has succeeded.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start"),
+        Binding("ctrl+s", "start", "Start", priority=True),
         Binding("escape", "app.pop_screen", "Back"),
     ]
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        analysis: Analysis | None = None,
+        recording: Recording | None = None,
+        then: Then | None = None,
+    ) -> None:
         super().__init__()
+        self._begun, self._recording, self._on_success = analysis, recording, then
+        self._command = analysis.command if analysis else next(iter(ANALYSES))
         self._samples: int | None = None
         self._names: list[str] = []
+        self._filled: dict[str, str] = {}
+        """What this form itself has put into the fields of `_ABOUT`."""
 
     def compose(self) -> ComposeResult:
-        """The fields."""
-        newest = next((r for r in self.debugger.runs if r.model_path and r.data_path), None)
-        runs = self.debugger.runs
-        models = dict.fromkeys([*(r.model_path for r in runs if r.model_path), *_models_here()])
-        folders = dict.fromkeys(r.data_path for r in runs if r.data_path)
-        with VerticalScroll(can_focus=False):
-            yield from self._field("analysis", Select.from_values(_COMMANDS, allow_blank=False))
-            yield from self._field(
-                "model",
-                Input(
-                    (newest.model_path if newest else next(iter(models), "")) or "",
-                    placeholder="calibrated_model.onnx",
-                    suggester=SuggestFromList(models),
-                ),
-            )
-            yield from self._field("data", Input(
-                (newest.data_path if newest else "") or "", placeholder="calibration_data",
-                suggester=SuggestFromList(folders)))  # fmt: skip
-            yield from self._field("samples", Input("1", placeholder="a number, or all"))
-            yield from self._field("metric", Select.from_values(list(Metric), allow_blank=False))
-            yield from self._field("type", Select.from_values(list(NodeType), allow_blank=False))
-            yield from self._field("quantize", Select.from_values(_QUANTIZE, allow_blank=False))
-            yield from self._field("threshold", Input("0.999"))
-            yield from self._field("nodes", Input(placeholder="names, separated by spaces"))
-            yield from self._field("folder", Input(placeholder="save figures here as well"))
-            yield Static(markup=False, id="trouble")
-            yield Static(markup=False, id="preview")
-            yield Button("Start  ctrl+s", variant="primary", id="start")
+        """The fields; what they mean, and what they make, stays in sight below them."""
+        with VerticalScroll(can_focus=False, id="fields"):
+            with Vertical(classes="field"):
+                yield Select.from_values(
+                    ANALYSES, allow_blank=False, value=self._command, compact=True, id="analysis"
+                )
+            yield Vertical(*self._fields(self._given()), id="options")
+        yield Static(markup=False, id="hint")
+        yield Static(markup=False, id="trouble")
+        yield Static(markup=False, id="preview")
+        yield Button("Start  ctrl+s", variant="primary", id="start", compact=True)
         yield from feet()
 
-    def _field(self, name: str, widget: Input | Select[Any]) -> ComposeResult:
-        widget.id = name
-        widget.compact = True
-        with Horizontal(classes="field", id=f"row-{name}"):
-            yield Label(name)
-            yield widget
-
     def on_mount(self) -> None:
-        """Show the fields of the first command."""
-        self.query_one("#analysis").focus()
+        """Look at what the first fields hold; what follows up a run only needs to be started."""
+        self.query_one("#start" if self._begun else "#analysis").focus()
         self._changed()
         self._look()
 
-    @on(Input.Changed, "#model")
-    @on(Input.Changed, "#data")
+    # The fields
+
+    @property
+    def _declared(self) -> type[Analysis]:
+        return ANALYSES[self._command]
+
+    def _options(self) -> list[Option]:
+        machine = [o for o in options_of(Recording) if o.name not in _OURS]
+        return [*options_of(self._declared), *machine]
+
+    def _given(self) -> dict[str, Any]:
+        """The values that the form begins with."""
+        found: dict[str, Any] = {}
+        for declared in (self._begun, self._recording):
+            if declared:
+                found |= {o.name: getattr(declared, o.name) for o in options_of(type(declared))}
+        if not self._begun:
+            newest = next((r for r in self.debugger.runs if r.model_path and r.data_path), None)
+            found = _about(newest) if newest else dict.fromkeys(_ABOUT[:1], _first(_models_here()))
+            self._filled = {name: value or "" for name, value in found.items()}
+        return found
+
+    def _fields(self, given: Mapping[str, Any]) -> list[Label | Field]:
+        made: list[Label | Field] = []
+        group = None
+        for o in self._options():
+            if o.group != group:
+                group = o.group
+                made.append(Label(f"{group}", classes="group"))
+            values = [given[o.name]] if given.get(o.name) is not None else []
+            made.append(Field(o, *values, suggested=self._suggested(o)))
+        return made
+
+    def _suggested(self, o: Option) -> list[str]:
+        runs = self.debugger.runs
+        if o.name == "model_or_file":
+            return list(dict.fromkeys([*(r.model_path or "" for r in runs), *_models_here()]))
+        if o.name == "calibrated_data":
+            return list(dict.fromkeys(r.data_path or "" for r in runs))
+        return self._names if o.kind in _OF_NODES else []
+
+    @on(Select.Changed, "#analysis")
+    async def _chosen(self) -> None:
+        command = str(self.query_one("#analysis", Select).value)
+        if command == self._command:
+            return
+        before = {f.option.name: (f.option.kind, f.raw) for f in self.query(Field)}
+        self._command = command
+        place = self.query_one("#options", Vertical)
+        await place.remove_children()
+        await place.mount_all(self._fields({}))
+        for field in self.query(Field):
+            kind, raw = before.get(field.option.name, (None, None))
+            if kind == field.option.kind:
+                field.raw = raw
+        self._changed()
+
+    @on(Input.Changed, "#of-model_or_file")
+    def _model_changed(self) -> None:
+        """What goes with a known model comes with it, unless other values were typed."""
+        run = self._run_of(self._raw("model_or_file"))
+        if run:
+            for name, value in _about(run).items():
+                field = next(iter(self.query(f"#row-{name}").results(Field)), None)
+                if field and name != "model_or_file" and field.raw in ("", self._filled.get(name)):
+                    field.raw = self._filled[name] = value or ""
+        self._look()
+
+    @on(Input.Changed, "#of-calibrated_data")
     def _look(self) -> None:
-        model, data = self._value("model"), self._value("data")
-        run = next((r for r in self.debugger.runs if r.model_path == model), None)
+        run, data = self._run_of(self._raw("model_or_file")), self._raw("calibrated_data")
         self.ask("surroundings", partial(self._surroundings, run, data))
 
-    def _surroundings(self, run: Any, data: str) -> tuple[int | None, list[str]]:
+    def _run_of(self, model: str) -> RunInfo | None:
+        return next((r for r in self.debugger.runs if model and r.model_path == model), None)
+
+    def _surroundings(self, run: RunInfo | None, data: str) -> tuple[int | None, list[str]]:
         """In a worker: the number of samples in the folder, and the nodes of a known model."""
         names = list(self.reader.nodes(run)) if run else []
         return _count_samples(Path(data).expanduser()), names
@@ -115,88 +170,75 @@ class StartScreen(LakeScreen):
     def show_surroundings(self, found: tuple[int | None, list[str]]) -> None:
         """Use what is known of model and data to check the fields."""
         self._samples, self._names = found
-        self.query_one("#nodes", Input).suggester = _LastWord(self._names)
+        for field in self.query(Field):
+            if field.option.kind in _OF_NODES:
+                field.suggest(self._names)
         self._changed()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Say what the field means."""
+        place = event.widget.parent
+        hint = place.hint if isinstance(place, Field) else self._declared.summary
+        self.query_one("#hint", Static).update(plain(hint))
 
     @on(Input.Changed)
     @on(Select.Changed)
+    @on(Checkbox.Changed)
     def _changed(self) -> None:
-        fields = _COMMANDS[self._value("analysis")]
-        for name in ("samples", "metric", "type", "quantize", "threshold", "nodes", "folder"):
-            shown = name in fields
-            if name == "nodes" and "quantize" in fields:
-                shown = _QUANTIZE[self._value("quantize")][1] is None
-            self.query_one(f"#row-{name}").display = shown
-        trouble = self._trouble()
-        self.query_one("#trouble", Static).update(plain(trouble))
-        self.query_one("#start", Button).disabled = bool(trouble)
-        preview = Text(clean(self._analysis().shown()))
+        trouble, warning, preview = "", "", Text()
+        try:
+            analysis, recording = self._read()
+            warning = self._doubt(analysis)
+            preview = Text(clean(Command.of(analysis, recording).shown()))
+        except UsageError as error:
+            trouble = str(error)
         self.query_one("#preview", Static).update(preview)
+        self.query_one("#trouble", Static).update(plain(trouble or warning))
+        self.query_one("#start", Button).disabled = bool(trouble)
 
-    def _value(self, name: str) -> str:
-        widget = self.query_one(f"#{name}")
-        value = widget.value if isinstance(widget, Input | Select) else ""
-        return str(value).strip()
+    # What they say
 
-    def _chosen_nodes(self) -> list[str]:
-        """The names in the field: those of the model may have spaces in them."""
-        text, found = self._value("nodes"), []
-        known = sorted(self._names, key=len, reverse=True)
-        while text:
-            name = next((n for n in known if text == n or text.startswith(f"{n} ")), None)
-            name = name or text.split()[0]
-            found.append(name)
-            text = text[len(name) :].strip()
-        return found
+    def _raw(self, name: str) -> str:
+        field = next(iter(self.query(f"#row-{name}").results(Field)), None)
+        return str(field.raw).strip() if field else ""
 
-    def _trouble(self) -> str:  # noqa: PLR0911 - a return for each field
-        """What is wrong with the fields; empty if nothing is."""
-        command = self._value("analysis")
-        fields = _COMMANDS[command]
-        model, data = (
-            Path(self._value("model")).expanduser(),
-            Path(self._value("data")).expanduser(),
-        )
-        if not self._value("model") or not model.is_file():
-            return f"model: there is no file {str(model)!r}"
-        if not self._value("data") or not data.is_dir():
-            return f"data: there is no folder {str(data)!r}"
-        samples = self._value("samples").lower()
-        if samples != "all":
-            most = self._samples
-            if not samples.isdecimal() or int(samples) < 1 or (most and int(samples) > most):
-                return f"samples: a number from 1 to {most or 'the size of the data'}, or all"
-        if "threshold" in fields:
-            try:
-                float(self._value("threshold"))
-            except ValueError:
-                return "threshold: a number"
-        nodes = self._chosen_nodes()
-        unknown = [n for n in nodes if self._names and n not in self._names]
-        if unknown and self.query_one("#row-nodes").display:
-            return f"nodes: the model has no node {unknown[0]!r}"
-        wanted = "quantize" in fields and _QUANTIZE[self._value("quantize")][1] is None
-        if not nodes and (command in _NEEDS_NODES or wanted):
-            return "nodes: at least one"
+    def _read(self) -> tuple[Analysis, Recording]:
+        """The analysis and the machine.
+
+        Raises:
+            UsageError: a field is missing, or its value is not allowed.
+        """
+        values = {field.option.name: _placed(field) for field in self.query(Field)}
+        machine = {o.name for o in options_of(Recording)}
+        own = {name: value for name, value in values.items() if name not in machine}
+        used = {name: value for name, value in values.items() if name in machine}
+        analysis = self._declared(**own)
+        self._check_places(analysis)
+        return analysis, Recording(**used)
+
+    def _check_places(self, analysis: Analysis) -> None:
+        for name in ("model_or_file", "float_model"):
+            path = getattr(analysis, name)
+            if path and not Path(path).is_file():
+                raise UsageError(f"{name}: there is no file {str(path)!r}")
+        if not Path(str(analysis.calibrated_data)).exists():
+            raise UsageError(
+                f"calibrated_data: there is no folder {str(analysis.calibrated_data)!r}"
+            )
+        asked, most = analysis.data_num, self._samples
+        if asked is not None and (asked < 1 or (most and asked > most)):
+            raise UsageError(
+                f"data_num: a number from 1 to {most or 'the size of the data'}, or None for all"
+            )
+
+    def _doubt(self, analysis: Analysis) -> str:
+        """What is probably mistyped: only the analysis knows all that names may stand for."""
+        for o in self._options():
+            if o.kind in _OF_NODES and self._names:
+                for name in _flat(getattr(analysis, o.name)):
+                    if name not in _GROUPS and not matching(name, self._names):
+                        return f"{o.name}: the model has no node {name!r}"
         return ""
-
-    def _analysis(self) -> Analysis:
-        command = self._value("analysis")
-        options: list[str] = []
-        for name, option in _COMMANDS[command].items():
-            value = self._value(name)
-            if name == "quantize":
-                flag, listed = _QUANTIZE[value]
-                options += [flag, listed or names_argument(self._chosen_nodes())]
-            elif name == "nodes" and option and self._chosen_nodes():
-                options += [option, names_argument(self._chosen_nodes())]
-            elif name == "samples":
-                options += [option, "None" if value.lower() == "all" else value]
-            elif name == "folder" and value:
-                options += [option, str(Path(value).expanduser().absolute())]
-            elif name in ("metric", "type", "threshold"):
-                options += [option, value]
-        return Analysis(command, self._value("model"), self._value("data"), tuple(options))
 
     @on(Button.Pressed, "#start")
     def _pressed(self) -> None:
@@ -204,28 +246,39 @@ class StartScreen(LakeScreen):
 
     def action_start(self) -> None:
         """Start it, unless a field is wrong."""
-        trouble = self._trouble()
-        if trouble:
-            self.app.notify(trouble, severity="error", markup=False)
+        try:
+            analysis, recording = self._read()
+        except UsageError as error:
+            self.app.notify(str(error), severity="error", markup=False)
             return
-        analysis = self._analysis()
         self.app.pop_screen()
-        self.debugger.start(analysis)
+        self.debugger.start(analysis, recording, self._on_success)
 
 
-class _LastWord(SuggestFromList):
-    """Completes the last of several names."""
+def _about(run: RunInfo) -> dict[str, str | None]:
+    """What a run was about, by the names of the options."""
+    return dict(zip(_ABOUT, (run.model_path, run.data_path, run.parameters.get("float_model")),
+                    strict=True))  # fmt: skip
 
-    def __init__(self, names: list[str]) -> None:
-        super().__init__(names)
-        self._all = names
 
-    async def get_suggestion(self, value: str) -> str | None:
-        """The text with its last name completed."""
-        begun = value.rsplit(" ", maxsplit=1)[-1]
-        fits = (n for n in self._all if begun and n.startswith(begun))
-        name = next(fits, None)
-        return value[: len(value) - len(begun)] + name if name else None
+def _placed(field: Field) -> Any:
+    """The value of a field; a place of the user's own is found as a shell would."""
+    value = field.read()
+    if field.option.kind in _PLACES and isinstance(value, str):
+        return str(Path(value).expanduser())
+    return value
+
+
+def _flat(names: Any) -> Iterable[str]:
+    if isinstance(names, str):
+        yield names
+    else:
+        for name in names or ():
+            yield from _flat(name)
+
+
+def _first(paths: list[str]) -> str:
+    return paths[0] if paths else ""
 
 
 def _models_here() -> list[str]:

@@ -23,11 +23,13 @@ from hmct_track.analyses.registry import ANALYSES, analysis_of_kind, register
 
 if TYPE_CHECKING:
     from hmct_track.analyses.calibrate import Calibrate
+    from hmct_track.analyses.diagnose import Diagnose
     from hmct_track.analyses.get_channelwise_data_distribution import (
         GetChannelwiseDataDistribution,
     )
     from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
     from hmct_track.analyses.local_errors import LocalErrors
+    from hmct_track.analyses.mend import Mend
     from hmct_track.analyses.plan import Plan
     from hmct_track.analyses.plan_check import PlanCheck
     from hmct_track.analyses.plot_acc_error import PlotAccError
@@ -41,10 +43,12 @@ __all__ = [
     "Analysis",
     "Answer",
     "Calibrate",
+    "Diagnose",
     "Drawing",
     "GetChannelwiseDataDistribution",
     "GetSensitivityOfNodes",
     "LocalErrors",
+    "Mend",
     "Plan",
     "PlanCheck",
     "PlotAccError",

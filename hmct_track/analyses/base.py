@@ -111,6 +111,13 @@ class Round:
     planned: Sequence[Planned] = ()
     samples: Sequence[int] | None = None
     """Positions of the samples to measure them on; all by default."""
+    plan: Sequence[Planned] = ()
+    """All configurations that there will be, in the order in which the run records them, where
+    they are not measured at once; those of ``planned`` are among them."""
+    until: float | None = None
+    """The time of `time.monotonic` at which to stop, wherever it is; None is at the end."""
+    standing: str | None = None
+    """How the analysis stands, for people who wait."""
 
     def __bool__(self) -> bool:
         return bool(self.planned)
@@ -126,6 +133,12 @@ class Seen:
     run_id: str = ""
     samples: int = 0
     """Number of samples of the run."""
+    began: float = 0.0
+    """When the command was given, by `time.monotonic`."""
+    seconds: float = 0.0
+    """What the last round took."""
+    run: Run | None = None
+    """The run, for what is to be recorded before the next round."""
 
     def query(self, name: str, /, **params: Any) -> list[Row]:
         """Rows of a shipped query about this run; none before the first round."""
@@ -268,6 +281,9 @@ class Analysis(Generic[R]):
             UsageError: one does not fit.
         """
 
+    def interrupted(self, run: Run) -> None:
+        """Record what an answer needs when a run ends early, with what was measured."""
+
     def observe(self, run: Run) -> None:
         """Record what is not a measurement of a configuration."""
 
@@ -279,6 +295,10 @@ class Analysis(Generic[R]):
 
     def text(self, answer: Answer[R]) -> str | None:
         """The answer as text; None if there is nothing to print."""
+        return None
+
+    def so_far(self, answer: Answer[R]) -> str | None:
+        """The answer as text where the user has interrupted it; None if there is nothing to say."""
         return None
 
     def warnings(self, answer: Answer[R]) -> Iterator[str]:
@@ -457,6 +477,8 @@ class Result(Generic[R]):
     """Configurations that were evaluated."""
     noise_floor: float | None = None
     """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
+    refused: bool = False
+    """Whether it was to write a model and has not, as it would have been none the better."""
     steps: tuple[Result[Any], ...] = field(default=(), repr=False)
     """The results of its steps, in their order."""
 

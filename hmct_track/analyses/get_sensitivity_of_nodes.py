@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,13 +20,31 @@ from hmct_track.analyses.base import (
     output,
     save_dir,
 )
+from hmct_track.analyses.certainty import (
+    NOISY,
+    TOP,
+    intervals_by_position,
+    record_confidence,
+)
 from hmct_track.analyses.channels import hidden_channels
 from hmct_track.analyses.configurations import alone, names_of_type, whole
+from hmct_track.analyses.race_note import race_note
+from hmct_track.analyses.racing import Race, record_local_errors
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.metrics import value_of
 from hmct_track.options import option, parse_metrics, parse_node_type
-from hmct_track.options.kinds import MAYBE_NAMES, METRICS, NAME, NODE_TYPE, SWITCH, as_list
-from hmct_track.types import Metric, NodeType
+from hmct_track.options.kinds import (
+    CORES,
+    DURATION,
+    MAYBE_NAMES,
+    METRICS,
+    NAME,
+    NODE_TYPE,
+    SHARE,
+    SWITCH,
+    as_list,
+)
+from hmct_track.types import Metric, NodeType, Planned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +88,21 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
     )
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
     output: str | Sequence[str] | None = output()
+    top: int | None = option(
+        CORES, "stop as soon as the K most sensitive nodes are known",
+        default=None, metavar="K",
+    )  # fmt: skip
+    budget: float | None = option(
+        DURATION, "stop after this time from the start, such as 60s or 5min, with what is known",
+        default=None,
+    )  # fmt: skip
+    confidence: float = option(
+        SHARE, "how sure intervals and the top are to be, such as 0.95", default=0.95
+    )
+    intervals: bool = option(
+        SWITCH, "print the table with intervals of the first metric and of the ranks",
+        default=False,
+    )  # fmt: skip
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
@@ -124,15 +157,47 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
         """Each node alone, and all of them together."""
-        if seen.rounds:
-            return Round()
-        ranked = alone(model, self.ranked_nodes(model), self.ranked_type(model))
-        return Round([*ranked, whole(model)])
+        nodes, everything = self._planned(model), whole(model)
+        if self.races:
+            return self._race(nodes, everything).next(model, seen)
+        return Round() if seen.rounds else Round([*nodes, everything])
+
+    @property
+    def races(self) -> bool:
+        """Whether it stops as soon as the top is known, or the time is spent."""
+        return self.top is not None or self.budget is not None
+
+    def _planned(self, model: QuantModel) -> list[Planned]:
+        return alone(model, self.ranked_nodes(model), self.ranked_type(model))
+
+    def _race(self, nodes: Sequence[Planned], everything: Planned) -> Race:
+        top = self.top or TOP
+        return Race(nodes, everything, self.metrics_asked[0], top, self.confidence, self.budget)
 
     def observe(self, run: Run) -> None:
-        """Look whether some channels of an output hide the error of others."""
+        """Look how sure the ranking is, and whether some channels hide the error of others."""
         if self.output is None:
             run.remarks += hidden_channels(run.subject)
+        model, first = run.subject.model, self.metrics_asked[0]
+        ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=first.value)
+        worst = [row["subject"] for row in ranked[:NOISY]]
+        noisy = [*alone(model, worst, self.ranked_type(model)), whole(model)]
+        # A race has a time to keep, and several samples to tell the noise.
+        self._record(run, [] if self.races else noisy)
+        left = run.lake.query("unmeasured", run_id=run.run_id) if self.races else []
+        if left and all(row["local_error"] is None for row in left):
+            record_local_errors(run, self._planned(model))
+
+    def interrupted(self, run: Run) -> None:
+        """Record how sure the ranking is as far as it came."""
+        self._record(run, [])
+
+    def _record(self, run: Run, noisy: Sequence[Planned]) -> None:
+        record_confidence(run, self.metrics_asked, noisy, self.top or TOP, self.confidence)
+
+    def so_far(self, answer: Answer[SensitivityRow]) -> str | None:
+        """The ranking of what was measured."""
+        return f"interrupted; of what was measured:\n\n{self.text(answer)}" if answer.rows else None
 
     def rows(self, answer: Answer[SensitivityRow]) -> list[SensitivityRow]:
         """The ranking, most sensitive first."""
@@ -141,11 +206,18 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         )
 
     def text(self, answer: Answer[SensitivityRow]) -> str:
-        """The whole model in a line, and the documented table."""
+        """The whole model in a line, the documented table, and how sure it is."""
         from hmct_track.report import sensitivity_table
+        from hmct_track.report.confidence import confidence_note, intervals_table
 
-        table = sensitivity_table(answer.rows, _type_of(answer), self.metrics_asked)
-        return f"{answer.whole_line}\n\n{table}" if answer.whole else table
+        rows, found = answer.rows, _intervals(answer)
+        if self.intervals and found:
+            table = intervals_table(rows, found, self.metrics_asked[0])
+        else:
+            table = sensitivity_table(rows, _type_of(answer), self.metrics_asked)
+        note = confidence_note(rows, found, answer.run["data_num"])
+        parts = [_whole_line(answer), table if rows else "", note, race_note(answer)]
+        return "\n\n".join(part for part in parts if part)
 
     def warnings(self, answer: Answer[SensitivityRow]) -> Iterator[str]:
         """Outputs of one element, those that are not numbers, and infinite values left out."""
@@ -179,11 +251,13 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         """The ranking with bars."""
         from hmct_track.report.html import ranking
 
-        return ranking(answer.rows, self.metrics_asked)
+        return ranking(answer.rows, self.metrics_asked, _intervals(answer))
 
     def drawings(self, answer: Answer[SensitivityRow]) -> list[Drawing]:
         """The ranking."""
         node_type = _type_of(answer)
+        if self.races and not answer.rows:
+            return []  # there was no time for any node
 
         def draw() -> Figure:
             from hmct_track.report.ranking import ranking_figure
@@ -192,7 +266,15 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
                 raise UsageError(f"run {answer.run_id!r} has ranked no node")
             title = f"Sensitivity of {answer.label}: each {node_type} quantized alone"
             first = self.metrics_asked[0]
-            return ranking_figure(answer.rows, first, title, whole=answer.whole.get(first))
+            found = _intervals(answer)
+            return ranking_figure(
+                answer.rows,
+                first,
+                title,
+                intervals=[_interval(found.get(row["position"])) for row in answer.rows],
+                interval_name=f"{100 * self.confidence:g} % interval",
+                whole=answer.whole.get(first),
+            )
 
         return [Drawing(f"sensitivity_of_{node_type}", draw)]
 
@@ -223,9 +305,30 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         summary[f"nodes_below_{_NEARLY_EQUAL}"] = float(
             sum(value is None or not value >= _NEARLY_EQUAL for value in cosine)
         )
+        summary |= self._sureness(answer)
         # Last, as the web UI's plots begin with the first.
         summary["nodes"] = float(len(answer.rows))
         return summary
+
+    def _sureness(self, answer: Answer[SensitivityRow]) -> dict[str, float]:
+        """How sure the whole model's value is, and how many nodes are not told apart."""
+        first = self.metrics_asked[0]
+        rows = answer.query("intervals", metric=first.value)
+        nodes = intervals_by_position(rows).values()
+        if not nodes:
+            return {}
+        found = {
+            f"whole.{first}.{name}": row[name]
+            for row in rows
+            for name in ("low", "high", "noise")
+            if row["role"] == "reference" and row[name] is not None
+        }
+        if answer.run["data_num"] > 1:
+            found["nodes_not_told_apart"] = float(
+                sum(row["tie_group"] is not None for row in nodes)
+            )
+        found["nodes_not_told_from_zero"] = float(sum(not row["told_from_zero"] for row in nodes))
+        return found
 
     def run_curves(self, answer: Answer[SensitivityRow]) -> dict[str, list[tuple[int, float]]]:
         """Each metric over the nodes in topological order."""
@@ -239,8 +342,11 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
     def note(self, answer: Answer[SensitivityRow]) -> str:
         """The most sensitive nodes."""
         from hmct_track.report import ranking_markdown
+        from hmct_track.report.confidence import confidence_note
 
-        return ranking_markdown(answer.rows, _type_of(answer), answer.run_id)
+        table = ranking_markdown(answer.rows, _type_of(answer), answer.run_id)
+        note = confidence_note(answer.rows, _intervals(answer), answer.run["data_num"])
+        return "\n\n".join([table, *note.splitlines()])
 
 
 class Ranking(dict[str, dict[str, float]]):
@@ -288,6 +394,20 @@ class Ranking(dict[str, dict[str, float]]):
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
+
+
+def _whole_line(answer: Answer[SensitivityRow]) -> str:
+    return answer.whole_line if answer.whole else ""
+
+
+def _intervals(answer: Answer[SensitivityRow]) -> dict[int, Mapping[str, Any]]:
+    """How sure the first metric of each node is, by the node's place; empty for old runs."""
+    first = answer.analysis.metrics_asked[0]
+    return intervals_by_position(answer.query("intervals", metric=first.value))
+
+
+def _interval(sure: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    return None if sure is None or sure["low"] is None else (sure["low"], sure["high"])
 
 
 def _type_of(answer: Answer[SensitivityRow]) -> NodeType:

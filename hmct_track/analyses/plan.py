@@ -337,14 +337,12 @@ class Plan(Analysis["PlanNodesRow"]):
 
     def run_curves(self, answer: Answer[PlanNodesRow]) -> dict[str, list[tuple[int, float]]]:
         """The frontier, over per mille of the cost of changing everything."""
-        rows = answer.lake.query("plan_frontier", run_id=answer.run_id)
-        return {
-            "frontier": [
-                (round(1000 * row["share"]), row["value"])
-                for row in rows
-                if row["step"] and row["share"] is not None and row["value"] is not None
-            ]
-        }
+        points: list[tuple[int, float]] = []
+        for row in answer.lake.query("plan_frontier", run_id=answer.run_id):
+            share, value = row["share"], row["value"]
+            if row["step"] and share is not None and value is not None:
+                points.append((round(1000 * share), value))
+        return {"frontier": points}
 
     def nested(self, answer: Answer[PlanNodesRow]) -> list[NestedRun]:
         """The points of the frontier, which the web UI compares."""

@@ -17,6 +17,8 @@ _SHIPPED = {
     "runall": "Runall",
     "select-sensitive-samples": "SelectSensitiveSamples",
     "local-errors": "LocalErrors",
+    "diagnose": "Diagnose",
+    "mend": "Mend",
     "plan": "Plan",
     "plan-check": "PlanCheck",
     "calibrate": "Calibrate",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hmct_track.analyses.base import Analysis, Answer, Result, data_num, output
+from hmct_track.analyses.diagnose import Diagnose
 from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwiseDataDistribution
 from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
 from hmct_track.analyses.plot_acc_error import PlotAccError, Selection
@@ -67,13 +68,18 @@ class RunallResult(Result):
         """The partial quantization."""
         return self._step(SensitivityAnalysis)
 
+    @property
+    def diagnosis(self) -> Result:
+        """Why the worst nodes cost accuracy, and what mends them."""
+        return self._step(Diagnose)
+
     def _step(self, analysis: type[Analysis]) -> Result:
         return next(s for s in self.steps if isinstance(s.answer.analysis, analysis))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runall(Analysis):
-    """The six documented steps in order, under one run."""
+    """The six documented steps in order and a diagnosis, under one run."""
 
     command: ClassVar[str] = "runall"
     kind: ClassVar[str] = "runall"
@@ -152,7 +158,7 @@ class Runall(Analysis):
         from hmct_track.recording.progress import Steps
 
         rankings = self._rankings()
-        with Steps(len(rankings) + 4, shown=run.recording.progress) as display:
+        with Steps(len(rankings) + 5, shown=run.recording.progress) as display:
             run.steps = display
             emit = run.emit and display.aside(run.emit)
             ranked = []
@@ -165,6 +171,7 @@ class Runall(Analysis):
                 ("box plots", self._channels(as_list(self.cw_nodes_list) or top)),
                 ("accumulated error", self._curves()),
                 ("partial quantization", self._partial()),
+                ("diagnosis", self._diagnosis()),
             ):
                 display.begin(title)
                 run_analysis(analysis, parent=run)
@@ -225,6 +232,14 @@ class Runall(Analysis):
             sensitive_nodes=self.sensitive_nodes,
             output=self.output,
             **self._shared("sensitivity_analysis"),
+        )
+
+    def _diagnosis(self) -> Diagnose:
+        return Diagnose(
+            metric=self.metrics_asked[0].value,
+            top=_TOP,
+            output=self.output,
+            **self._shared("diagnosis"),
         )
 
     def heading(self, answer: Answer) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from hmct_track.options import options_of, to_stored
 from hmct_track.recording import Recording, Run, Subject, check_save_dir, images, make_subject, save
 from hmct_track.recording.draft import Content
 from hmct_track.recording.progress import progress
+from hmct_track.recording.standing import StandingDisplay
 from hmct_track.report.reference import gap_db, gap_line
 
 LOG = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ def run_analysis(
     *,
     emit: Emit | None = None,
     parent: Run | None = None,
+    began: float | None = None,
 ) -> Any:
     """Run an analysis, record it in the lake and log it to MLflow.
 
@@ -38,6 +41,7 @@ def run_analysis(
         recording: where it is kept.
         emit: called with the answer's text as soon as it is known, before MLflow is.
         parent: the run that this one is a step of; its model and data are taken.
+        began: when the user gave the command, by `time.monotonic`; now by default.
 
     Returns:
         A `Result`, of the analysis' own class.
@@ -45,6 +49,7 @@ def run_analysis(
     Raises:
         HmctTrackError: any of its kinds; nothing was written if the input was at fault.
     """
+    began = time.monotonic() if began is None else began
     recording = recording or (parent.recording if parent else Recording())
     analysis.check()
     model, engine = _opened(analysis, recording, parent)
@@ -63,10 +68,13 @@ def run_analysis(
     )
     with run:
         run.row["float_gap"] = parent.row["float_gap"] if parent else _float_gap(analysis, subject)
-        _measure(analysis, run, first)
-        analysis.observe(run)
-        row = {**run.row, "model": model.proto.graph.name}
-        answer = Answer(analysis, run.lake, row, [step.answer for step in run.results])
+        try:
+            _measure(analysis, run, first, began)
+            analysis.observe(run)
+        except KeyboardInterrupt:
+            _show_so_far(analysis, run)
+            raise
+        answer = _answer(analysis, run)
         files = _show(analysis, answer, run, folder)
         run.describe(partial(_content, analysis, answer))
     result = analysis.result_class(
@@ -155,13 +163,45 @@ def _float_gap(analysis: Analysis, subject: Subject) -> float | None:
     return gap_db(gap)
 
 
-def _measure(analysis: Analysis, run: Run, asked: Round) -> None:
+def _measure(analysis: Analysis, run: Run, asked: Round, began: float) -> None:
     rounds = 0
-    while asked:
-        run.measuring.measure(asked.planned, asked.samples)
-        rounds += 1
-        seen = Seen(rounds, run.lake, run.run_id, len(run.subject.samples))
-        asked = analysis.ask(run.subject.model, seen)
+    shown = run.recording.progress and run.parent is None
+    with StandingDisplay(shown=shown) as display:
+        while asked:
+            started = time.monotonic()
+            if asked.standing:
+                display.show(asked.standing)
+            run.measuring.measure(
+                asked.planned,
+                asked.samples,
+                plan=asked.plan,
+                until=asked.until,
+                quiet=display.is_live,
+            )
+            rounds += 1
+            seen = Seen(
+                rounds,
+                run.lake,
+                run.run_id,
+                len(run.subject.samples),
+                began,
+                time.monotonic() - started,
+                run,
+            )
+            asked = analysis.ask(run.subject.model, seen)
+
+
+def _answer(analysis: Analysis, run: Run) -> Answer:
+    row = {**run.row, "model": run.subject.model.proto.graph.name}
+    return Answer(analysis, run.lake, row, [step.answer for step in run.results])
+
+
+def _show_so_far(analysis: Analysis, run: Run) -> None:
+    """Print the answer that there is when the user has had enough; nothing if there is none."""
+    analysis.interrupted(run)
+    answer = _answer(analysis, run)
+    if run.emit and run.parent is None and (text := analysis.so_far(answer)):
+        run.emit(text)
 
 
 def _show(analysis: Analysis, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:

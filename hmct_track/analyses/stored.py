@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hmct_track.analyses.base import Answer
+from hmct_track.analyses.base import Analysis, Answer
 from hmct_track.analyses.registry import ANALYSES, analysis_of_kind
 from hmct_track.errors import LakeError, UsageError
-from hmct_track.options import argument_list, from_stored
+from hmct_track.options import argument_list, from_stored, options_of
+from hmct_track.options.kinds import FOLDER
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake
     from hmct_track.recording import Recording
+
+_A = TypeVar("_A", bound=Analysis)
+_PROTO = "a proto"
+"""What a run keeps of a float model that was no file."""
 
 
 def answer_of(lake: Lake, run_id: str) -> Answer:
@@ -41,21 +47,60 @@ def recording_of(answer: Answer) -> Recording:
     return Recording(lake=answer.lake.path, **given)
 
 
+def command_line(analysis: Analysis, recording: Recording) -> list[str]:
+    """The arguments of ``hmct-debugger`` that run an analysis; all but the lake."""
+    machine = argument_list(recording, ["lake"])
+    return [analysis.command, *argument_list(analysis), *machine]
+
+
 def command_of(answer: Answer) -> list[str]:
     """The arguments of ``hmct-debugger`` that repeat a run, with all that it was given.
 
     Raises:
         UsageError: its model or its data were no files.
     """
-    for name in ("model_path", "data_path"):
-        if not answer.run[name]:
-            raise UsageError(
-                f"run {answer.run_id!r} was given objects from Python, which no command can give "
-                "again; run it from there"
-            )
-    analysis = answer.analysis
-    machine = argument_list(recording_of(answer), ["lake"])
-    return [analysis.command, *argument_list(analysis), *machine]
+    _check_files(answer)
+    return command_line(answer.analysis, recording_of(answer))
+
+
+def follow_up(answer: Answer, analysis: type[_A], **given: Any) -> _A:
+    """Another analysis of what a run was about: of the same model, data, output and metric.
+
+    What both declare alike is taken over, but for where files are saved.
+
+    Args:
+        answer: that of the run.
+        analysis: what is asked next.
+        **given: parameters that are other.
+
+    Raises:
+        UsageError: the run's model or its data were no files.
+    """
+    _check_files(answer)
+    before = answer.analysis
+    known = {o.name: o.kind for o in options_of(type(before))}
+    same = [o for o in options_of(analysis) if known.get(o.name) == o.kind]
+    taken = {o.name: getattr(before, o.name) for o in same if not _is_saved(o.name, o.kind)}
+    taken |= {o.name: o.command_default for o in options_of(analysis)
+              if o.name not in taken and not o.is_required}  # fmt: skip
+    metrics = [metric.value for metric in before.metrics_asked]
+    if metrics:
+        asked = {"metric": metrics[0], "metrics": metrics}
+        taken |= {f.name: asked[f.name] for f in fields(analysis) if f.name in asked}
+    return analysis(**{**taken, **given})
+
+
+def _is_saved(name: str, kind: object) -> bool:
+    return kind == FOLDER and name.startswith("save")
+
+
+def _check_files(answer: Answer) -> None:
+    has_proto = getattr(answer.analysis, "float_model", None) == _PROTO
+    if has_proto or not (answer.run["model_path"] and answer.run["data_path"]):
+        raise UsageError(
+            f"run {answer.run_id!r} was given objects from Python, which no command can give "
+            "again; run it from there"
+        )
 
 
 def _answer(lake: Lake, run: Mapping[str, Any], steps: Sequence[Answer] = ()) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.analyses import Analysis
@@ -39,9 +40,20 @@ def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
     from hmct_track.analyses.runner import run_analysis
 
     printed = getattr(analysis, "verbose", True)
-    result = run_analysis(analysis, recording, emit=print_answer if printed else None)
+    emit = print_answer if printed else None
+    result = run_analysis(analysis, recording, emit=emit, began=_process_start())
     _tell(result, recording)
+    if result.refused:
+        return ExitCode.GATE_FAILED
     return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
+
+
+def _process_start() -> float:
+    """When this process began, by `time.monotonic`: what a budget of time counts from."""
+    import psutil
+
+    age = time.time() - float(psutil.Process().create_time())
+    return time.monotonic() - max(age, 0.0)
 
 
 def _given(args: argparse.Namespace, declaration: type[Any]) -> dict[str, Any]:

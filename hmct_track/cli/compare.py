@@ -51,7 +51,9 @@ def add_parser(commands: Subparsers) -> None:
         default=[],
         metavar="CONDITION",
         help='such as "max_drop > 0.001 or added > 0"; may be given more than once. Quantities: '
-        "the columns of the query compare_summary, which hmct-debugger sql lists",
+        "the columns of the query compare_summary, which hmct-debugger sql lists, and "
+        "whole_drop_low, whole_drop_high, surely_worse and surely_better, which tell changes "
+        "from noise",
     )
     parser.add_argument(
         "--tolerance", type=float, metavar="X", help="a change up to X is none (default: 1e-6)"

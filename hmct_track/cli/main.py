@@ -41,7 +41,8 @@ exit codes:
   1    an unforeseen failure; HMCT_TRACEBACK=1 shows where
   2    an argument, the model, the data or the lake is at fault
   3    the answer was given and is in the lake, but MLflow did not take the run
-  4    the runs were compared, and a condition of --fail-if holds
+  4    the runs were compared, and a condition of --fail-if holds;
+       or nothing that mend has tried is better, and it wrote no model
   130  interrupted; what was measured is in the lake
 
 The answer goes to stdout, everything else to stderr.

@@ -17,7 +17,7 @@ from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
 from hmct_track.engine.statistics import PAIRS
 from hmct_track.errors import EngineError, UsageError
-from hmct_track.model import Lowering, QuantModel, size_of
+from hmct_track.model import Lowering, QuantModel, means, size_of, target_of, with_means
 from hmct_track.types import Measurement, Output, QuantConfig, TensorSpec
 
 _MOST_ROUTES = 2
@@ -239,6 +239,38 @@ class Engine:
         session = self._runtime.session(self._lowering.lower(config, tensors))
         for sample in samples.values():
             yield dict(zip(session.outputs, session.run(sample), strict=True))
+
+    def mean_shifts(
+        self, config: QuantConfig, samples: Samples, tensors: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """By how much a configuration moves the means of channels, those before it mended.
+
+        One float and one quantized run per sample; in the latter each tensor is moved to its float
+        means, sample by sample, before the rest is computed.
+
+        Args:
+            config: the quantization.
+            samples: sample id to inputs.
+            tensors: what general nodes give, with channels along axis 1.
+
+        Returns:
+            Tensor to ``mean(x - y)`` over samples, float32 of shape (channels,). Tensors of unknown
+            rank are left out.
+
+        Raises:
+            EngineError: the runtime refuses the model or fails.
+        """
+        ranks = {name: rank for name in tensors if (rank := self.rank(name)) and rank > 1}
+        if not ranks:
+            return {}
+        moved = self._runtime.session(with_means(self._lowering, config, ranks))
+        sums: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ranks}
+        floats = self.observe(QuantConfig(), samples, list(ranks))
+        for sample, values in zip(samples.values(), floats, strict=True):
+            feed = {target_of(name): means(values[name]) for name in ranks}
+            for name, found in zip(ranks, moved.run({**sample, **feed}), strict=True):
+                sums[name].append(found.reshape(-1))
+        return {name: np.mean(found, axis=0, dtype=np.float32) for name, found in sums.items()}
 
     def rank(self, tensor: str) -> int | None:
         """Number of dimensions of a tensor, where it is known without running the model."""

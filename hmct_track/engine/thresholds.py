@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from hmct_track.types import QuantType
 BINS = 2048
 _KL_STEP = 8
 _FRACTIONS = np.linspace(0.02, 1, 99)
+_COARSE = np.linspace(1, 0.3, 29)
+_LEAST = 1e-8
 
 Range = tuple[float, float]
 
@@ -99,3 +102,25 @@ def mse_range(
 
 def _thresholds(bounds: Range, *, symmetric: bool) -> Sequence[float]:
     return [max(-bounds[0], bounds[1])] if symmetric else bounds
+
+
+def mse_maxima(
+    channels: NDArray[Any], maxima: NDArray[np.float64], qtype: QuantType
+) -> NDArray[np.float64]:
+    """For each channel the threshold, at most its maximum, of the least squared error.
+
+    Args:
+        channels: float values of shape (channels, n).
+        maxima: the largest absolute value of each, of shape (channels,).
+        qtype: the integer type that is quantized to.
+    """
+    best = np.full(len(maxima), np.inf)
+    chosen = maxima.astype(np.float64)
+    for fraction in _COARSE:
+        tried = np.maximum(maxima * fraction, _LEAST)
+        params = derive(qtype, tried.tolist(), asymmetric=False, axis=0)
+        errors = ((fake_quantize(channels, params) - channels) ** 2).sum(1, dtype=np.float64)
+        better = errors < best
+        best = np.where(better, errors, best)
+        chosen = np.where(better, tried, chosen)
+    return chosen

@@ -70,6 +70,7 @@ def extract(source: Path, folder: Path) -> None:
     with zipfile.ZipFile(source) as archive:
         entries = _checked_entries(archive)
         _check_version(archive, entries)
+        _check_names(entries)
         left = _MOST_UNPACKED
         for table in TABLES:
             entry = entries.get(f"{table.name}.parquet")
@@ -78,17 +79,15 @@ def extract(source: Path, folder: Path) -> None:
 
 
 def _checked_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    known = {MANIFEST, *(f"{table.name}.parquet" for table in TABLES)}
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
-        if entry.filename not in known:
-            raise UsageError(f"it holds {entry.filename[:80]!r}, which no exported run does")
+        name = entry.filename[:80]
         if entry.filename in found:
-            raise UsageError(f"it holds {entry.filename!r} twice")
+            raise UsageError(f"it holds {name!r} twice")
         if entry.flag_bits & 1:
-            raise UsageError(f"{entry.filename!r} in it is encrypted")
+            raise UsageError(f"{name!r} in it is encrypted")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UsageError(f"{entry.filename!r} in it is packed in another way than deflate")
+            raise UsageError(f"{name!r} in it is packed in another way than deflate")
         found[entry.filename] = entry
     total = sum(entry.file_size for entry in found.values())
     if total > _MOST_UNPACKED:
@@ -113,6 +112,14 @@ def _check_version(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]
             f"it has schema version {version}; this hmct-track knows up to {SCHEMA_VERSION}, so "
             "upgrade it"
         )
+
+
+def _check_names(entries: dict[str, zipfile.ZipInfo]) -> None:
+    """Complain of files that are no table; after the version, as a newer one may have more."""
+    known = {MANIFEST, *(f"{table.name}.parquet" for table in TABLES)}
+    for name in entries:
+        if name not in known:
+            raise UsageError(f"it holds {name[:80]!r}, which no exported run does")
 
 
 def _extract_table(

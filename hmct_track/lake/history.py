@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -48,6 +48,8 @@ class RunComparison:
     calibration: list[CompareCalibrationRow] = field(repr=False)
     channels: list[CompareChannelsRow] = field(repr=False)
     settings: list[CompareSettingsRow] = field(repr=False)
+    sure: Mapping[str, float | None] = field(default_factory=dict, repr=False)
+    """Whether changes are more than chance, where that was looked at."""
 
 
 def find_runs(lake: Lake, **filters: Any) -> list[RunsRow]:

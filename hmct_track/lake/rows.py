@@ -36,6 +36,36 @@ class CalibrationRow(TypedDict):
     largest: float | None
 
 
+class CausesRow(TypedDict):
+    """A row of causes."""
+
+    position: int
+    subject: str
+    op_type: str | None
+    node: str
+    kind: str | None
+    qtype: str | None
+    bits: int | None
+    scales: int | None
+    together: float | None
+    alone: float | None
+    clipping: float | None
+    rounding: float | None
+    own_sqnr: float | None
+    clip_share: float | None
+    saturation: float | None
+    effective_bits: float | None
+    channel_bits: float | None
+    outlier_ratio: float | None
+    channels: int | None
+    dead_channels: int | None
+    lost_channels: int | None
+    imbalance: float | None
+    worst_channel: int | None
+    worst_share: float | None
+    mean_shift: float | None
+
+
 class ChannelDistributionRow(TypedDict):
     """A row of channel_distribution."""
 
@@ -154,6 +184,13 @@ class CompareSummaryRow(TypedDict):
     infinite: int
 
 
+class ConfigValuesRow(TypedDict):
+    """A row of config_values."""
+
+    config_id: str
+    value: float | None
+
+
 class DataSetsRow(TypedDict):
     """A row of data_sets."""
 
@@ -212,6 +249,27 @@ class HistogramRow(TypedDict):
     count: int
 
 
+class IntervalsRow(TypedDict):
+    """A row of intervals."""
+
+    position: int
+    subject: str
+    role: str
+    value: float | None
+    samples: int
+    level: float
+    low: float | None
+    high: float | None
+    method: str
+    rank_low: int | None
+    rank_high: int | None
+    top_k: int | None
+    top_k_probability: float | None
+    tie_group: int | None
+    noise: float | None
+    told_from_zero: bool
+
+
 class KnownMeasurementsRow(TypedDict):
     """A row of known_measurements."""
 
@@ -237,6 +295,28 @@ class LocalErrorsRow(TypedDict):
     own_sqnr: float | None
     accumulated_cosine_similarity: float | None
     accumulated_sqnr: float | None
+
+
+class MendingRow(TypedDict):
+    """A row of mending."""
+
+    position: int
+    name: str
+    config_id: str
+    chosen: float | None
+    held_out: float | None
+    chosen_error: float | None
+    held_out_error: float | None
+
+
+class MendingStepsRow(TypedDict):
+    """A row of mending_steps."""
+
+    position: int
+    step: str
+    nodes: int
+    choosing: float
+    checking: float
 
 
 class MetricRowsRow(TypedDict):
@@ -321,6 +401,21 @@ class ModelNodesRow(TypedDict):
     zero_points: list[int] | None
     thresholds: list[float] | None
     enabled: bool | None
+
+
+class MovedValuesRow(TypedDict):
+    """A row of moved_values."""
+
+    position: int
+    subject: str
+    role: str
+    config_id: str
+    sample: int
+    sample_id: str
+    copy: int
+    output: str
+    metric: str
+    value: float | None
 
 
 class NodeEvidenceRow(TypedDict):
@@ -486,6 +581,15 @@ class PlanValuesRow(TypedDict):
     value: float | None
 
 
+class PlannedConfigsRow(TypedDict):
+    """A row of planned_configs."""
+
+    position: int
+    subject: str
+    role: str
+    config: str
+
+
 class RankedRow(TypedDict):
     """A row of ranked."""
 
@@ -510,6 +614,24 @@ class RankingsRow(TypedDict):
     data_id: str
     outputs: list[str]
     metrics: list[str]
+
+
+class RemediesRow(TypedDict):
+    """A row of remedies."""
+
+    position: int
+    subject: str
+    rank: int
+    remedy: str
+    family: str
+    price: str
+    nodes: list[str]
+    before: float | None
+    after: float | None
+    gain: float
+    before_error: float | None
+    after_error: float | None
+    config_id: str
 
 
 class ResultsRow(TypedDict):
@@ -604,6 +726,18 @@ class RunsRow(TypedDict):
     mlflow_uri: str | None
 
 
+class SampleValuesRow(TypedDict):
+    """A row of sample_values."""
+
+    position: int
+    subject: str
+    role: str
+    output: str
+    metric: str
+    samples: list[int]
+    values: list[float]
+
+
 class SensitiveSamplesRow(TypedDict):
     """A row of sensitive_samples."""
 
@@ -667,6 +801,14 @@ class ThresholdsRow(TypedDict):
     run_id: str
 
 
+class UnmeasuredRow(TypedDict):
+    """A row of unmeasured."""
+
+    position: int
+    subject: str
+    local_error: float | None
+
+
 class UsedMeasurementsRow(TypedDict):
     """A row of used_measurements."""
 
@@ -700,6 +842,7 @@ class WorstNodesRow(TypedDict):
 READS: Mapping[str, tuple[str, ...]] = {
     "always_sensitive": ("ranked",),
     "calibration": ("calibration_nodes", "runs"),
+    "causes": ("calibration_nodes", "causes", "metric_values", "nodes", "run_configs", "runs"),
     "channel_distribution": ("channel_summaries",),
     "channel_imbalance": ("calibration_nodes", "channel_summaries", "runs"),
     "compare_calibration": ("calibration_nodes", "node_matches", "runs"),
@@ -707,17 +850,22 @@ READS: Mapping[str, tuple[str, ...]] = {
     "compare_nodes": ("node_matches", "sensitivity"),
     "compare_settings": ("models", "runs"),
     "compare_summary": ("compare_calibration", "compare_nodes", "subject_values"),
+    "config_values": ("metric_values", "runs"),
     "data_sets": ("runs",),
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),
     "histogram": ("histograms",),
+    "intervals": ("confidence", "subject_values"),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
+    "mending": ("measurements", "metric_values", "run_configs", "runs", "samples"),
+    "mending_steps": ("mending_steps",),
     "metric_rows": ("measurement_rows",),
     "metric_values": ("results",),
     "metrics": ("metric_rows",),
     "model_calibration": ("runs",),
     "model_nodes": ("calibration_nodes", "nodes", "runs"),
+    "moved_values": ("moved_measurements", "run_configs", "runs", "samples"),
     "node_evidence": ("channel_summaries", "run_configs", "runs", "tensor_summaries"),
     "node_history": ("models", "ranked", "runs"),
     "node_history_of_model": ("runs", "subject_values"),
@@ -725,13 +873,18 @@ READS: Mapping[str, tuple[str, ...]] = {
     "node_signatures": ("calibration_nodes", "nodes", "runs"),
     "op_types": ("nodes", "ranked", "runs"),
     "orphans": (
+        "causes",
         "channel_summaries",
+        "confidence",
         "configs",
         "histograms",
         "local_errors",
         "measurements",
+        "mending_steps",
         "models",
+        "moved_measurements",
         "nodes",
+        "remedies",
         "run_configs",
         "runs",
         "samples",
@@ -744,17 +897,21 @@ READS: Mapping[str, tuple[str, ...]] = {
     "plan_nodes": ("plan_moves",),
     "plan_result": ("plan_points", "plans"),
     "plan_values": ("metric_values",),
+    "planned_configs": ("configs", "run_configs"),
     "ranked": ("runs", "subject_values"),
     "rankings": ("models", "runs"),
+    "remedies": ("measurements", "metric_values", "remedies", "runs", "samples"),
     "results": ("metric_rows", "run_configs", "runs", "samples"),
     "run_costs": ("measurements", "models", "results", "runs"),
     "run_list": ("models", "runs"),
     "running": ("runs",),
     "runs": ("models", "run_configs", "runs", "tags"),
+    "sample_values": ("metric_values",),
     "sensitive_samples": ("metric_values", "runs", "samples"),
     "sensitivity": ("calibration_nodes", "nodes", "runs", "subject_values"),
     "subject_values": ("metric_values",),
     "thresholds": ("calibration_nodes", "channel_summaries", "runs", "tensor_summaries"),
+    "unmeasured": ("local_errors", "nodes", "results", "run_configs", "runs"),
     "used_measurements": ("run_configs", "runs", "samples"),
     "whole_model": ("subject_values",),
     "worst_nodes": ("ranked", "runs"),
@@ -777,6 +934,11 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["calibration"], /, *, run_id: str) -> list[CalibrationRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["causes"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[CausesRow]: ...
 
     @overload
     def query(
@@ -834,6 +996,11 @@ class TypedQueries:
     ) -> list[CompareSummaryRow]: ...
 
     @overload
+    def query(
+        self, name: Literal["config_values"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[ConfigValuesRow]: ...
+
+    @overload
     def query(self, name: Literal["data_sets"], /) -> list[DataSetsRow]: ...
 
     @overload
@@ -855,6 +1022,11 @@ class TypedQueries:
 
     @overload
     def query(
+        self, name: Literal["intervals"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[IntervalsRow]: ...
+
+    @overload
+    def query(
         self, name: Literal["known_measurements"], /, *, run_id: str
     ) -> list[KnownMeasurementsRow]: ...
 
@@ -868,6 +1040,14 @@ class TypedQueries:
         metric: str | None = ...,
         by: str | None = ...,
     ) -> list[LocalErrorsRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["mending"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[MendingRow]: ...
+
+    @overload
+    def query(self, name: Literal["mending_steps"], /, *, run_id: str) -> list[MendingStepsRow]: ...
 
     @overload
     def query(self, name: Literal["metric_rows"], /) -> list[MetricRowsRow]: ...
@@ -885,6 +1065,9 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["model_nodes"], /, *, run_id: str) -> list[ModelNodesRow]: ...
+
+    @overload
+    def query(self, name: Literal["moved_values"], /, *, run_id: str) -> list[MovedValuesRow]: ...
 
     @overload
     def query(
@@ -944,12 +1127,22 @@ class TypedQueries:
     ) -> list[PlanValuesRow]: ...
 
     @overload
+    def query(
+        self, name: Literal["planned_configs"], /, *, run_id: str
+    ) -> list[PlannedConfigsRow]: ...
+
+    @overload
     def query(self, name: Literal["ranked"], /) -> list[RankedRow]: ...
 
     @overload
     def query(
         self, name: Literal["rankings"], /, *, node_type: str | None = ...
     ) -> list[RankingsRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["remedies"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[RemediesRow]: ...
 
     @overload
     def query(self, name: Literal["results"], /) -> list[ResultsRow]: ...
@@ -979,6 +1172,9 @@ class TypedQueries:
     ) -> list[RunsRow]: ...
 
     @overload
+    def query(self, name: Literal["sample_values"], /, *, run_id: str) -> list[SampleValuesRow]: ...
+
+    @overload
     def query(
         self, name: Literal["sensitive_samples"], /, *, run_id: str, metric: str | None = ...
     ) -> list[SensitiveSamplesRow]: ...
@@ -995,6 +1191,9 @@ class TypedQueries:
     def query(
         self, name: Literal["thresholds"], /, *, model_id: str | None = ...
     ) -> list[ThresholdsRow]: ...
+
+    @overload
+    def query(self, name: Literal["unmeasured"], /, *, run_id: str) -> list[UnmeasuredRow]: ...
 
     @overload
     def query(self, name: Literal["used_measurements"], /) -> list[UsedMeasurementsRow]: ...

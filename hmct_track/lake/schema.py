@@ -295,6 +295,118 @@ LOCAL_ERRORS = Table(
         nonfinite_y  BIGINT   number of NaN and Inf in y
     """),
 )
+MOVED_MEASUREMENTS = Table(
+    "moved_measurements",
+    "as in measurements, with the sample's inputs moved by about 1e-7: no mean contains them",
+    ("model_id", "config_id", "sample_id", "copy", "output", "runtime", "numeric_version"),
+    _columns("""
+        model_id         VARCHAR  key of models
+        config_id        VARCHAR  key of configs
+        sample_id        VARCHAR  the content hash of the sample that was moved
+        copy             BIGINT   number of the moved copy, from 1
+        output           VARCHAR  name of the tensor
+        runtime          VARCHAR  what computed
+        numeric_version  BIGINT   version of what a measurement means
+        run_id           VARCHAR  the run that measured
+        count            BIGINT   number of elements
+        sum_xx           DOUBLE   sum of x^2
+        sum_yy           DOUBLE   sum of y^2
+        sum_xy           DOUBLE   sum of x y
+        sum_dd           DOUBLE   sum of (x - y)^2
+        sum_abs_d        DOUBLE   sum of |x - y|
+        sum_abs_x        DOUBLE   sum of |x|
+        max_abs_d        DOUBLE   largest |x - y|
+        nonfinite_x      BIGINT   number of NaN and Inf in x
+        nonfinite_y      BIGINT   number of NaN and Inf in y
+    """),
+)
+CONFIDENCE = Table(
+    "confidence",
+    "how sure a metric of a configuration of a run is",
+    ("run_id", "position", "metric"),
+    _columns("""
+        run_id             VARCHAR  key of runs
+        position           BIGINT   place of the configuration in the run's plan
+        subject            VARCHAR  what the configuration is about
+        role               VARCHAR  what it does to it, as in run_configs
+        metric             VARCHAR  the metric
+        samples            BIGINT   number of samples that its value rests on
+        level              DOUBLE   how often such intervals hold what they are of
+        low                DOUBLE   the interval of the mean; empty if there is none
+        high               DOUBLE   likewise
+        method             VARCHAR  student, bootstrap or none
+        rank_low           BIGINT   the interval of its rank; empty for one sample
+        rank_high          BIGINT   likewise
+        top_k              BIGINT   how many of the ranking top_k_probability is about
+        top_k_probability  DOUBLE   to be among the top_k most sensitive, as far as the samples tell
+        tie_group          BIGINT   first rank of its group of near ties; empty if it is told apart
+        noise              DOUBLE   standard deviation of its value that rounding makes, if measured
+        told_from_zero     BOOLEAN  whether its error is more than rounding
+    """),
+)
+CAUSES = Table(
+    "causes",
+    "why a calibration node costs accuracy (x what it takes in, in float; y what it gives out)",
+    ("run_id", "subject", "node"),
+    _columns("""
+        run_id           VARCHAR  key of runs
+        position         BIGINT   place of the general node among those diagnosed, the worst first
+        subject          VARCHAR  the general node
+        node             VARCHAR  the calibration node that feeds it
+        alone_id         VARCHAR  key of configs: only this calibration node is on
+        clip_id          VARCHAR  key of configs: only its clipping; empty of float types
+        round_id         VARCHAR  key of configs: only its rounding; empty likewise
+        low              DOUBLE   smallest value of x
+        high             DOUBLE   largest value of x
+        elements         BIGINT   number of values, of all samples together
+        sum_xx           DOUBLE   sum of x^2
+        sum_dd           DOUBLE   sum of (x - y)^2
+        clip_dd          DOUBLE   likewise, y only clipped
+        round_dd         DOUBLE   likewise, y only rounded
+        saturation       DOUBLE   share of the values that are clipped, 0 to 1
+        effective_bits   DOUBLE   log2 of the levels that hold 99.9 % of the values
+        outlier_ratio    DOUBLE   largest |x| over the 99.9 % quantile of |x|
+        axis             BIGINT   the channels; empty where there are none
+        channels         BIGINT   number of channels; empty likewise
+        dead_channels    BIGINT   channels of zeros
+        lost_channels    BIGINT   channels that are not zero, and all round to zero
+        channel_bits     DOUBLE   mean over channels of log2 of the levels in their ranges
+        imbalance        DOUBLE   largest over smallest of the channels' largest |x|, but dead ones
+        worst_channel    BIGINT   the channel with most of sum_dd, from 0
+        worst_share      DOUBLE   its share of sum_dd, 0 to 1
+        mean_shift       DOUBLE   share of its output's error that is the means of channels
+    """),
+)
+REMEDIES = Table(
+    "remedies",
+    "something that was tried about a node, and measured",
+    ("run_id", "subject", "remedy"),
+    _columns("""
+        run_id     VARCHAR    key of runs
+        position   BIGINT     place of the general node among those diagnosed, the worst first
+        place      BIGINT     place of the remedy among those of the node
+        subject    VARCHAR    the general node
+        remedy     VARCHAR    in words, such as activation percentile 99.9
+        family     VARCHAR    threshold, asymmetric, per-channel, bias, int16, ...
+        price      VARCHAR    free, int16, float16 or float32
+        nodes      VARCHAR[]  the calibration nodes that do something else
+        before_id  VARCHAR    key of configs: only the node is quantized, as calibrated
+        after_id   VARCHAR    key of configs: the same with the remedy
+    """),
+)
+MENDING_STEPS = Table(
+    "mending_steps",
+    "a change that the search for a mended model took",
+    ("run_id", "position"),
+    _columns("""
+        run_id    VARCHAR  key of runs
+        position  BIGINT   place of the step, from 0
+        step      VARCHAR  what was changed, in words
+        nodes     BIGINT   number of nodes that it changed
+        choosing  DOUBLE   mean gain over the samples that chose it, in dB
+        checking  DOUBLE   mean gain over the samples that checked it, in dB
+    """),
+)
 PLANS = Table(
     "plans",
     "a plan for mixed precision: what was asked for and what was found",
@@ -369,6 +481,11 @@ TABLES = (
     HISTOGRAMS,
     CHANNEL_SUMMARIES,
     LOCAL_ERRORS,
+    MOVED_MEASUREMENTS,
+    CONFIDENCE,
+    CAUSES,
+    REMEDIES,
+    MENDING_STEPS,
     PLANS,
     PLAN_POINTS,
     PLAN_MOVES,

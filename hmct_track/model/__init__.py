@@ -7,7 +7,10 @@ from hmct_track.model.built import built_types
 from hmct_track.model.fakequant import fake_quantize
 from hmct_track.model.float_model import FloatModel, load_float_model, load_original
 from hmct_track.model.inference import size_of
+from hmct_track.model.layers import Layers
 from hmct_track.model.lowering import LoweredModel, Lowering, effective_params
+from hmct_track.model.means import away_of, means, target_of, with_means
+from hmct_track.model.mending import mended
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, save_model, whole_proto
 from hmct_track.model.placement import (
@@ -25,11 +28,13 @@ __all__ = [
     "QUANTIZABLE_OPS",
     "WEIGHTED_OPS",
     "FloatModel",
+    "Layers",
     "LoweredModel",
     "Lowering",
     "Placement",
     "QuantModel",
     "Skeleton",
+    "away_of",
     "built_types",
     "effective_params",
     "expand",
@@ -39,12 +44,16 @@ __all__ = [
     "load_float_model",
     "load_model",
     "load_original",
+    "means",
+    "mended",
     "model_of",
     "plan_placements",
     "planned_model",
     "qdq_model",
     "save_model",
     "size_of",
+    "target_of",
     "whole_proto",
+    "with_means",
     "written_params",
 ]

@@ -13,12 +13,18 @@ _PREFIX = "hmct_track:"
 
 
 class Builder:
-    """Writes nodes behind those that a graph already has."""
+    """Writes nodes behind those that a graph already has.
 
-    def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
+    Args:
+        graph: where to.
+        opset: version of the ONNX operator set.
+        taken: how many names another builder may have given out in this graph.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, opset: int, taken: int = 0) -> None:
         self._graph = graph
         self.opset = opset
-        self._count = 0
+        self._count = taken
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def node(

@@ -45,7 +45,7 @@ def fold_batch_normalization(graph: onnx.GraphProto) -> None:
     """Fold each BatchNormalization into the Conv, ConvTranspose or Gemm that alone feeds it."""
     constants = written_constants(graph)
     makers = {output: node for node in graph.node for output in node.output}
-    reads = Counter(_reads(graph))
+    reads = Counter(reads_of(graph))
     reads.update(value.name for value in graph.output)
     folded: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -142,19 +142,20 @@ def _scaled(
     return wide * gain.reshape(-1, *[1] * (weight.ndim - 1))
 
 
-def _reads(graph: onnx.GraphProto) -> list[str]:
+def reads_of(graph: onnx.GraphProto) -> list[str]:
+    """What the nodes of a graph read, and what bodies read and give out, as often as they do."""
     found: list[str] = []
     for node in graph.node:
         found += node.input
         for body in subgraphs(node):
-            found += _reads(body)
+            found += reads_of(body)
             found += [value.name for value in body.output]
     return found
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
     """Drop the constants that nothing reads any more."""
-    read = {*_reads(graph), *(value.name for value in graph.output)}
+    read = {*reads_of(graph), *(value.name for value in graph.output)}
     gone = [n for n in graph.node if n.op_type == "Constant" and not read & set(n.output)]
     for node in gone:
         graph.node.remove(node)

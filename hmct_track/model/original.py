@@ -12,6 +12,7 @@ import onnx
 from hmct_track.errors import ModelError
 from hmct_track.model.corrections import Corrections
 from hmct_track.model.counterparts import Reading, counterparts
+from hmct_track.model.float_biases import restore_float_biases
 from hmct_track.model.float_fit import Fit
 from hmct_track.model.folding import fold_batch_normalization
 from hmct_track.model.graph import is_calibration
@@ -38,7 +39,9 @@ def convert(
             ``proto`` is not understood.
     """
     if float_model is None:
-        return convert_qdq(proto, None)
+        conversion = convert_qdq(proto, None)
+        restore_float_biases(proto, conversion)
+        return conversion
     original, name, folded = _read(float_model, proto)
     held = any(is_calibration(node) for node in proto.graph.node)
     conversion = convert_qdq(proto, original)

@@ -12,8 +12,8 @@ from hmct_track.errors import ModelError, UnknownNodeError, UsageError
 from hmct_track.model.calibration_node import make_calibration
 from hmct_track.model.folding import tensor_types
 from hmct_track.model.graph import constant_tensors, subgraphs
-from hmct_track.model.names import REGEX, matching
 from hmct_track.model.onnx_io import Skeleton, fill_skeleton
+from hmct_track.options.patterns import REGEX, matching
 from hmct_track.types import CalibrationKind, QuantParams, QuantType
 
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -78,7 +78,7 @@ def plan_placements(
                 continue
             qtype = types[node.name][weight]
             if qtype.name != "float32":
-                key = (name, _channel_axis(node) if weight else None)
+                key = (name, channel_axis(node) if weight else None)
                 found.setdefault(key, []).append((node.name, position, qtype))
     if not found:
         raise ModelError(_nothing_to_quantize(proto, op_types))
@@ -161,7 +161,8 @@ def _data_inputs(node: onnx.NodeProto) -> range:
     return range(len(node.input) if node.op_type in JOINING_OPS else 1)
 
 
-def _channel_axis(node: onnx.NodeProto) -> int:
+def channel_axis(node: onnx.NodeProto) -> int:
+    """The output channels of the weight of a node that multiplies."""
     if node.op_type == "MatMul":
         return -1
     if node.op_type == "ConvTranspose":

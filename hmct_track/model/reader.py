@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,7 +90,7 @@ class QuantModel(SkeletonModel):
         return tuple(name for name in node.calibration_nodes if not by_name[name].fixed)
 
     def expand(self, names: Iterable[str]) -> list[str]:
-        """The nodes that names, patterns and module paths stand for (see `names.matching`).
+        """The nodes that names, patterns and module paths stand for (see `options.patterns`).
 
         A pattern stands for general nodes that can be quantized; where none matches, for
         calibration nodes; where none does either, for any node.
@@ -107,15 +108,21 @@ class QuantModel(SkeletonModel):
         try:
             return expand(name, *groups)
         except UnknownNodeError as error:
-            # The names of calibration nodes say nothing: those of their owners do.
-            owners = [n for n in self.general_nodes if n.name in name and n.calibration_nodes]
+            # The names of calibration nodes say nothing: those of their owners do. Conv_22 does
+            # not mean Conv_2, Conv_2_weight does.
+            owners = [
+                n
+                for n in self.general_nodes
+                if n.calibration_nodes and re.search(rf"(?<!\w){re.escape(n.name)}(?![^\W_])", name)
+            ]
             if not owners:
                 raise
             owner = max(owners, key=lambda node: len(node.name))
             feeding = ", ".join(
                 f"{c} ({self.calibration_by_name[c].kind})" for c in owner.calibration_nodes
             )
-            raise UsageError(f"{error}; those that feed {owner.name!r} are {feeding}") from error
+            more = f"those that feed {owner.name!r} are {feeding}"
+            raise UnknownNodeError(name, self.node_names, more=more) from error
 
     def calibrations_of(self, name: str) -> tuple[str, ...]:
         """The calibration nodes that quantize a node: those that feed it, or itself.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,9 @@ from hmct_track.options.parsing import (
     parse_list,
     parse_name,
     parse_optional_list,
+    parse_seconds,
     show_names,
+    show_seconds,
 )
 from hmct_track.types import Metric, NodeType
 
@@ -46,6 +50,11 @@ class Kind:
     """All values, where they are few."""
     is_switch: bool = False
     """True or False; alone it means True."""
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether a value is just one of the choices."""
+        return bool(self.choices) and self.parse is str
 
 
 def _metric(name: str, value: Any) -> None:
@@ -77,13 +86,36 @@ def _show_pairs(pairs: Any) -> str:
     )
 
 
+_PLAIN = re.compile(r"[\w.:/][\w.:/-]*")
+"""A name that needs no quotes in a list."""
+
+
 def _show_list(names: Any) -> str:
-    return "None" if names is None else show_names(names)
+    if names is None:
+        return "None"
+    every = [names] if isinstance(names, str) else list(names)
+    if not every or any(not isinstance(n, str) or _is_odd(n) for n in every):
+        return show_names(names)
+    return every[0] if len(every) == 1 else f"[{','.join(every)}]"
+
+
+def _is_odd(name: str) -> bool:
+    return name in ("None", "[]") or name.startswith("re:") or not _PLAIN.fullmatch(name)
 
 
 def _positive(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, bool) or value < 1):
         raise UsageError(f"{name} is {value}; give a number above 0, or None")
+
+
+def _share(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not 0 < value < 1:
+        raise UsageError(f"{name} is {value}; give a number between 0 and 1, such as 0.95")
+
+
+def _some_seconds(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
+        raise UsageError(f"{name} is {value}; give a time above 0, such as 60s or 5min, or None")
 
 
 TEXT = Kind("TEXT")
@@ -96,6 +128,10 @@ COUNT = Kind("N", parse_count)
 """A whole number; None is all."""
 WHOLE = Kind("N", int)
 NUMBER = Kind("VALUE", float)
+SHARE = Kind("SHARE", float, check=_share)
+"""Between 0 and 1."""
+DURATION = Kind("TIME", parse_seconds, show_seconds, _some_seconds)
+"""Seconds; None is as long as it takes."""
 SIZE = Kind("SIZE", parse_bytes, check=_positive)
 CORES = Kind("N", parse_count, check=_positive)
 SWITCH = Kind("BOOL", parse_bool, choices=("True", "False"), is_switch=True)

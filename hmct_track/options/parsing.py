@@ -130,6 +130,29 @@ def parse_bytes(text: str) -> int:
     return int(size)
 
 
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str) -> float | None:
+    """A time, as ``60``, ``90s``, ``5min`` or ``1.5h``, in seconds; ``None`` is none.
+
+    Raises:
+        UsageError: it is none, or not above zero.
+    """
+    if text == "None":
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|)", text.strip())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"{text!r} is not a time such as 60s, 5min or 1h")
+    return seconds
+
+
+def show_seconds(seconds: float | None) -> str:
+    """A time that `parse_seconds` reads back."""
+    return "None" if seconds is None else f"{float(seconds):.6f}".rstrip("0").rstrip(".") + "s"
+
+
 def join_arguments(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
     """``argv`` with lists that the shell split at spaces joined, and bare flags given ``True``.
 

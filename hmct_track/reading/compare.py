@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -88,7 +88,10 @@ class ComparisonResult:
 
 def quantities() -> dict[str, str]:
     """What conditions may be about: name to meaning."""
-    return {column.name: column.meaning for column in load_query("compare_summary").columns}
+    from hmct_track.reading.changes import QUANTITIES
+
+    columns = load_query("compare_summary").columns
+    return {**{column.name: column.meaning for column in columns}, **QUANTITIES}
 
 
 def compare(
@@ -141,12 +144,16 @@ def compare(
         chosen or Metric(after["metrics"][0]),
         tolerance,
     )
+    from hmct_track.reading.changes import sure_changes
+
+    sure = sure_changes(place, before, after, found.metric, found.nodes)
+    found = replace(found, sure=sure)
     if parsed and not any(found.summary[name] for name in ("worse", "better", "same")):
         raise UsageError(
             f"runs {before['run_id']} and {after['run_id']} have no node in common, so --fail-if "
             "decides nothing; compare rankings of two versions of one model"
         )
-    values = cast("Mapping[str, float | None]", found.summary)
+    values = {**cast("Mapping[str, float | None]", found.summary), **sure}
     failed = tuple(c.text for c in parsed if c.holds(values))
     figure = cache(partial(_figure, found, before, after))
     result = ComparisonResult(found, figure, failed, _notes(before, after))

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hmct_track.lake import CONFIGS, MEASUREMENTS, RUN_CONFIGS, Lake
+from hmct_track.data import Sample
+from hmct_track.lake import (
+    CONFIGS,
+    MEASUREMENTS,
+    MOVED_MEASUREMENTS,
+    RUN_CONFIGS,
+    Lake,
+    Table,
+)
+from hmct_track.recording.moved import MovedSamples, moved_id, of_moved
 from hmct_track.recording.progress import Steps, progress
 from hmct_track.recording.subject import Subject
-from hmct_track.types import NUMERIC_VERSION, Measurement, Planned
+from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, QuantConfig
 
 FLUSH_SECONDS = 3.0
 """Measurements are written at least so often."""
@@ -45,57 +54,123 @@ class Measuring:
         self._reuse = reuse
         self._shown = shown
         self._steps = steps
-        self._planned = 0
-        self.known = 0
-        """Configurations taken from the lake."""
-        self.measured = 0
-        """Configurations evaluated."""
+        self._planned: set[tuple[str, ...]] = set()
+        self._places = 0
+        self._known_ids: set[str] = set()
+        self._measured_ids: set[str] = set()
+        self._own: set[tuple[str, str]] = set()
+        """Configuration and sample of what this run measured: no later round does it again."""
         self.written = 0
         """Measurements written."""
         self.noise_floor: float | None = None
         """What the null test found, if anything was evaluated."""
 
-    def measure(self, planned: Sequence[Planned], chosen: Sequence[int] | None = None) -> None:
+    @property
+    def known(self) -> int:
+        """Configurations taken from the lake."""
+        return len(self._known_ids)
+
+    @property
+    def measured(self) -> int:
+        """Configurations evaluated."""
+        return len(self._measured_ids)
+
+    def measure(
+        self,
+        planned: Sequence[Planned],
+        chosen: Sequence[int] | None = None,
+        *,
+        plan: Sequence[Planned] = (),
+        until: float | None = None,
+        quiet: bool = False,
+    ) -> None:
         """Record the plan, and measure what the lake does not have yet.
 
         Args:
-            planned: the configurations.
+            planned: the configurations; those that were planned before keep their places.
             chosen: positions of the samples; all by default.
+            plan: the configurations to record, in order, where more than these will be measured.
+            until: the time of `time.monotonic` at which to stop; what is not done then is left.
+            quiet: whether to show no progress, as another display has the terminal.
 
         Raises:
             EngineError: the runtime failed; what was measured before is kept.
         """
-        self._record_plan(planned)
+        self._record_plan(plan or planned)
+        if until is not None and time.monotonic() > until:
+            return
         configs = {p.config.config_id: p.config for p in planned}
-        inputs, outputs = self._subject.inputs(chosen), self._subject.outputs
+        inputs = self._subject.inputs(chosen)
         found = self._lake.query("known_measurements", run_id=self._run_id)
+        pairs = {(row["config_id"], row["sample_id"]) for row in found}
         known = {
-            (row["config_id"], row["sample_id"])
-            for row in found
-            if self._reuse and row["config_id"] in configs and row["sample_id"] in inputs
+            (config_id, sample_id)
+            for config_id, sample_id in (pairs if self._reuse else pairs & self._own)
+            if config_id in configs and sample_id in inputs
         }
+        self._own |= {(c, s) for c in configs for s in inputs} - known
         samples = Counter(config_id for config_id, _ in known)
-        complete = sum(count == len(inputs) for count in samples.values())
-        self.known += complete
-        self.measured += len(configs) - complete
-        left = len(configs) * len(inputs) - samples.total()
+        complete = {i for i, count in samples.items() if count == len(inputs)}
+        self._measured_ids |= configs.keys() - complete
+        self._known_ids = (self._known_ids | complete) - self._measured_ids
+        self._evaluate(configs, inputs, known, until=until, quiet=quiet)
+
+    def measure_moved(
+        self,
+        planned: Sequence[Planned],
+        chosen: Sequence[int],
+        copies: int,
+        *,
+        until: float | None = None,
+    ) -> None:
+        """Measure configurations of the plan on copies of samples that are moved by about 1e-7.
+
+        They are kept by themselves, and in no mean.
+
+        Args:
+            planned: the configurations.
+            chosen: positions of the samples.
+            copies: how many copies of each, the same ones for every configuration and run.
+            until: as in `measure`.
+        """
+        configs = {p.config.config_id: p.config for p in planned}
+        rows = self._lake.query("moved_values", run_id=self._run_id)
+        known = {(r["config_id"], moved_id(r["sample_id"], r["copy"])) for r in rows if self._reuse}
+        inputs = MovedSamples(self._subject.inputs(chosen), range(1, copies + 1))
+        names = set(inputs)
+        known = {(c, s) for c, s in known if c in configs and s in names}
+        self._evaluate(configs, inputs, known, moved=True, until=until)
+
+    def _evaluate(
+        self,
+        configs: Mapping[str, QuantConfig],
+        inputs: Mapping[str, Sample],
+        known: Collection[tuple[str, str]],
+        *,
+        moved: bool = False,
+        until: float | None = None,
+        quiet: bool = False,
+    ) -> None:
+        left = len(configs) * len(inputs) - len(known)
         if not left:
             return
-        engine = self._subject.engine
-        self._record(
-            progress(
-                engine.evaluate(list(configs.values()), inputs, outputs, known),
-                total=left * len(outputs),
-                what="measuring",
-                unit="outputs",
-                shown=self._shown,
-                steps=self._steps,
-            )
+        engine, outputs = self._subject.engine, self._subject.outputs
+        measurements = progress(
+            engine.evaluate(list(configs.values()), inputs, outputs, known),
+            total=left * len(outputs),
+            what="measuring the rounding" if moved else "measuring",
+            unit="outputs",
+            shown=self._shown and not quiet,
+            steps=self._steps,
         )
+        self._record(measurements, MOVED_MEASUREMENTS if moved else MEASUREMENTS, until)
         self.noise_floor = engine.noise_floor
 
     def _record_plan(self, planned: Sequence[Planned]) -> None:
-        configs = {p.config.config_id: p.config for p in planned}
+        new = [p for p in planned if _key(p) not in self._planned]
+        if not new:
+            return
+        configs = {p.config.config_id: p.config for p in new}
         self._lake.append(
             CONFIGS, [{"config_id": i, "config": c.to_json()} for i, c in configs.items()]
         )
@@ -109,31 +184,41 @@ class Measuring:
                     "subject": p.subject,
                     "role": p.role,
                 }
-                for position, p in enumerate(planned, start=self._planned)
+                for position, p in enumerate(new, start=self._places)
             ],
         )
-        self._planned += len(planned)
+        self._places += len(new)
+        self._planned.update(map(_key, new))
 
-    def _record(self, measurements: Iterable[Measurement]) -> None:
+    def _record(
+        self, measurements: Iterable[Measurement], table: Table, until: float | None
+    ) -> None:
         """Write measurements to the lake as they come, every few seconds."""
         rows: list[dict[str, Any]] = []
         flushed = time.monotonic()
         try:
             for measurement in measurements:
-                rows.append(self._row(measurement))
-                if time.monotonic() - flushed > FLUSH_SECONDS:
-                    self._lake.append(MEASUREMENTS, rows)
+                rows.append(self._row(measurement, table))
+                now = time.monotonic()
+                if now - flushed > FLUSH_SECONDS:
+                    self._lake.append(table, rows)
                     # Cleared after, not before: interrupted, rows come twice, not never.
                     self.written += len(rows)
                     rows = []
-                    flushed = time.monotonic()
+                    flushed = now
+                if until is not None and now > until:
+                    break
         finally:
             # What was measured before a failure or Ctrl-C is valid and is kept.
             if rows:
-                self._lake.append(MEASUREMENTS, rows)
+                self._lake.append(table, rows)
                 self.written += len(rows)
 
-    def _row(self, measurement: Measurement) -> dict[str, Any]:
+    def _row(self, measurement: Measurement, table: Table) -> dict[str, Any]:
+        moved = {}
+        if table is MOVED_MEASUREMENTS:
+            sample_id, copy = of_moved(measurement.sample_id)
+            moved = {"sample_id": sample_id, "copy": copy}
         return {
             "model_id": self._subject.model.model_id,
             "config_id": measurement.config_id,
@@ -143,4 +228,10 @@ class Measuring:
             "numeric_version": NUMERIC_VERSION,
             "run_id": self._run_id,
             **asdict(measurement.statistics),
+            **moved,
         }
+
+
+def _key(planned: Planned) -> tuple[str, ...]:
+    """What tells apart what a run plans."""
+    return planned.config.config_id, planned.role, *planned.subjects

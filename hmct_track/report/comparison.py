@@ -136,7 +136,17 @@ def whole_change(comparison: RunComparison) -> list[str]:
     if abs(s["whole_drop"]) > comparison.tolerance:
         verdict = "worse" if s["whole_drop"] > 0 else "better"
     values = f"{format_value(s['whole_a'])} -> {format_value(s['whole_b'])}"
-    return [f"all nodes quantized: {metric} {values}, {verdict} (drop {_number(s['whole_drop'])})"]
+    drop = f"drop {_number(s['whole_drop'])}{_sure(comparison)}"
+    return [f"all nodes quantized: {metric} {values}, {verdict} ({drop})"]
+
+
+def _sure(comparison: RunComparison) -> str:
+    """Whether the whole model's drop is more than chance."""
+    low, high = (comparison.sure.get(f"whole_drop_{end}") for end in ("low", "high"))
+    if low is None or high is None or low == high == 0:
+        return ""
+    noise = ", no more than noise" if low <= 0 <= high else ""
+    return f", 95 % {_number(low)} .. {_number(high)}{noise}"
 
 
 def _counts(comparison: RunComparison) -> str:
@@ -148,7 +158,17 @@ def _counts(comparison: RunComparison) -> str:
     ]
     drop = "none in common" if s["max_drop"] is None else f"max_drop {_number(s['max_drop'])}"
     worst = "" if s["worst_drop"] is None else f", worst_drop {_number(s['worst_drop'])}"
-    return f"{', '.join(counts)}; {drop}{worst}"
+    return f"{', '.join(counts)}; {drop}{worst}{_surely(comparison)}"
+
+
+def _surely(comparison: RunComparison) -> str:
+    """How many of the nodes changed by more than chance."""
+    said = [
+        f"{int(count)} surely {way}"
+        for way in ("worse", "better")
+        if (count := comparison.sure.get(f"surely_{way}")) is not None
+    ]
+    return f"; {', '.join(said)}" if said else ""
 
 
 def _nodes(rows: Rows) -> tuple[list[str], list[list[str]]]:

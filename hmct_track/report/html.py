@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from hmct_track.report.confidence import ranges
 from hmct_track.report.tables import adapted_values
 from hmct_track.types import Metric
 
@@ -71,20 +72,29 @@ class Table:
     shares_are: str = ""
 
 
-def ranking(rows: Rows, metrics: Sequence[Metric]) -> Table:
+def ranking(
+    rows: Rows, metrics: Sequence[Metric], sure: Mapping[int, Mapping[str, Any]] | None = None
+) -> Table:
     """Of rows of the query ``sensitivity``: nodes, metrics, each node's part of the worst error.
+
+    With rows of the query ``intervals`` by position, also the first metric's interval and the
+    ranks that a node may have, where several samples tell them.
 
     The parts are of the first metric; of a decibel they are those of the noise itself.
     """
     consumed = any(row["consumers"] for row in rows)
     shown = [adapted_values([row[metric.column] for row in rows], metric) for metric in metrics]
+    spans = ranges(rows, sure or {}, metrics[0])
     header = ["", "node", *(["read by"] if consumed else []), *(column.name for column in shown)]
+    texts = len(header) - len(metrics)
+    header += ["interval", "ranks"] if spans else []
     lines = [
         [
             str(rank),
             row["subject"],
             *([", ".join(row["consumers"] or ())] if consumed else []),
             *(column.texts[rank - 1] for column in shown),
+            *(spans[rank - 1] if spans else ()),
         ]
         for rank, row in enumerate(rows, start=1)
     ]
@@ -93,7 +103,7 @@ def ranking(rows: Rows, metrics: Sequence[Metric]) -> Table:
     return Table(
         tuple(header),
         lines,
-        frozenset({0, *range(len(header) - len(metrics), len(header))}),
+        frozenset({0, *range(texts, len(header))}),
         [None if e is None else e / worst if worst else 0.0 for e in errors],
         f"error by {metrics[0]}, of the worst",
     )

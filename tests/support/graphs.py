@@ -26,6 +26,11 @@ def calibration(source: str, target: str, name: str = "", **attributes: Any) -> 
     )
 
 
+def onnx_identity(source: str, target: str) -> onnx.NodeProto:
+    """A node that passes a tensor on."""
+    return helper.make_node("Identity", [source], [target], name=f"to_{target}")
+
+
 def model(
     nodes: Sequence[onnx.NodeProto],
     inputs: dict[str, Shape] | None = None,

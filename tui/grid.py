@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -19,11 +19,14 @@ from textual.strip import Strip
 
 from .text import plain
 
+_LEAST = 8
+"""Cells of a column, however short its content."""
+
 Cells = Callable[[Any], Sequence[Text]]
 
 
 @dataclass(frozen=True)
-class Column:
+class GridColumn:
     """A column: what a click on its header means, its heading and its width in cells."""
 
     key: str
@@ -34,13 +37,37 @@ class Column:
     """Whether it stays in sight when the others are scrolled; such columns come first."""
 
 
-class Table(ScrollView, can_focus=True):
+def stretched(
+    columns: Sequence[GridColumn], width: int, wanted: Mapping[str, int]
+) -> tuple[GridColumn, ...]:
+    """Columns, some of them as wide as their content, as far as there is room.
+
+    Args:
+        columns: with the widths that they have at least.
+        width: cells that there are.
+        wanted: key to the width of the longest content, the most important first.
+    """
+    room = width - sum(column.width + 1 for column in columns)
+    grown: dict[str, int] = {}
+    for key, most in wanted.items():
+        least = next(column.width for column in columns if column.key == key)
+        grown[key] = min(most, least + max(room, 0)) if most > least else max(most, _LEAST)
+        room -= grown[key] - least
+    return tuple(replace(c, width=grown.get(c.key, c.width)) for c in columns)
+
+
+class Grid(ScrollView, can_focus=True):
     """Rows of any kind, turned into cells as they come into sight."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--header", "table--cursor", "table--marked"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "grid--header",
+        "grid--cursor",
+        "grid--blurred",
+        "grid--marked",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False),
-        Binding("down", "move(1)", "Down", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
         Binding("left", "scroll_columns(-1)", "Left", show=False),
         Binding("right", "scroll_columns(1)", "Right", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
@@ -54,43 +81,43 @@ class Table(ScrollView, can_focus=True):
     class Chosen(Message):
         """A click on the row under the cursor; a key for it belongs to the screen."""
 
-        def __init__(self, table: Table, row: Any) -> None:
+        def __init__(self, table: Grid, row: Any) -> None:
             super().__init__()
             self.table, self.row = table, row
 
         @property
-        def control(self) -> Table:
+        def control(self) -> Grid:
             """The table, for selectors."""
             return self.table
 
     class HeaderClicked(Message):
         """A click on a heading."""
 
-        def __init__(self, table: Table, key: str) -> None:
+        def __init__(self, table: Grid, key: str) -> None:
             super().__init__()
             self.table, self.key = table, key
 
         @property
-        def control(self) -> Table:
+        def control(self) -> Grid:
             """The table, for selectors."""
             return self.table
 
     class Moved(Message):
         """Another row is under the cursor."""
 
-        def __init__(self, table: Table, row: Any) -> None:
+        def __init__(self, table: Grid, row: Any) -> None:
             super().__init__()
             self.table, self.row = table, row
 
         @property
-        def control(self) -> Table:
+        def control(self) -> Grid:
             """The table, for selectors."""
             return self.table
 
     def __init__(self, empty: str = "", *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.rows: Sequence[Any] = ()
-        self._columns: Sequence[Column] = ()
+        self._columns: Sequence[GridColumn] = ()
         self._cells: Cells = lambda row: ()
         self._key: Callable[[Any], Any] = id_of
         self._marked: frozenset[Any] = frozenset()
@@ -108,12 +135,14 @@ class Table(ScrollView, can_focus=True):
 
     def show(
         self,
-        columns: Sequence[Column],
+        columns: Sequence[GridColumn],
         rows: Sequence[Any],
         cells: Cells,
         key: Callable[[Any], Any] | None = None,
         marked: frozenset[Any] = frozenset(),
         empty: str | None = None,
+        *,
+        from_top: bool = False,
     ) -> None:
         """Show these rows; the cursor stays on the row of the same key, if there is one.
 
@@ -124,15 +153,16 @@ class Table(ScrollView, can_focus=True):
             key: what identifies a row.
             marked: keys of rows that stand out.
             empty: what is said when there are no rows.
+            from_top: put the cursor on the first row instead, as for the first match of a filter.
         """
         key = key or id_of
-        before = None if self.current is None else self._key(self.current)
+        before = None if from_top or self.current is None else self._key(self.current)
         self._columns, self.rows, self._cells, self._key = columns, rows, cells, key
         self._marked = marked
         self._empty = self._empty if empty is None else empty
         self._resize()
         places = (i for i, row in enumerate(rows) if before is not None and key(row) == before)
-        place = next(places, min(self.cursor, max(len(rows) - 1, 0)))
+        place = next(places, 0 if from_top else min(self.cursor, max(len(rows) - 1, 0)))
         if place == self.cursor:
             self._announce()
         self.cursor = place
@@ -155,7 +185,7 @@ class Table(ScrollView, can_focus=True):
         left = round(self.scroll_offset.x)
         base = self.rich_style
         if y == 0:
-            style = self.get_component_rich_style("table--header")
+            style = self.get_component_rich_style("grid--header")
             titles = [plain(c.title) for c in self._columns]
             return self._cropped(self._line(titles, style), left, width, style)
         place = round(self.scroll_offset.y) + y - 1
@@ -165,12 +195,11 @@ class Table(ScrollView, can_focus=True):
         row = self.rows[place]
         cells = self._cells(row)
         if place == self.cursor:
-            style = self.get_component_rich_style("table--cursor")
-            if not self.has_focus:
-                style += Style(dim=True)
+            has_focus = self.has_focus or not self.screen.focused
+            style = self.get_component_rich_style(f"grid--{'cursor' if has_focus else 'blurred'}")
             cells = [Text(cell.plain) for cell in cells]
         elif self._key(row) in self._marked:
-            style = base + self.get_component_rich_style("table--marked")
+            style = base + self.get_component_rich_style("grid--marked")
         else:
             style = base
         return self._cropped(self._line(cells, style), left, width, style)

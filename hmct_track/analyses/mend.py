@@ -1,0 +1,281 @@
+"""``mend``: the free remedies of a whole model, chosen by measuring, verified on other samples."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hmct_track.analyses.base import Analysis, Answer, Result, Round, Seen, data_num, save_dir
+from hmct_track.analyses.calibrate import OP_TYPES
+from hmct_track.analyses.configurations import every, whole
+from hmct_track.analyses.diagnose import allow
+from hmct_track.errors import UsageError
+from hmct_track.options import option
+from hmct_track.options.kinds import FILE, as_list
+from hmct_track.types import Metric, Planned, QuantConfig, QuantType
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+    from hmct_track.data import Samples
+    from hmct_track.engine import Engine
+    from hmct_track.lake import Row
+    from hmct_track.model import FloatModel, QuantModel, Skeleton
+    from hmct_track.recording import Recording, Run, Subject
+    from hmct_track.remedies import Family
+    from hmct_track.report.html import Table
+
+LOG = logging.getLogger(__name__)
+
+MENDED = "mended_model"
+FEWEST = 4
+"""Samples that it takes to choose, to check and to verify."""
+_STEM = "mending"
+_INT8 = QuantType("int8")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MendResult(Result):
+    """The mended model, if there is one, and what it was worth."""
+
+    skeleton: Skeleton | None = field(repr=False)
+
+    @cached_property
+    def model(self) -> onnx.ModelProto | None:
+        """The mended model; None where it was not better on the held-out samples."""
+        from hmct_track.model import whole_proto
+
+        return whole_proto(self.skeleton) if self.skeleton else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mend(Analysis):
+    """Choose free remedies for a whole model, verify them, and write a calibrated model."""
+
+    command: ClassVar[str] = "mend"
+    kind: ClassVar[str] = "mending"
+    summary: ClassVar[str] = "Mend a model by free remedies, chosen and verified by measuring."
+    result_class: ClassVar[type[Result]] = MendResult
+    metrics_asked: ClassVar[tuple[Metric, ...]] = (Metric.SQNR, Metric.COSINE_SIMILARITY)
+    has_figures: ClassVar[bool] = False
+
+    model_or_file: Any = option(
+        FILE, "the calibrated model, or a float one, which is calibrated first", metavar="MODEL",
+        positional=True, stored=False,
+    )  # fmt: skip
+    output: str | os.PathLike[str] | None = option(
+        FILE, "where the mended model is written", "-o", default=None, command_required=True,
+        stored=False,
+    )  # fmt: skip
+    allow: str | Sequence[str] = allow()
+    data_num: int | None = data_num("-d", None)
+    save_dir: str | os.PathLike[str] | None = save_dir("-s")
+
+    def check(self) -> None:
+        """Check the parameters by themselves."""
+        super().check()
+        if not self._allowed():
+            raise UsageError("allow names nothing that is free at run time; mend does nothing else")
+
+    def _allowed(self) -> list[Family]:
+        from hmct_track.remedies import FREE, allowed_families
+
+        return [f for f in allowed_families(as_list(self.allow)) if f in FREE]
+
+    def open(self, recording: Recording) -> tuple[QuantModel, Engine]:
+        """The model; a float one is calibrated with maxima over the samples that are not held out.
+
+        Raises:
+            ModelError: the model cannot be read.
+            UsageError: the output is the model itself.
+        """
+        from hmct_track.model import load_float_model, load_model
+
+        if self.output is not None and isinstance(self.model_or_file, str | os.PathLike):
+            given, made = Path(self.model_or_file).absolute(), Path(self.output).absolute()
+            if given == made:
+                raise UsageError(f"output {str(made)!r} is the model itself; give another file")
+        model = load_model(self.model_or_file, self.float_model, may_be_float=True)
+        if not model.calibration_nodes:
+            model = self._calibrated(load_float_model(self.model_or_file))
+        return self.engine_of(model, recording)
+
+    def _calibrated(self, source: FloatModel) -> QuantModel:
+        from hmct_track.data import open_data
+        from hmct_track.engine.calibration import Settings, find_parameters
+        from hmct_track.model import insert_calibration, model_of, plan_placements
+
+        placements = plan_placements(source.proto, list(OP_TYPES), (_INT8, _INT8), {})
+        samples = open_data(self.calibrated_data, source.inputs).first(self.data_num)
+        fitted = _Chosen(samples, [k for k in range(len(samples)) if not is_held_out(k)])
+        found = find_parameters(source, placements, fitted, Settings(), label=samples.label)
+        pairs = list(zip(placements, found, strict=True))
+        return model_of(insert_calibration(source.skeleton, pairs))
+
+    def outputs(self, model: QuantModel, engine: Engine) -> tuple[str, ...]:
+        """The float outputs of the model."""
+        from hmct_track.recording import output_tensors
+
+        return output_tensors(model, engine, None)
+
+    def check_subject(self, subject: Subject) -> None:
+        """There must be samples to choose by, to check by and to verify by."""
+        if len(subject.samples) < FEWEST:
+            raise UsageError(
+                f"mend needs at least {FEWEST} samples: some to choose by, some to check by, one "
+                f"held out; there are {len(subject.samples)}"
+            )
+
+    def ask(self, model: QuantModel, seen: Seen) -> Round:
+        """The model as it is."""
+        return Round() if seen.rounds else Round([whole(model)])
+
+    def observe(self, run: Run) -> None:
+        """Search on the samples that are not held out, then measure what was chosen on all."""
+        from hmct_track.lake import MENDING_STEPS
+        from hmct_track.remedies.search import Search
+
+        subject = run.subject
+        places = range(len(subject.samples))
+        search = Search(
+            subject.model,
+            lambda model: self.engine_of(model, run.recording)[1],
+            subject.inputs([k for k in places if k % 4 in (0, 1)]),
+            subject.inputs([k for k in places if k % 4 == 2]),
+            subject.outputs,
+            self._allowed(),
+            watch=lambda told: LOG.info("%s", told),
+        )
+        config = search.run().canonical(every(subject.model))
+        run.lake.append(
+            MENDING_STEPS,
+            [
+                {
+                    "run_id": run.run_id,
+                    "position": position,
+                    "step": step.what,
+                    "nodes": step.nodes,
+                    "choosing": step.choosing,
+                    "checking": step.checking,
+                }
+                for position, step in enumerate(search.steps)
+            ],
+        )
+        run.measuring.measure([Planned(MENDED, "mended", config)])
+
+    def rows(self, answer: Answer) -> list[Row]:
+        """The model before and after."""
+        return answer.query("mending", metric=Metric.SQNR.value)
+
+    def is_better(self, answer: Answer) -> bool:
+        """Whether the mended model is better on the held-out samples, by SQNR and by error."""
+        before, after = answer.rows[0], answer.rows[-1]
+        if before["config_id"] == after["config_id"]:
+            return False
+        values = (before["held_out"], after["held_out"])
+        errors = (before["held_out_error"], after["held_out_error"])
+        if None in (*values, *errors):
+            return False
+        return bool(values[1] > values[0] and errors[1] <= errors[0])
+
+    def text(self, answer: Answer) -> str:
+        """Before and after, on the samples that chose and on the others; the steps."""
+        from hmct_track.report.diagnosis import mending_text
+
+        steps = answer.query("mending_steps")
+        samples = answer.run["data_num"]
+        return mending_text(answer.rows, steps, samples, better=self.is_better(answer))
+
+    def heading(self, answer: Answer) -> str:
+        """What it shows."""
+        return "Mending"
+
+    def table(self, answer: Answer) -> Table:
+        """Before and after."""
+        from hmct_track.report.html import whole_table
+
+        shown = ("name", "chosen", "held_out", "chosen_error", "held_out_error")
+        return whole_table([{name: row[name] for name in shown} for row in answer.rows])
+
+    def texts(self, answer: Answer) -> dict[str, str]:
+        """The same text."""
+        return {f"{_STEM}.log": self.text(answer) + "\n"}
+
+    def save_more(self, answer: Answer, run: Run, folder: Path | None) -> tuple[Path, ...]:
+        """The mended model with its report beside it, if it is better; nothing otherwise."""
+        from hmct_track.model import save_model
+
+        skeleton = self._skeleton(answer, run)
+        if skeleton is None or self.output is None:
+            return ()
+        target = Path(self.output).absolute()
+        report = target.with_name(f"{target.stem}.report.txt")
+        save_model(skeleton, target)
+        try:
+            report.write_text(f"{self.text(answer)}\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {str(report)!r}: {error}") from error
+        return (report, target)
+
+    def _skeleton(self, answer: Answer, run: Run) -> Skeleton | None:
+        from hmct_track.model import mended
+
+        if not self.is_better(answer):
+            return None
+        planned = answer.query("planned_configs")
+        config = next(row["config"] for row in planned if row["role"] == "mended")
+        return mended(run.subject.model, QuantConfig.from_json(config))
+
+    def extras(self, answer: Answer, run: Run) -> dict[str, Any]:
+        """The mended model."""
+        skeleton = self._skeleton(answer, run)
+        return {"skeleton": skeleton, "refused": skeleton is None}
+
+    def run_summary(self, answer: Answer) -> dict[str, float]:
+        """SQNR before and after, on the held-out samples first."""
+        before, after = answer.rows[0], answer.rows[-1]
+        found = {
+            "held_out.sqnr.before": before["held_out"],
+            "held_out.sqnr.mended": after["held_out"],
+            "chosen.sqnr.before": before["chosen"],
+            "chosen.sqnr.mended": after["chosen"],
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:
+        """The gains of the steps on the checking samples."""
+        steps = answer.query("mending_steps")
+        return {"by_step.checked_db": [(row["position"], row["checking"]) for row in steps]}
+
+    def note(self, answer: Answer) -> str:
+        """Before and after."""
+        from hmct_track.report import table_markdown
+
+        return table_markdown("Before and after", self.table(answer), "mending", answer.run_id)
+
+
+def is_held_out(position: int) -> bool:
+    """Whether a sample is verified by: of every four the first two choose, the third checks."""
+    return position % 4 == 3
+
+
+class _Chosen:
+    """Some of the samples, by their place among those chosen."""
+
+    def __init__(self, samples: Samples, places: Sequence[int]) -> None:
+        self._samples, self._places = samples, list(places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Mapping[str, NDArray[Any]]:
+        return self._samples[self._places[index]]
+
+    def __iter__(self) -> Iterator[Mapping[str, NDArray[Any]]]:
+        return (self[k] for k in range(len(self)))

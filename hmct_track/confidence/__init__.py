@@ -1,0 +1,30 @@
+"""How sure a ranking is, from the values of each sample. Arrays in, arrays out; no lake, no model.
+
+docs/confidence.md says in plain words what the results promise.
+"""
+
+from hmct_track.confidence.intervals import (
+    BOOTSTRAP,
+    BOOTSTRAP_FROM,
+    LEVEL,
+    NONE,
+    STUDENT,
+    Intervals,
+    mean_intervals,
+)
+from hmct_track.confidence.ranks import Ranks, rank_nodes
+from hmct_track.confidence.values import Means, means_of
+
+__all__ = [
+    "BOOTSTRAP",
+    "BOOTSTRAP_FROM",
+    "LEVEL",
+    "NONE",
+    "STUDENT",
+    "Intervals",
+    "Means",
+    "Ranks",
+    "mean_intervals",
+    "means_of",
+    "rank_nodes",
+]

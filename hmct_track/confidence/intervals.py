@@ -1,0 +1,104 @@
+"""Intervals of means: Student's for few samples, a studentized bootstrap from ten on.
+
+The bootstrap resamples whole samples, the same ones for all nodes. The plain percentiles of its
+means are too narrow for few and skewed samples, which errors are; scaled by each resample's own
+standard error they are not (B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993,
+section 12.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmct_track.confidence.values import Floats, Means
+from hmct_track.metrics import Metric
+
+LEVEL = 0.95
+"""The share of such intervals that hold what they are of."""
+
+BOOTSTRAP_FROM = 10
+"""The number of samples from which resampling is better than Student's distribution."""
+
+STUDENT, BOOTSTRAP, NONE = "student", "bootstrap", "none"
+
+RESAMPLES = 2000
+_MOST_VALUES = 4_000_000
+_SEED = 20240229
+"""Fixed, so that the same measurements give the same intervals."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Of each node the interval of its mean; NaN where there is none."""
+
+    low: Floats
+    high: Floats
+    methods: tuple[str, ...]
+    """Of each node ``student``, ``bootstrap`` or ``none``."""
+
+
+def mean_intervals(means: Means, metric: Metric | None = None, level: float = LEVEL) -> Intervals:
+    """Two-sided intervals of the means that more samples of the same kind would give.
+
+    A node measured on one sample, or without a finite value, has none.
+
+    Args:
+        means: the nodes.
+        metric: what they are of: intervals end at its best value. None for what has no best.
+        level: how often such intervals hold the mean, 0 to 1.
+    """
+    counts = means.counts
+    low, high = np.full((2, len(counts)), np.nan)
+    methods = [NONE] * len(counts)
+    # Nodes of the same samples share their resamples.
+    known = np.isfinite(means.series)
+    for pattern in np.unique(known, axis=0):
+        chosen = np.flatnonzero((known == pattern).all(axis=1))
+        number = int(pattern.sum())
+        if number < 2:
+            continue
+        series = means.series[chosen][:, pattern]
+        resampled = number >= BOOTSTRAP_FROM
+        low[chosen], high[chosen] = (_bootstrap if resampled else _student)(series, level)
+        for k in chosen:
+            methods[k] = BOOTSTRAP if resampled else STUDENT
+    if metric is None:
+        return Intervals(low, high, tuple(methods))
+    if metric.higher_is_better:
+        return Intervals(low, np.minimum(high, metric.optimum), tuple(methods))
+    return Intervals(np.maximum(low, metric.optimum), high, tuple(methods))
+
+
+def _student(series: Floats, level: float) -> tuple[Floats, Floats]:
+    from scipy.stats import t
+
+    number = series.shape[1]
+    mean = series.mean(axis=1)
+    width = t.ppf((1 + level) / 2, number - 1) * series.std(axis=1, ddof=1) / np.sqrt(number)
+    return mean - width, mean + width
+
+
+def _bootstrap(series: Floats, level: float) -> tuple[Floats, Floats]:
+    number = series.shape[1]
+    mean, error = series.mean(axis=1), series.std(axis=1, ddof=1) / np.sqrt(number)
+    away = series - mean[:, None]  # small beside a mean near 1, so that squares lose no digits
+    weights = resampling(number, resamples_for(len(series))) / number
+    drawn = away @ weights
+    spread = np.sqrt(np.maximum(away**2 @ weights - drawn**2, 0.0) / (number - 1))
+    scaled = np.divide(drawn, spread, out=np.zeros_like(drawn), where=spread > 0)
+    first, last = np.quantile(scaled, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return mean - last * error, mean - first * error
+
+
+def resampling(samples: int, count: int) -> Floats:
+    """How often each sample is in each resample: samples by resamples."""
+    random = np.random.default_rng(_SEED)
+    drawn = random.multinomial(samples, np.full(samples, 1 / samples), count)
+    return np.ascontiguousarray(drawn.T, dtype=np.float64)
+
+
+def resamples_for(nodes: int) -> int:
+    """How many resamples so many nodes can afford."""
+    return int(np.clip(_MOST_VALUES // max(nodes, 1), 400, RESAMPLES))

@@ -1,0 +1,215 @@
+"""Marked nodes: what is done with them, and what the whole model would be without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label
+
+from hmct_track.analyses import Analysis, PlotAccError, PlotDistribution, SensitivityAnalysis
+from hmct_track.errors import UsageError
+from hmct_track.options.parsing import parse_flat_list, show_names
+from hmct_track.options.patterns import matching
+from hmct_track.options.recording import Recording
+from hmct_track.types import Metric
+
+from .base import LakeScreen, Notice
+from .grid import Grid
+from .launch import Job
+from .reads import Ranked, RunInfo
+from .text import number, plain, severity
+
+if TYPE_CHECKING:
+    from hmct_track.lake.rows import PartialQuantizationRow
+
+_RAISED = (None, "int16", "float32")
+_ACTIONS = {
+    "i": "raise them to int16, one after the other",
+    "l": "leave them out of quantization, one after the other",
+    "o": "quantize only them: the error curve",
+    "n": "quantize all but them: the error curve",
+    "d": "histograms of them",
+    "y": "copy their names as a list",
+    "c": "mark none",
+}
+
+
+class MarkScreen(ModalScreen[str | None]):
+    """Asks what is to be marked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+
+    def compose(self) -> ComposeResult:
+        """A field."""
+        with Vertical(id="notice") as box:
+            box.border_title = "Mark"
+            yield Label("A value: what is worse. Or names, patterns, paths of modules.")
+            yield Input(placeholder="0.999, Conv_*, re:.*attn.*, model.6, [Conv_1,Conv_2]")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer."""
+        self.dismiss(event.value.strip())
+
+
+class MarkingScreen(LakeScreen):
+    """A list of ranked nodes some of which are marked, in the order in which they were."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark"),
+        Binding("m", "mark_many", "Mark by"),
+        Binding("a", "act", "Act on marked"),
+        Binding("x", "try_out", "Try int16/float"),
+    ]
+
+    run: RunInfo
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._metric = Metric.COSINE_SIMILARITY
+        self._marked: list[str] = []
+        self._raised: str | None = None
+        """What marked nodes are tried as; nothing is tried without."""
+        self._tried: list[str] = []
+        self._job: Job | None = None
+        self._waits = False
+        self._steps: list[PartialQuantizationRow] = []
+
+    def refill(self) -> None:
+        """Show the rows anew."""
+        raise NotImplementedError
+
+    # Marking
+
+    def action_mark(self) -> None:
+        """Mark the node under the cursor, or no longer, and go to the next."""
+        grid = self.query_one(Grid)
+        if row := grid.current:
+            self._set([*self._marked, row.name] if row.name not in self._marked
+                      else [name for name in self._marked if name != row.name])  # fmt: skip
+            grid.cursor += 1
+
+    def action_mark_many(self) -> None:
+        """Mark what is worse than a value, or what a pattern stands for."""
+        self.app.push_screen(MarkScreen(), self._mark_many)
+
+    def _mark_many(self, text: str | None) -> None:
+        if not text:
+            return
+        rows: list[Ranked] = list(self.query_one(Grid).rows)
+        try:
+            found = self._found(text, rows)
+        except UsageError as error:
+            self.app.notify(str(error), severity="error", markup=False)
+            return
+        if not found:
+            self.app.notify(f"nothing in this list fits {text}", severity="warning", markup=False)
+        self._set(list(dict.fromkeys([*self._marked, *found])))
+
+    def _found(self, text: str, rows: list[Ranked]) -> list[str]:
+        try:
+            limit = self._metric.badness(float(text))
+        except ValueError:
+            names = [row.name for row in rows]
+            return [n for asked in parse_flat_list(text) for n in matching(asked, names)]
+        return [r.name for r in rows if self._metric.badness(r.values[self._metric]) > limit]
+
+    def _set(self, marked: list[str]) -> None:
+        self._marked = marked
+        self.refill()
+        self._try_marked()
+
+    # Acting
+
+    def action_act(self) -> None:
+        """Choose what is done with the marked nodes."""
+        if not self._marked:
+            self.app.notify("space marks a node, m by value or pattern", markup=False)
+            return
+        self.app.push_screen(Notice(f"{len(self._marked)} marked", "", _ACTIONS), self._act)
+
+    def _act(self, answer: str | None) -> None:
+        marked, metric = list(self._marked), self._metric.value
+        partly = {"sensitive_nodes": marked, "metric": metric}
+        curve = {"quantize_node": None, "non_quantize_node": None, "metric": metric}
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
+            "i": (SensitivityAnalysis.command, {**partly, "qtype": "int16"}),
+            "l": (SensitivityAnalysis.command, {**partly, "qtype": "float32"}),
+            "o": (PlotAccError.command, {**curve, "quantize_node": [marked]}),
+            "n": (PlotAccError.command, {**curve, "non_quantize_node": [marked]}),
+            "d": (PlotDistribution.command, {"nodes_list": marked}),
+        }
+        if answer == "y":
+            self.app.copy_to_clipboard(show_names(marked))
+            self.app.notify(f"copied {len(marked)} names", markup=False)
+        elif answer == "c":
+            self._set([])
+        elif answer in asked:
+            command, given = asked[answer]
+            then = partial(self._read_steps, marked) if answer in ("i", "l") else None
+            self.follow_up(self.run.run_id, command, then, **given)
+
+    # Trying
+
+    def action_try_out(self) -> None:
+        """Have each mark show what the whole model would be: as int16, as float, or not at all."""
+        self._raised = _RAISED[(_RAISED.index(self._raised) + 1) % len(_RAISED)]
+        self._steps = []
+        self.refill()
+        self._try_marked()
+
+    def _try_marked(self) -> None:
+        if not (self._raised and self._marked):
+            self._steps = []
+            self.refill()
+            return
+        self._waits = bool(self._job and self._job.is_running)
+        if not self._waits:
+            given = {"sensitive_nodes": list(self._marked), "qtype": self._raised,
+                     "metric": self._metric.value}  # fmt: skip
+            self._tried = list(self._marked)
+            command = SensitivityAnalysis.command
+            self.ask("trial", partial(self.reader.follow_up, self.run.run_id, command, given))
+
+    def show_trial(self, found: tuple[Analysis, Recording]) -> None:
+        """Measure it; the lake knows what was tried before."""
+        analysis, recording = found
+        then = partial(self._read_steps, self._tried)
+        # One of many small trials: MLflow need not list each of them.
+        self._job = self.debugger.start(analysis, replace(recording, track=False), then)
+
+    def _read_steps(self, marked: list[str], job: Job) -> None:
+        if job.run_id:
+            self.ask("steps", partial(self.reader.partial, job.run_id, self._metric))
+        if self._waits and marked != self._marked:
+            self._try_marked()
+
+    def show_steps(self, steps: list[PartialQuantizationRow]) -> None:
+        """What the whole model would be."""
+        self._steps = steps
+        self.refill()
+
+    @property
+    def so_far(self) -> dict[str, float | None]:
+        """Marked node to the value of the model with it and those marked before it raised."""
+        return {row["node"]: row["partial"] for row in self._steps[1:]}
+
+    def told(self) -> Text:
+        """A line on what is marked, and on what it would give."""
+        if not (self._marked or self._raised):
+            return Text()
+        text = Text("\n").append_text(plain(f"{len(self._marked)} marked"))
+        if self._raised:
+            text.append_text(plain(f", tried as {self._raised}"))
+        if self._steps:
+            values = self._steps[0]["partial"], self._steps[-1]["partial"]
+            text.append_text(plain(f": {self._metric.value} {number(values[0])} -> "))
+            style = self.color(severity(values[1], self._metric))
+            text.append_text(plain(number(values[1]) or "nan", style))
+        return text

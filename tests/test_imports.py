@@ -110,6 +110,7 @@ def test_the_public_names_of_the_package_are_these() -> None:
         "compare",
         "get_sensitivity_of_nodes",
         "inspect_model",
+        "plan",
     ]
     assert hmct_track.__all__ == names
     assert set(names) <= set(dir(hmct_track))

@@ -66,6 +66,8 @@ def mean_intervals(means: Means, metric: Metric | None = None, level: float = LE
             methods[k] = BOOTSTRAP if resampled else STUDENT
     if metric is None:
         return Intervals(low, high, tuple(methods))
+    if metric is Metric.COSINE_SIMILARITY:
+        low = np.maximum(low, -1.0)
     if metric.higher_is_better:
         return Intervals(low, np.minimum(high, metric.optimum), tuple(methods))
     return Intervals(np.maximum(low, metric.optimum), high, tuple(methods))

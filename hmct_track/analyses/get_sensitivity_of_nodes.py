@@ -198,7 +198,9 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
 
     def interrupted(self, run: Run) -> None:
         """Record how sure the ranking is as far as it came."""
-        self._record(run, [])
+        first = self.metrics_asked[0].value
+        if not run.lake.query("intervals", run_id=run.run_id, metric=first):
+            self._record(run, [])
 
     def _record(self, run: Run, noisy: Sequence[Planned]) -> None:
         from hmct_track.analyses.certainty import record_confidence

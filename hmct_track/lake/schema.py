@@ -505,5 +505,8 @@ REFERENCES = (
     (HISTOGRAMS, "run_id", RUNS),
     (CHANNEL_SUMMARIES, "run_id", RUNS),
     (LOCAL_ERRORS, "run_id", RUNS),
+    (MOVED_MEASUREMENTS, "model_id", MODELS),
+    (MOVED_MEASUREMENTS, "config_id", CONFIGS),
+    (CONFIDENCE, "run_id", RUNS),
 )
 """A table's column, and the table that has it in its key."""

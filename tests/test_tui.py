@@ -1190,6 +1190,8 @@ def test_in_a_real_terminal(lake: Path, tmp_path: Path) -> None:
         sees("sorted by sqnr")
         tmux("send-keys", "-t", "t", "s")
         sees("sorted by chebyshev")
+        tmux("send-keys", "-t", "t", "Space", "x")
+        sees("1 marked, tried as int16: chebyshev ")
         tmux("send-keys", "-t", "t", "/")
         tmux("send-keys", "-t", "t", "-l", "conv")
         sees("type: all")

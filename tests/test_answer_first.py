@@ -53,7 +53,7 @@ def test_the_answer_comes_before_mlflow(
         text=True,
     )
     assert process.stdin and process.stdout and process.stderr
-    watch = threading.Timer(60, process.kill)
+    watch = threading.Timer(300, process.kill)
     watch.start()
     try:
         told = []
@@ -64,7 +64,7 @@ def test_the_answer_comes_before_mlflow(
         assert told and told[-1] == "importing mlflow\n", told
         before = [process.stdout.readline() for _ in range(lines)]
         assert not (tmp_path / "hmct_lake" / "mlflow.db").exists()
-        rest, _ = process.communicate("go on\n", timeout=120)
+        rest, _ = process.communicate("go on\n", timeout=300)
     finally:
         watch.cancel()
         process.kill()

@@ -203,7 +203,11 @@ def test_a_threshold_is_compared_by_its_size(lake: Lake) -> None:
 def test_settings_that_differ(lake: Lake) -> None:
     add_ranking(lake, "a", {}, model_path="/a.onnx", data_num=1, runtime="r1")
     add_ranking(lake, "b", {}, model_path="/b.onnx", data_num=1, runtime="r1")
-    passed = {"parameters": '{"node_type": "node", "qtype": "int16"}', "updated_at": datetime.max}
+    passed = {
+        "parameters": '{"node_type": "node", "qtype": "int16"}',
+        "state": "FINISHED",
+        "updated_at": datetime.max,
+    }
     lake.append(RUNS, [run_row("b", model_path="/b.onnx", data_num=1, runtime="r1", **passed)])
     rows = compare_runs(lake, "a", "b").settings
     assert [(r["setting"], r["a"], r["b"]) for r in rows] == [

@@ -344,8 +344,9 @@ def _cut_short(model: onnx.ModelProto) -> None:
 
 def _circle(model: onnx.ModelProto) -> None:
     node = model.graph.node[-1]
-    before = helper.make_node("Identity", [node.input[0]], ["there"])
-    back = helper.make_node("Identity", ["there"], [node.input[0]])
+    before = helper.make_node("Identity", ["back"], ["there"])
+    back = helper.make_node("Identity", ["there"], ["back"])
+    node.input[0] = "back"
     model.graph.node.extend([before, back])
 
 

@@ -39,6 +39,8 @@ COMMANDS = (
     "runall",
     "select-sensitive-samples",
     "local-errors",
+    "plan",
+    "plan-check",
     "calibrate",
     "runs",
     "compare",

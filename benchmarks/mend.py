@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from tempfile import TemporaryDirectory
@@ -96,6 +97,7 @@ def row(name: str, chosen: int, others: int) -> tuple[float, float]:
         wall, cpu = time.perf_counter() - began, time.process_time() - used
     mended = result.model
     value = values[Method.MAX] if mended is None else sqnr(load_model(mended), unseen)
+    print(result.answer.analysis.text(result.answer), file=sys.stderr, flush=True)
     written = "" if mended is not None else " (none written)"
     print(
         f"| {name} | {values[Method.MAX]:.1f} | {best} {values[best]:.1f} | {value:.1f}{written} "

@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=NAMES, metavar="MODEL", help=str(NAMES))
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
     args = parser.parse_args()
     print(
         "| model | draw | target | walk, alone | walk, leave-one-out | plan, no margin | saved "
@@ -199,7 +200,7 @@ def main() -> None:
     print("|---" * 13 + "|")
     for name in args.names:
         for seed in args.seeds:
-            compare(name, args.samples, seed, SHARES)
+            compare(name, args.samples, seed, args.shares)
 
 
 if __name__ == "__main__":

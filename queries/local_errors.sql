@@ -50,13 +50,13 @@ measured AS (
         *,
         cosine_of(xx, yy, xy, dd) AS cosine,
         sqnr_of(xx, dd) AS sqnr,
-        CASE $metric
-            WHEN 'cosine-similarity' THEN cosine
-            WHEN 'mse' THEN dd / elements
-            WHEN 'mre' THEN mre_of(abs_d, abs_x)
-            WHEN 'sqnr' THEN sqnr
-            WHEN 'chebyshev' THEN chebyshev
-        END AS value
+        MAP {
+            'cosine-similarity': cosine,
+            'mse': dd / elements,
+            'mre': mre_of(abs_d, abs_x),
+            'sqnr': sqnr,
+            'chebyshev': chebyshev
+        }[$metric] AS value
     FROM summed
 ),
 wide AS (

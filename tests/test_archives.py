@@ -94,7 +94,7 @@ def _here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
         return
 
     def problem(source: Path, folder: Path) -> str:
-        (answer,) = sift._archive(source, folder)
+        (answer,) = sift.archive_problem(source, folder)
         return answer
 
     monkeypatch.setattr(archive_module, "archive_problem", problem)
@@ -269,7 +269,7 @@ def test_other_versions_are_refused(lake: Lake, tmp_path: Path, version: Any) ->
 def test_archives_that_unpack_without_end_are_refused(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_rules, "_MOST_UNPACKED", 32 * 2**20)
+    monkeypatch.setattr(archive_rules, "MOST_UNPACKED", 32 * 2**20)
     bomb = tmp_path / "zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("hmct_run.json", json.dumps({"schema_version": 1}))
@@ -329,7 +329,7 @@ def test_an_archive_is_read_by_another_process_which_may_die(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = write_archive(tmp_path / "good", rows_of("r"))
-    monkeypatch.setattr(apart, "_MODULE", ["-c", "import os; os.abort()"])
+    monkeypatch.setattr(apart, "MODULE", ["-c", "import os; os.abort()"])
     assert "its reader ended with SIGABRT" in refused(lake, good)
     monkeypatch.undo()
     assert import_run(lake, good).added == ["r"]

@@ -55,7 +55,7 @@ def test_few_samples_give_the_interval_of_scipy() -> None:
 
 @pytest.mark.parametrize(
     ("samples", "sigma", "least", "method"),
-    [(4, 0.3, 0.92, STUDENT), (10, 0.3, 0.92, BOOTSTRAP), (16, 0.6, 0.91, BOOTSTRAP)],
+    [(4, 0.3, 0.92, STUDENT), (8, 0.3, 0.92, BOOTSTRAP), (16, 0.6, 0.91, BOOTSTRAP)],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(
     samples: int, sigma: float, least: float, method: str

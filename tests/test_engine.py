@@ -363,7 +363,7 @@ def test_where_parts_do_not_give_the_whole_the_model_stays_whole(
 
     def suspicious(x: np.ndarray, y: np.ndarray) -> float:
         seen.append(1)
-        return 1.0 if len(seen) == route._RUNS else compare(x, y)
+        return 1.0 if len(seen) == route.RUNS else compare(x, y)
 
     monkeypatch.setattr(route, "difference", suspicious)
     engine = Engine(load_model(chain()))

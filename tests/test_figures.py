@@ -6,7 +6,7 @@ import io
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -23,6 +23,7 @@ from hmct_track.report.ranking import ranking_figure
 from hmct_track.report.samples import samples_figure
 from hmct_track.report.style import png
 from hmct_track.types import Metric
+from tests.support.rows import ranked_rows as rows
 
 INF, NAN = math.inf, math.nan
 ODD_NAMES = [
@@ -39,18 +40,6 @@ ODD_NAMES = [
     "größe",
     "x" * 200,
 ]
-
-
-def rows(
-    values: Sequence[float | None], names: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
-    """Rows, most sensitive first, at places in topological order that differ from the ranks."""
-    count = len(values)
-    names = names or [f"Conv_{k}" for k in range(count)]
-    return [
-        {"subject": name, "position": count - 1 - k, **{m.column: value for m in Metric}}
-        for k, (name, value) in enumerate(zip(names, values, strict=True))
-    ]
 
 
 def ramp(count: int) -> list[float]:

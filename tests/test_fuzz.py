@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from tests.fuzz.cases import AGREES, REFUSED, _difference
+from tests.fuzz.cases import AGREES, REFUSED, difference
 from tests.fuzz.oracle import float_outputs
 from tests.fuzz.runner import FINE, run
 from tests.fuzz.seeds import SEEDS, external
@@ -39,7 +39,7 @@ def test_the_reference_takes_every_seed() -> None:
 
 def test_the_judge_tells_wrong_outputs() -> None:
     y = np.array([1.0, np.nan], np.float32)
-    assert _difference({"y": y}, {"y": y})["outcome"] == AGREES
+    assert difference({"y": y}, {"y": y})["outcome"] == AGREES
     for other in (y * 1.01, y[:1], y.astype(np.float64), np.array([np.nan, 1], np.float32)):
-        assert _difference({"y": other}, {"y": y})["outcome"] == "differs"
-    assert _difference({}, {"y": y})["outcome"] == "differs"
+        assert difference({"y": other}, {"y": y})["outcome"] == "differs"
+    assert difference({}, {"y": y})["outcome"] == "differs"

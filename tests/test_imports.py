@@ -108,8 +108,11 @@ def test_the_public_names_of_the_package_are_these() -> None:
         "Lake",
         "calibrate",
         "compare",
+        "diagnose",
         "get_sensitivity_of_nodes",
         "inspect_model",
+        "mend",
+        "plan",
     ]
     assert hmct_track.__all__ == names
     assert set(names) <= set(dir(hmct_track))

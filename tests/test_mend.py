@@ -19,7 +19,7 @@ from hmct_track.lake import Lake
 from hmct_track.model import Layers, load_model, mended, whole_proto
 from hmct_track.remedies import allowed_families, material_of, remedies_of
 from hmct_track.remedies.equalization import equalized_pairs
-from hmct_track.remedies.search import Search, guards
+from hmct_track.remedies.search import Search, telling
 from hmct_track.types import BiasShift, Effect, QuantConfig, Quantization, QuantParams, QuantType
 from tests.support import planted
 from tests.support.graphs import CALIBRATED, model
@@ -154,15 +154,15 @@ def test_means_are_taken_away_where_those_before_are_already() -> None:
     assert left < 0.05 * gap
 
 
-def test_small_outputs_are_guarded_by_what_their_layer_reads() -> None:
+def test_what_a_layer_reads_stands_for_its_small_output() -> None:
     network = planted.healthy()
     loaded = load_model(network.calibrated())
-    assert guards(loaded, ["y"]) == [], "512 numbers, of unknown shape"
+    assert telling(loaded, ["y"]) == ["y"], "512 numbers, of unknown shape"
     proto = network.calibrated()
     proto.graph.output[0].type.tensor_type.shape.CopyFrom(onnx.TensorShapeProto(
         dim=[onnx.TensorShapeProto.Dimension(dim_value=d) for d in (1, 8, 1, 1)]
     ))  # fmt: skip
-    assert guards(load_model(proto), ["y"]) == ["b"]
+    assert telling(load_model(proto), ["y"]) == ["b"]
 
 
 def sqnr(proto: onnx.ModelProto, network: Network, samples: list[Any]) -> float:

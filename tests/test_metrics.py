@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from hmct_track import debug
+from hmct_track.engine import pair_statistics
 from hmct_track.errors import QueryError
 from hmct_track.lake import (
+    LOCAL_ERRORS,
     MEASUREMENTS,
     NODES,
     RUN_CONFIGS,
@@ -125,6 +128,8 @@ def test_an_unknown_metric_is_refused_by_every_query_that_takes_one(lake: Lake, 
     add(lake, {"p": {(0, "y"): 20.0}}, "s", kind="sensitive-samples")
     row = {"model_id": "m", "node": "p", "node_index": 0, "op_type": "Conv", "outputs": ["y"]}
     lake.append(NODES, [{**row, "inputs": [], "calibration_nodes": []}])
+    error = {"run_id": "r", "position": 0, "node": "p", "sample_id": "s0", "error": "own"}
+    lake.append(LOCAL_ERRORS, [error | asdict(pair_statistics(np.ones(3), np.ones(3)))])
     given = {"run_id": "r", "run_a": "r", "run_b": "r", "node": "p", "tolerance": 0.0}
     given |= {"average_mode": False, "metric": "psnr"}
     query = load_query(name)

@@ -180,3 +180,17 @@ def test_numbers_that_are_none_keep_no_limit() -> None:
     error = {(0, 0): 4.0, (1, 1): 0.5, (1, 0): 1.0, (0, 1): float("nan")}
     search = solve(Search(prices=prices, limit=1.0), error.__getitem__)
     assert search.best == (1, 0)
+
+
+def test_a_calibrated_model_that_overflows_is_planned_all_the_same() -> None:
+    """GIVEN errors that are infinite as long as one slot is as calibrated, alone as well."""
+    gains = np.array([1.0, 2.0, 0.5, 4.0])
+
+    def error(state: State) -> float:
+        return float("inf") if not state[1] else float(gains[np.array(state) == 0].sum())
+
+    search = Search(prices=[[0.0, 1.0]] * 4, limit=1.6, alone=[1.0, 1e150, 0.5, 4.0])
+    for trials in itertools.islice(search.run(), 1000):
+        search.tell({t.state: error(t.state) for t in trials})
+    assert search.best == (0, 1, 0, 1)
+    assert search.certified

@@ -16,6 +16,7 @@ import duckdb
 import onnx
 import pytest
 
+from benchmarks import rebuild
 from hmct_track import api, debug, demo
 from hmct_track.cli import main
 from hmct_track.errors import QueryError
@@ -50,6 +51,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     recorded = ["--lake", str(place / "lake"), "--no-track"]
     main(["diagnose", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
     main(["mend", str(DEMO), str(DATA), "-d", "4", "-o", str(place / "m.onnx"), *recorded])
+    onnx.save(rebuild.build(onnx.load(DEMO), ()), place / "float.onnx")
+    main(["calibrate", str(place / "float.onnx"), str(DATA), "-o", str(place / "c.onnx"), *recorded])
     files = place / "plan"
     api.plan(DEMO, DATA, "error <= 60 %", data_num=2, output_folder=files, **options)
     main(["plan-check", str(files), str(DEMO), "--lake", str(place / "lake"), "--no-track"])
@@ -74,19 +77,20 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
     weights, _, nodes = lake.query("runs", kind="sensitivity")
     kinds |= {"causes": "diagnosis", "remedies": "diagnosis", "config_values": "diagnosis"}
     kinds |= {"mending": "mending", "mending_steps": "mending"}
+    kinds |= {"model_calibration": "calibration"}
     of = lake.query("runs", kind=kinds.get(query.name, "sensitivity"))[-1]
     values = {"run_id": of["run_id"], "run_a": nodes["run_id"], "run_b": weights["run_id"]}
     if query.name in ("compare_calibration", "compare_channels"):
         values["same"] = True
-    values |= {"node": "Conv_2", "after": 0}
+    values |= {"node": "Conv_2", "after": 0, "made": of["model_id"]}
     if query.name == "plan_values":
         values["metric"] = "mse"
     taken = {param.name for param in query.params + query.optional}
     return {name: value for name, value in values.items() if name in taken}
 
 
-NEVER = {"orphans", "compare_channels"}
-"""Those that have no rows in this lake: nothing is lost, and no channel changed."""
+NEVER = {"orphans", "compare_channels", "unmeasured"}
+"""Those that have no rows in this lake: nothing is lost, no channel changed, no node left out."""
 
 
 @pytest.mark.parametrize("name", query_names())

@@ -134,12 +134,12 @@ def test_a_part_at_which_its_reader_dies_is_the_one_that_is_told(
     for name in ("a", "b", "c"):
         lake.append(CONFIGS, [{"config_id": name, "config": "{}"}], name)
     dies = (
-        "import os, sys; from hmct_track.lake import sift; real = sift._part_problem\n"
+        "import os, sys; from hmct_track.lake import sift; real = sift.part_problem\n"
         "def problem(table, path):\n"
         "    return os.abort() if path.name == 'b.parquet' else real(table, path)\n"
-        "sift._part_problem = problem; sift.main(sys.argv[1:])"
+        "sift.part_problem = problem; sift.main(sys.argv[1:])"
     )
-    monkeypatch.setattr(apart, "_MODULE", ["-c", dies])
+    monkeypatch.setattr(apart, "MODULE", ["-c", dies])
     (line,) = check(lake)
     assert "b.parquet cannot be read: its reader ended with SIGABRT" in line
 
@@ -188,7 +188,7 @@ def test_two_that_merge_at_once_both_end_well(tmp_path: Path) -> None:
         lake.append(CONFIGS, [{"config_id": str(k), "config": "{}"}])
     code = (
         "import sys; from pathlib import Path; from hmct_track.lake import Lake, care\n"
-        "care._GRACE_SECONDS = 0.0\n"
+        "care.GRACE_SECONDS = 0.0\n"
         "for _ in range(5): care.compact(Lake.open(Path(sys.argv[1])))"
     )
     others = [
@@ -208,17 +208,17 @@ def test_parts_that_vanish_while_they_are_merged_are_looked_for_again(
     lake = Lake.create(tmp_path)
     for k in range(3):
         lake.append(CONFIGS, [{"config_id": str(k), "config": "{}"}])
-    listed = care._parts(lake, CONFIGS)
+    listed = care.parts_of(lake, CONFIGS)
     gone = listed[0].with_name("gone.parquet")
     shutil.copy(listed[0], gone)
     answers = [[*listed, gone]]
-    real = care._parts
+    real = care.parts_of
 
     def once(lake: Lake, table: object) -> list[Path]:
         gone.unlink(missing_ok=True) if table is not CONFIGS else None
         return answers.pop() if table is CONFIGS and answers else real(lake, table)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(care, "_parts", once)
+    monkeypatch.setattr(care, "parts_of", once)
     assert compact(lake)["configs"] == (3, 1)
     assert len(Lake.open(tmp_path).rows(CONFIGS)) == 3
 

@@ -22,7 +22,10 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is; what has underscores at both ends, as ``_repr_html_``, is a protocol."""
+    """Whether a name is; what has underscores at both ends, as ``_repr_html_``, is a protocol.
+
+    ``os._exit`` is documented, for all its underscore.
+    """
     return name.startswith("_") and not name.endswith("_")
 
 
@@ -34,7 +37,7 @@ def private_reaches(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
-                yield ast.unparse(node)
+                yield from {ast.unparse(node)} - {"os._exit"}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("setattr", "getattr")):
             given = [a.value for a in node.args if isinstance(a, ast.Constant)]
             if any(isinstance(a, str) and is_private(a.rpartition(".")[2]) for a in given):
@@ -50,7 +53,7 @@ monkeypatch.setattr(i, "_j", 1)
 monkeypatch.setattr("k._l", 1)
 """
     assert len(list(private_reaches(ast.parse(bad)))) == 6
-    good = "self._a; b._repr_html_; c.__name__; from __future__ import annotations\nf('_x')"
+    good = "self._a; os._exit(0); b._repr_html_; c.__name__; from __future__ import d\nf('_x')"
     assert list(private_reaches(ast.parse(good))) == []
     assert list(imported(ast.parse("from tests.test_a import b; import c"))) == [
         "tests.test_a.b",

@@ -25,7 +25,7 @@ from hmct_track.report.ranking import ranking_figure
 from hmct_track.report.style import svg
 from hmct_track.text import one_line, visible
 from hmct_track.types import Metric, NodeType
-from tests.test_figures import rows
+from tests.support.rows import ranked_rows as rows
 
 # ESC, a bell, NUL, C1's CSI, an override of direction, ends of lines, and what XML has not.
 EVIL = "Conv\x1b[31m\x07\x00\x9b\u202e\u2028\r\n\ufffe"
@@ -98,8 +98,8 @@ def test_text_tables() -> None:
         distribution_text([series]),
         channels_text([series]),
         samples_table([sample], Metric.MSE),
-        comparison._section("title", ["node"], [[EVIL]]),
-        comparison._code(EVIL),
+        comparison.section("title", ["node"], [[EVIL]]),
+        comparison.code(EVIL),
     ]
     for shown in text:
         assert not obeyed(shown)

@@ -75,7 +75,8 @@ def test_every_metric_is_a_curve_over_the_nodes_and_a_summary(
     assert summary["worst_node.sqnr"] == min(sqnrs.values())
     history = client(lake).get_metric_history(run.info.run_id, "by_node.sqnr")
     assert sorted(p.value for p in history) == sorted(sqnrs.values())
-    whole = {row["metric"]: row["value"] for row in Lake.open(lake).query("whole_model")}
+    rows = Lake.open(lake).query("whole_model", run_id=run.data.tags["hmct_track.run_id"])
+    whole = {row["metric"]: row["value"] for row in rows}
     assert whole.keys() == {metric.value for metric in Metric}
     assert {m: summary[f"whole.{m}"] for m in whole} == whole
 
@@ -91,7 +92,7 @@ def test_model_and_data_are_inputs_and_the_description_has_the_ranking(
         for given in run.inputs.dataset_inputs
     }
     assert found == {
-        "model": ("calibrated_model", row["model_id"]),
+        "model": ("demo/calibrated_model", row["model_id"]),
         "calibration data": ("calibration_data", row["data_id"]),
     }
     note = run.data.tags["mlflow.note.content"]
@@ -109,7 +110,8 @@ def test_table_and_figure_are_artifacts(
     assert names == {"sensitivity_of_node.log", "sensitivity_of_node.png"}
     table = Path(client(lake).download_artifacts(run.info.run_id, "sensitivity_of_node.log"))
     lines = table.read_text().splitlines()
-    assert [line.split()[0] for line in lines[3:]] == list(returned)
+    assert lines[0].startswith("all nodes quantized: sqnr ") and lines[1] == ""
+    assert [line.split()[0] for line in lines[5:]] == list(returned)
     figure = next((lake / "artifacts").rglob("*.png"))
     assert figure.read_bytes().startswith(b"\x89PNG")
 

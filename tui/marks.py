@@ -61,19 +61,12 @@ class MarkScreen(ModalScreen[str | None]):
 class MarkingScreen(LakeScreen):
     """A list of ranked nodes some of which are marked, in the order in which they were."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark"),
-        Binding("m", "mark_many", "Mark by"),
-        Binding("a", "act", "Act on marked"),
-        Binding("x", "try_out", "Try int16/float"),
-    ]
-
     run: RunInfo
 
     def __init__(self) -> None:
         super().__init__()
         self._metric = Metric.COSINE_SIMILARITY
-        self._marked: list[str] = []
+        self.marked: list[str] = []
         self._raised: str | None = None
         """What marked nodes are tried as; nothing is tried without."""
         self._tried: list[str] = []
@@ -91,8 +84,8 @@ class MarkingScreen(LakeScreen):
         """Mark the node under the cursor, or no longer, and go to the next."""
         grid = self.query_one(Grid)
         if row := grid.current:
-            self._set([*self._marked, row.name] if row.name not in self._marked
-                      else [name for name in self._marked if name != row.name])  # fmt: skip
+            self._set([*self.marked, row.name] if row.name not in self.marked
+                      else [name for name in self.marked if name != row.name])  # fmt: skip
             grid.cursor += 1
 
     def action_mark_many(self) -> None:
@@ -110,7 +103,7 @@ class MarkingScreen(LakeScreen):
             return
         if not found:
             self.app.notify(f"nothing in this list fits {text}", severity="warning", markup=False)
-        self._set(list(dict.fromkeys([*self._marked, *found])))
+        self._set(list(dict.fromkeys([*self.marked, *found])))
 
     def _found(self, text: str, rows: list[Ranked]) -> list[str]:
         try:
@@ -121,7 +114,7 @@ class MarkingScreen(LakeScreen):
         return [r.name for r in rows if self._metric.badness(r.values[self._metric]) > limit]
 
     def _set(self, marked: list[str]) -> None:
-        self._marked = marked
+        self.marked = marked
         self.refill()
         self._try_marked()
 
@@ -129,13 +122,13 @@ class MarkingScreen(LakeScreen):
 
     def action_act(self) -> None:
         """Choose what is done with the marked nodes."""
-        if not self._marked:
+        if not self.marked:
             self.app.notify("space marks a node, m by value or pattern", markup=False)
             return
-        self.app.push_screen(Notice(f"{len(self._marked)} marked", "", _ACTIONS), self._act)
+        self.app.push_screen(Notice(f"{len(self.marked)} marked", "", _ACTIONS), self._act)
 
     def _act(self, answer: str | None) -> None:
-        marked, metric = list(self._marked), self._metric.value
+        marked, metric = list(self.marked), self._metric.value
         partly = {"sensitive_nodes": marked, "metric": metric}
         curve = {"quantize_node": None, "non_quantize_node": None, "metric": metric}
         asked: dict[str, tuple[str, dict[str, Any]]] = {
@@ -165,15 +158,15 @@ class MarkingScreen(LakeScreen):
         self._try_marked()
 
     def _try_marked(self) -> None:
-        if not (self._raised and self._marked):
+        if not (self._raised and self.marked):
             self._steps = []
             self.refill()
             return
         self._waits = bool(self._job and self._job.is_running)
         if not self._waits:
-            given = {"sensitive_nodes": list(self._marked), "qtype": self._raised,
+            given = {"sensitive_nodes": list(self.marked), "qtype": self._raised,
                      "metric": self._metric.value}  # fmt: skip
-            self._tried = list(self._marked)
+            self._tried = list(self.marked)
             command = SensitivityAnalysis.command
             self.ask("trial", partial(self.reader.follow_up, self.run.run_id, command, given))
 
@@ -187,7 +180,7 @@ class MarkingScreen(LakeScreen):
     def _read_steps(self, marked: list[str], job: Job) -> None:
         if job.run_id:
             self.ask("steps", partial(self.reader.partial, job.run_id, self._metric))
-        if self._waits and marked != self._marked:
+        if self._waits and marked != self.marked:
             self._try_marked()
 
     def show_steps(self, steps: list[PartialQuantizationRow]) -> None:
@@ -202,9 +195,9 @@ class MarkingScreen(LakeScreen):
 
     def told(self) -> Text:
         """A line on what is marked, and on what it would give."""
-        if not (self._marked or self._raised):
+        if not (self.marked or self._raised):
             return Text()
-        text = Text("\n").append_text(plain(f"{len(self._marked)} marked"))
+        text = Text("\n").append_text(plain(f"{len(self.marked)} marked"))
         if self._raised:
             text.append_text(plain(f", tried as {self._raised}"))
         if self._steps:

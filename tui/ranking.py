@@ -34,6 +34,10 @@ class RankingScreen(MarkingScreen):
         Binding("s", "sort", "Sort by"),
         Binding("r", "reverse", "Reverse"),
         Binding("t", "type", "Type"),
+        Binding("space", "mark", "Mark"),
+        Binding("a", "act", "Act on marked"),
+        Binding("x", "try_out", "Try marked"),
+        Binding("m", "mark_many", "Mark by"),
         Binding("p", "figure", "Figure"),
         Binding("w", "widen", "Measure type"),
         Binding("y", "copy", "Copy name"),
@@ -208,7 +212,7 @@ class RankingScreen(MarkingScreen):
             lambda row: row.name,
             empty=self._nothing(len(words)),
             from_top=from_top,
-            marked=frozenset(self._marked),
+            marked=frozenset(self.marked),
         )
         self._show_heading(len(rows), len(every))
 

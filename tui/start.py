@@ -187,7 +187,7 @@ class StartScreen(LakeScreen):
     def _changed(self) -> None:
         trouble, warning, preview = "", "", Text()
         try:
-            analysis, recording = self._read()
+            analysis, recording = self.read()
             warning = self._doubt(analysis)
             preview = Text(clean(Command.of(analysis, recording).shown()))
         except UsageError as error:
@@ -202,7 +202,7 @@ class StartScreen(LakeScreen):
         field = next(iter(self.query(f"#row-{name}").results(Field)), None)
         return str(field.raw).strip() if field else ""
 
-    def _read(self) -> tuple[Analysis, Recording]:
+    def read(self) -> tuple[Analysis, Recording]:
         """The analysis and the machine.
 
         Raises:
@@ -247,7 +247,7 @@ class StartScreen(LakeScreen):
     def action_start(self) -> None:
         """Start it, unless a field is wrong."""
         try:
-            analysis, recording = self._read()
+            analysis, recording = self.read()
         except UsageError as error:
             self.app.notify(str(error), severity="error", markup=False)
             return

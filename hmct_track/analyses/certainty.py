@@ -14,17 +14,11 @@ from numpy.typing import NDArray
 from hmct_track.types import Metric, Planned
 
 if TYPE_CHECKING:
-    from hmct_track.lake import Lake, Row
+    from hmct_track.lake import Lake
     from hmct_track.recording import Run
-
-TOP = 10
-"""How many nodes are the top of a ranking, unless it is said."""
 
 COPIES = 2
 """Moved copies of the first sample, on which rounding is measured."""
-
-NOISY = 3
-"""The worst nodes whose rounding is measured; two or three are looked at first."""
 
 _SMALLEST = 2.0**-23
 """A float32 is known to so much of itself."""
@@ -207,8 +201,3 @@ def told_from_zero(
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def intervals_by_position(rows: Iterable[Row]) -> dict[int, Row]:
-    """Rows of the query ``intervals`` of nodes alone, by the place of the node."""
-    return {row["position"]: row for row in rows if row["role"] == "only"}

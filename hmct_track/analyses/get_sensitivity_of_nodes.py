@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,16 +20,8 @@ from hmct_track.analyses.base import (
     output,
     save_dir,
 )
-from hmct_track.analyses.certainty import (
-    NOISY,
-    TOP,
-    intervals_by_position,
-    record_confidence,
-)
 from hmct_track.analyses.channels import hidden_channels
 from hmct_track.analyses.configurations import alone, names_of_type, whole
-from hmct_track.analyses.race_note import race_note
-from hmct_track.analyses.racing import Race, record_local_errors
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.metrics import value_of
 from hmct_track.options import option, parse_metrics, parse_node_type
@@ -50,12 +42,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from hmct_track.lake.rows import SensitivityRow
+    from hmct_track.analyses.racing import Race
+    from hmct_track.lake.rows import IntervalsRow, SensitivityRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.report.html import Table
 
 _NEARLY_EQUAL = 0.999
+
+_TOP = 10
+"""How many nodes are the top, unless it is said."""
+
+_NOISY = 3
+"""The worst nodes, whose rounding is measured as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +170,15 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         return alone(model, self.ranked_nodes(model), self.ranked_type(model))
 
     def _race(self, nodes: Sequence[Planned], everything: Planned) -> Race:
-        top = self.top or TOP
-        return Race(nodes, everything, self.metrics_asked[0], top, self.confidence, self.budget)
+        from hmct_track.analyses.racing import Race
+
+        first = self.metrics_asked[0]
+        return Race(nodes, everything, first, self.top_count, self.confidence, self.budget)
+
+    @property
+    def top_count(self) -> int:
+        """How many nodes are the top."""
+        return self.top or _TOP
 
     def observe(self, run: Run) -> None:
         """Look how sure the ranking is, and whether some channels hide the error of others."""
@@ -180,8 +186,10 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
             run.remarks += hidden_channels(run.subject)
         model, first = run.subject.model, self.metrics_asked[0]
         ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=first.value)
-        worst = [row["subject"] for row in ranked[:NOISY]]
+        worst = [row["subject"] for row in ranked[:_NOISY]]
         noisy = [*alone(model, worst, self.ranked_type(model)), whole(model)]
+        from hmct_track.analyses.racing import record_local_errors
+
         # A race has a time to keep, and several samples to tell the noise.
         self._record(run, [] if self.races else noisy)
         left = run.lake.query("unmeasured", run_id=run.run_id) if self.races else []
@@ -190,10 +198,14 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
 
     def interrupted(self, run: Run) -> None:
         """Record how sure the ranking is as far as it came."""
-        self._record(run, [])
+        first = self.metrics_asked[0].value
+        if not run.lake.query("intervals", run_id=run.run_id, metric=first):
+            self._record(run, [])
 
     def _record(self, run: Run, noisy: Sequence[Planned]) -> None:
-        record_confidence(run, self.metrics_asked, noisy, self.top or TOP, self.confidence)
+        from hmct_track.analyses.certainty import record_confidence
+
+        record_confidence(run, self.metrics_asked, noisy, self.top_count, self.confidence)
 
     def so_far(self, answer: Answer[SensitivityRow]) -> str | None:
         """The ranking of what was measured."""
@@ -216,8 +228,16 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         else:
             table = sensitivity_table(rows, _type_of(answer), self.metrics_asked)
         note = confidence_note(rows, found, answer.run["data_num"])
-        parts = [_whole_line(answer), table if rows else "", note, race_note(answer)]
+        parts = [_whole_line(answer), table if rows else "", note, self._race_note(answer)]
         return "\n\n".join(part for part in parts if part)
+
+    def _race_note(self, answer: Answer[SensitivityRow]) -> str:
+        if not self.races:
+            return ""
+        from hmct_track.analyses.race_note import race_note
+
+        first = self.metrics_asked[0]
+        return race_note(answer, first, self.top_count, self.confidence, self.budget)
 
     def warnings(self, answer: Answer[SensitivityRow]) -> Iterator[str]:
         """Outputs of one element, those that are not numbers, and infinite values left out."""
@@ -314,7 +334,7 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         """How sure the whole model's value is, and how many nodes are not told apart."""
         first = self.metrics_asked[0]
         rows = answer.query("intervals", metric=first.value)
-        nodes = intervals_by_position(rows).values()
+        nodes = [row for row in rows if row["role"] == "only"]
         if not nodes:
             return {}
         found = {
@@ -400,14 +420,17 @@ def _whole_line(answer: Answer[SensitivityRow]) -> str:
     return answer.whole_line if answer.whole else ""
 
 
-def _intervals(answer: Answer[SensitivityRow]) -> dict[int, Mapping[str, Any]]:
+def _intervals(answer: Answer[SensitivityRow]) -> dict[int, IntervalsRow]:
     """How sure the first metric of each node is, by the node's place; empty for old runs."""
     first = answer.analysis.metrics_asked[0]
-    return intervals_by_position(answer.query("intervals", metric=first.value))
+    rows = answer.lake.query("intervals", run_id=answer.run_id, metric=first.value)
+    return {row["position"]: row for row in rows if row["role"] == "only"}
 
 
-def _interval(sure: Mapping[str, Any] | None) -> tuple[float, float] | None:
-    return None if sure is None or sure["low"] is None else (sure["low"], sure["high"])
+def _interval(sure: IntervalsRow | None) -> tuple[float, float] | None:
+    if sure is None or sure["low"] is None or sure["high"] is None:
+        return None
+    return sure["low"], sure["high"]
 
 
 def _type_of(answer: Answer[SensitivityRow]) -> NodeType:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from hmct_track.model import QuantModel
     from hmct_track.recording import Subject
 
+_HUGE = 1e150
+"""What an infinite error counts as where errors are added up."""
+
 HELD_OUT = "held-out"
 """The role of what is judged on samples that chose nothing."""
 
@@ -135,7 +138,7 @@ class Session:
 
     def _begin(self) -> None:
         alone = [
-            power(self.target.metric, self.readings[self._alone_id(k)].value)
+            min(power(self.target.metric, self.readings[self._alone_id(k)].value), _HUGE)
             for k in range(len(self.board.slots))
         ]
         prices = self.board.prices()

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmct_track.analyses.base import Answer
-from hmct_track.analyses.certainty import TOP, measured_values
+from hmct_track.analyses.certainty import measured_values
 from hmct_track.confidence.racing import Standing, stand
-from hmct_track.lake import Row
+from hmct_track.types import Metric
+
+if TYPE_CHECKING:
+    from hmct_track.analyses.base import Answer
+    from hmct_track.lake.rows import UnmeasuredRow
 
 _WIDTH = 80
 _MOST_NAMED = 10
 
 
-def race_note(answer: Answer) -> str:
-    """Whether the top is settled, why the race ended, and what is not known; empty for no race."""
-    given = answer.analysis
-    if getattr(given, "top", None) is None and getattr(given, "budget", None) is None:
-        return ""
-    samples, metric = answer.run["data_num"], given.metrics_asked[0]
-    left = answer.query("unmeasured")
+def race_note(
+    answer: Answer[Any], metric: Metric, top: int, level: float, budget: float | None
+) -> str:
+    """Whether the top is settled, why the race ended, and what is not known.
+
+    Args:
+        answer: of a ranking that raced.
+        metric: what ranked.
+        top: how many are the top.
+        level: how sure it was to be, 0 to 1.
+        budget: the seconds that it had.
+    """
+    samples = answer.run["data_num"]
+    left = answer.lake.query("unmeasured", run_id=answer.run_id)
     found = measured_values(answer.lake, answer.run_id, samples).of_role("only")
     nodes = len(found.rows) + len(left)
-    k, level = min(getattr(given, "top", None) or TOP, nodes), float(getattr(given, "confidence"))  # noqa: B009
+    k = min(top, nodes)
     share = f"{int(found.measured.sum())} of {nodes * samples} executions"
-    budget = getattr(given, "budget", None)
     spent = f"the time of {budget:g} s was spent" if budget else "it was interrupted"
     if left:
         lines = [f"{spent} after {share}; {len(left)} of {nodes} nodes were not measured"]
@@ -40,7 +50,7 @@ def race_note(answer: Answer) -> str:
     )
 
 
-def _proxy(left: Sequence[Row]) -> str:
+def _proxy(left: Sequence[UnmeasuredRow]) -> str:
     names = [row["subject"] for row in left[:_MOST_NAMED]]
     more = ", ..." if len(left) > _MOST_NAMED else ""
     if left[0]["local_error"] is None:

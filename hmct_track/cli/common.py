@@ -50,10 +50,11 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> N
 
 
 def _add(place: Any, o: Option) -> None:
+    told = o.help.replace("%", "%%")  # argparse formats it
     if o.off:
-        place.add_argument(o.off, dest=o.name, action="store_false", help=o.help)
+        place.add_argument(o.off, dest=o.name, action="store_false", help=told)
         return
-    given: dict[str, Any] = {"metavar": o.metavar, "help": o.help, "type": typed(o.kind)}
+    given: dict[str, Any] = {"metavar": o.metavar, "help": told, "type": typed(o.kind)}
     if o.is_positional:
         place.add_argument(o.name, **given)
         return

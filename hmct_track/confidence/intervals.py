@@ -1,4 +1,4 @@
-"""Intervals of means: Student's for few samples, a studentized bootstrap from ten on.
+"""Intervals of means: Student's for few samples, a studentized bootstrap from eight on.
 
 The bootstrap resamples whole samples, the same ones for all nodes. The plain percentiles of its
 means are too narrow for few and skewed samples, which errors are; scaled by each resample's own
@@ -18,7 +18,7 @@ from hmct_track.metrics import Metric
 LEVEL = 0.95
 """The share of such intervals that hold what they are of."""
 
-BOOTSTRAP_FROM = 10
+BOOTSTRAP_FROM = 8
 """The number of samples from which resampling is better than Student's distribution."""
 
 STUDENT, BOOTSTRAP, NONE = "student", "bootstrap", "none"
@@ -66,6 +66,8 @@ def mean_intervals(means: Means, metric: Metric | None = None, level: float = LE
             methods[k] = BOOTSTRAP if resampled else STUDENT
     if metric is None:
         return Intervals(low, high, tuple(methods))
+    if metric is Metric.COSINE_SIMILARITY:
+        low = np.maximum(low, -1.0)
     if metric.higher_is_better:
         return Intervals(low, np.minimum(high, metric.optimum), tuple(methods))
     return Intervals(np.maximum(low, metric.optimum), high, tuple(methods))

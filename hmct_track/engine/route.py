@@ -28,7 +28,7 @@ MOST_NOISE = 1e-4
 """Float outputs that differ by a greater share of their norm are not those of the same model."""
 
 
-_RUNS = 3
+RUNS = 3
 """How often the null test runs the float model as a whole."""
 _RUNS_OF_RANDOM = 100
 """And one that draws random numbers: an element that is drawn anew in a fiftieth of the runs is the
@@ -142,7 +142,7 @@ class Route:
         session = self._runtime.session(self._lowering.lower(QuantConfig(), self._outputs))
         whole = session.run(sample)
         # What draws random numbers by a seed may draw the same a few times.
-        runs = _RUNS_OF_RANDOM if self._lowering.draws_random else _RUNS
+        runs = _RUNS_OF_RANDOM if self._lowering.draws_random else RUNS
         noise = max(
             difference(x, y)
             for _ in range(runs - 1)

@@ -13,7 +13,8 @@ from pathlib import Path
 from hmct_track.lake.schema import Table
 
 _SECONDS = 900.0
-_MODULE = ["-m", "hmct_track.lake.sift"]
+MODULE = ["-m", "hmct_track.lake.sift"]
+"""What the other process runs."""
 
 
 def part_problems(parts: Sequence[tuple[Table, Path]]) -> list[str]:
@@ -39,7 +40,7 @@ def archive_problem(source: Path, folder: Path) -> str:
 
 def _ask(arguments: list[str], text: str) -> tuple[list[str], str]:
     """The answers, and how the process ended."""
-    command = [sys.executable, "-P", *_MODULE, *arguments]
+    command = [sys.executable, "-P", *MODULE, *arguments]
     # The same packages as here, and none of the folder that the user happens to be in.
     own = str(Path(__file__).resolve().parents[2])
     found = [own, *(place for place in sys.path if place)]

@@ -22,6 +22,7 @@ from hmct_track.lake.schema import (
     CALIBRATION_NODES,
     MEASUREMENTS,
     MODELS,
+    MOVED_MEASUREMENTS,
     NODES,
     REFERENCES,
     RUNS,
@@ -41,6 +42,7 @@ _OWNERS = {
     **{t: (RUNS, "run_id") for t in TABLES if t.key[0] == "run_id" and t is not RUNS},
 }
 """Tables whose rows belong to a row of another: with that they are there, or they are not."""
+_MEASURED = (MEASUREMENTS, MOVED_MEASUREMENTS)
 _OF_THE_PLACE = {"updated_at", "version", "imported_from", "mlflow_run_id", "mlflow_uri", "pid"}
 """Columns that say where a row was made, not what it is."""
 _LAST = (MODELS, RUNS, TAGS)
@@ -134,7 +136,7 @@ class _Incoming:
     def problem(self) -> str:
         """What in the archive contradicts itself or leads nowhere; empty if nothing does."""
         for table in self._archived:
-            if table not in (RUNS, TAGS, MEASUREMENTS) and self._count(_contradictions(table)):
+            if table not in (RUNS, TAGS, *_MEASURED) and self._count(_contradictions(table)):
                 return f"its {table.name} say different things of one key"
         for table, column, target in REFERENCES:
             lost = self._count(
@@ -207,7 +209,7 @@ def _as_imported(table: Table, select: str) -> str:
 
 def _compared(table: Table) -> str:
     """The columns in which two rows of one key should be the same."""
-    of_place = _OF_THE_PLACE | ({"run_id"} if table is MEASUREMENTS else set())
+    of_place = _OF_THE_PLACE | ({"run_id"} if table in _MEASURED else set())
     return ", ".join(f'"{c.name}"' for c in table.columns if c.name not in of_place)
 
 

@@ -29,7 +29,8 @@ _Values = Any
 MANIFEST = "hmct_run.json"
 
 _MOST_PACKED = 512 * 2**20
-_MOST_UNPACKED = 2 * 2**30
+MOST_UNPACKED = 2 * 2**30
+"""Bytes, of the files and of the values in them."""
 _MOST_ROWS = 20_000_000
 _MOST_TEXT = 2**20
 """Characters of one value."""
@@ -71,7 +72,7 @@ def extract(source: Path, folder: Path) -> None:
         entries = _checked_entries(archive)
         _check_version(archive, entries)
         _check_names(entries)
-        left = _MOST_UNPACKED
+        left = MOST_UNPACKED
         for table in TABLES:
             entry = entries.get(f"{table.name}.parquet")
             if entry is not None:
@@ -90,8 +91,8 @@ def _checked_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise UsageError(f"{name!r} in it is packed in another way than deflate")
         found[entry.filename] = entry
     total = sum(entry.file_size for entry in found.values())
-    if total > _MOST_UNPACKED:
-        raise UsageError(f"it unpacks to {total} bytes; an archive may have {_MOST_UNPACKED}")
+    if total > MOST_UNPACKED:
+        raise UsageError(f"it unpacks to {total} bytes; an archive may have {MOST_UNPACKED}")
     for name in (MANIFEST, f"{RUNS.name}.parquet"):
         if name not in found:
             raise UsageError(
@@ -137,7 +138,7 @@ def _extract_table(
                 taken += batch.nbytes
                 if taken > left:
                     raise UsageError(
-                        f"its values take more than the {_MOST_UNPACKED} bytes that they may"
+                        f"its values take more than the {MOST_UNPACKED} bytes that they may"
                     )
                 rows = fitted(batch, table)
                 rows.validate(full=True)

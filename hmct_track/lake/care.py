@@ -31,7 +31,8 @@ from hmct_track.lake.schema import (
 )
 from hmct_track.types import RunState
 
-_GRACE_SECONDS = 1.0
+GRACE_SECONDS = 1.0
+"""How long parts that were merged stay for those who are reading them."""
 _DAY = 24 * 3600
 _LOST_AFTER = 7 * _DAY
 _MOST_PID = 2**31 - 1
@@ -86,7 +87,7 @@ def _merge(lake: Lake, table: Table) -> list[Path]:
     """
     for left in reversed(range(_TRIES)):
         try:
-            parts = [part for part in _parts(lake, table) if part.stat().st_size < _LARGE]
+            parts = [part for part in parts_of(lake, table) if part.stat().st_size < _LARGE]
             if len(parts) > 1:
                 lake.write_merged(table, parts, _merged_path(lake, table))
                 return parts
@@ -112,12 +113,12 @@ def _remove(parts: Iterable[Path]) -> None:
     """
     gone = list(parts)
     if gone:
-        time.sleep(_GRACE_SECONDS)
+        time.sleep(GRACE_SECONDS)
     for part in gone:
         part.unlink(missing_ok=True)  # another process may merge as well
 
 
-def _parts(lake: Lake, table: Table) -> list[Path]:
+def parts_of(lake: Lake, table: Table) -> list[Path]:
     """The parts of a table that have rows; ``0.parquet`` has none and stays."""
     folder = lake.path / "tables" / table.name
     found = folder.iterdir() if folder.is_dir() else ()
@@ -162,7 +163,7 @@ def check(lake: Lake) -> list[str]:
 
     Parts are read by a process of its own: what is in them may make a library end it.
     """
-    parts = [(table, part) for table in TABLES for part in _parts(lake, table)]
+    parts = [(table, part) for table in TABLES for part in parts_of(lake, table)]
     problems = part_problems(parts)
     found = [
         f"{part} {problem}"
@@ -210,7 +211,7 @@ def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
     gone = with_steps(lake, run_ids)
     kept = [row["run_id"] for row in lake.query("runs") if row["run_id"] not in gone]
     masks = {table: _of_runs(lake, table, kept) for table in TABLES}
-    before = {table: _parts(lake, table) for table in TABLES}
+    before = {table: parts_of(lake, table) for table in TABLES}
     for table, keep in masks.items():
         if before[table]:
             write_table(_merged_path(lake, table), _table(lake, table, keep))
@@ -272,7 +273,7 @@ def _only(table: Table, column: str, values: Collection[str]) -> pa.Table:
 
 def _table(lake: Lake, table: Table, keys: pa.Table) -> pa.Table:
     """The rows of a table, as they were written, that have one of these keys."""
-    tables = [fitted(read_part(part), table) for part in _parts(lake, table)]
+    tables = [fitted(read_part(part), table) for part in parts_of(lake, table)]
     rows = pa.concat_tables(tables) if tables else arrow_schema(table).empty_table()
     # Lists cannot be carried through a join, so that the places of rows are.
     places = rows.select(keys.column_names)

@@ -1060,7 +1060,7 @@ class TypedQueries:
 
     @overload
     def query(
-        self, name: Literal["model_calibration"], /, *, model_id: str
+        self, name: Literal["model_calibration"], /, *, made: str
     ) -> list[ModelCalibrationRow]: ...
 
     @overload

@@ -430,7 +430,7 @@ PLANS = Table(
         stopped         BOOLEAN  whether the budget ended the search
         held_out        BIGINT   number of samples held out
         held_out_value  DOUBLE   its value on those; empty without any
-        held_out_low    DOUBLE   lower end of the 90 % interval of Student over those samples
+        held_out_low    DOUBLE   lower end of the 90 % interval over those samples
         held_out_high   DOUBLE   upper end
         kept            BOOLEAN  whether the target is kept on them
         seconds         DOUBLE   from the first configuration to the last
@@ -505,5 +505,8 @@ REFERENCES = (
     (HISTOGRAMS, "run_id", RUNS),
     (CHANNEL_SUMMARIES, "run_id", RUNS),
     (LOCAL_ERRORS, "run_id", RUNS),
+    (MOVED_MEASUREMENTS, "model_id", MODELS),
+    (MOVED_MEASUREMENTS, "config_id", CONFIGS),
+    (CONFIDENCE, "run_id", RUNS),
 )
 """A table's column, and the table that has it in its key."""

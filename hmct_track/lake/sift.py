@@ -27,9 +27,9 @@ def main(arguments: Sequence[str]) -> None:
     """``parts`` with paths on stdin, or ``archive FILE FOLDER``; a line of JSON for each answer."""
     _limit_memory()
     if arguments[0] == "parts":
-        answers = _part_problems(json.load(sys.stdin))
+        answers = part_problems(json.load(sys.stdin))
     else:
-        answers = _archive(Path(arguments[1]), Path(arguments[2]))
+        answers = archive_problem(Path(arguments[1]), Path(arguments[2]))
     for answer in answers:
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
@@ -44,17 +44,18 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _part_problems(parts: list[tuple[str, str]]) -> Iterator[str]:
+def part_problems(parts: list[tuple[str, str]]) -> Iterator[str]:
     """What is wrong with each part, given as table and path; an empty text if nothing is."""
     tables = {table.name: table for table in TABLES}
     for name, path in parts:
         try:
-            yield _part_problem(tables[name], lake_path(path))
+            yield part_problem(tables[name], lake_path(path))
         except Exception as error:  # noqa: BLE001 - whatever a damaged part makes a library raise
             yield f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
 
 
-def _part_problem(table: Table, path: Path) -> str:
+def part_problem(table: Table, path: Path) -> str:
+    """What is wrong with a part; an empty text if nothing is, and any error of a reader."""
     import pyarrow.parquet as pq
 
     from hmct_track.lake.parts import fitted
@@ -72,7 +73,8 @@ def _part_problem(table: Table, path: Path) -> str:
     return ""
 
 
-def _archive(source: Path, folder: Path) -> Iterator[str]:
+def archive_problem(source: Path, folder: Path) -> Iterator[str]:
+    """What is wrong with an archive, whose tables are written to a folder; empty if nothing is."""
     from hmct_track.lake.archive_rules import extract
 
     try:

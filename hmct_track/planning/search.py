@@ -22,6 +22,8 @@ _MOST_STAGES = 3
 _MOST_ROUNDS = 6
 _MOST_SWAPS = 24
 _CHUNK = 8
+BOTH = "walk by both"
+"""The role of a state that the walks down both rankings come by."""
 _NEAR = 1.15
 """A removal is worth measuring again if it is predicted within this factor of the limit."""
 
@@ -351,6 +353,7 @@ class Search:
             part = states[start : start + _CHUNK]
             affordable = [s for s in part if self.best is None or self._below(s)]
             yield from self._measure(affordable, name)
+            self._call(affordable, name)
             path += affordable
             if self._consider(*affordable) or len(affordable) < len(part):
                 return
@@ -371,8 +374,16 @@ class Search:
             path.append(states[middle])
             low, high = (low, middle) if self.keeps(states[middle]) else (middle, high)
         yield from self._measure([states[high]], name)
+        self._call(states[high : high + 1], name)
         path.append(states[high])
         path.sort(key=self.cost)
+
+    def _call(self, states: Sequence[State], name: str) -> None:
+        """Say of states, measured for something else as they may be, that a walk comes by."""
+        for state in states:
+            role = self.roles.get(state, "")
+            if role != "extreme":
+                self.roles[state] = BOTH if role.startswith("walk") and role != name else name
 
     def _below(self, state: State) -> bool:
         return self.best is not None and self.cost(state) <= self.cost(self.best)

@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hmct_track.confidence.intervals import mean_intervals
+from hmct_track.confidence.values import Means
 from hmct_track.errors import UsageError
 from hmct_track.options import parse_metric
 from hmct_track.types import Metric
@@ -122,9 +123,20 @@ class Reading:
 
     value: float
     """The metric, or the share; NaN where there is none."""
-    spread: float
-    """Standard deviation over the samples; 0 of one sample."""
-    samples: int
+    series: NDArray[np.float64]
+    """What each sample has to do with it: its mean is the value; not finite where a sample counts
+    for nothing."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples it rests on."""
+        return len(self.series)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the samples; 0 of one sample."""
+        finite = self.series[np.isfinite(self.series)]
+        return float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
 
 
 def read(target: Target, values: Values, whole: Values) -> Reading:
@@ -143,10 +155,8 @@ def read(target: Target, values: Values, whole: Values) -> Reading:
         scale, by_whole = _mean(whole), _by_sample(whole)
         value = value / scale if scale else 0.0
         # Of a ratio of means; source: Cochran, "Sampling Techniques", 1977, section 6.3.
-        each = (each - value * by_whole) / scale if scale else each * 0
-    finite = each[np.isfinite(each)]
-    spread = float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
-    return Reading(value, spread, len(each))
+        each = value + (each - value * by_whole) / scale if scale else each * 0
+    return Reading(value, each)
 
 
 def _mean(values: Values) -> float:
@@ -194,31 +204,17 @@ def error_of(target: Target, reading: Reading, confidence: float, held_out: int)
 
 
 def interval(reading: Reading, confidence: float = 0.9) -> tuple[float, float]:
-    """Student's two-sided interval of the mean over samples, low and high."""
-    if reading.samples < 2:
-        return -math.inf, math.inf
-    half = student((1 + confidence) / 2, reading.samples - 1) * reading.spread
-    half /= math.sqrt(reading.samples)
-    return reading.value - half, reading.value + half
+    """Two-sided interval of the value that more samples of the same kind would give.
+
+    Student's, a bootstrap from ten samples on; see `hmct_track.confidence`. NaN for one sample.
+    """
+    means = Means(np.array([reading.value]), reading.series[None])
+    found = mean_intervals(means, level=confidence)
+    return float(found.low[0]), float(found.high[0])
 
 
 def student(probability: float, freedom: int) -> float:
-    """Quantile of Student's distribution, for probabilities from 0.5 to 0.99.
+    """Quantile of Student's distribution."""
+    from scipy.stats import t
 
-    Exact for 1 and 2 degrees of freedom; otherwise within 1 % (3 degrees) or better by the
-    expansion 26.7.5 of Abramowitz and Stegun, "Handbook of Mathematical Functions", 1964.
-    """
-    if freedom == 1:
-        return math.tan(math.pi * (probability - 0.5))
-    if freedom == 2:
-        odds = 2 * probability - 1
-        return odds * math.sqrt(2 / (1 - odds * odds))
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return math.fsum(term / freedom**k for k, term in enumerate(terms))
+    return float(t.ppf(probability, freedom))

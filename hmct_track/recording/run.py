@@ -155,7 +155,7 @@ class Run:
             content = self._content()
         else:
             content = Content(f"{self.row['kind']} (no result)")
-        made = self.lake.query("model_calibration", model_id=self.row["model_id"])
+        made = self.lake.query("model_calibration", made=self.row["model_id"])
         method = made[0]["method"] if made else None
         tracked = draft(
             self.row, self.subject, self.recording, content, self.lake.path, calibration=method

@@ -2,7 +2,7 @@
 
 The error of a sample is the sum over outputs of squared error over the mean energy of that output;
 a gain is that of two configurations on the same sample, in dB. An output of a few numbers says
-little about noise: what its last layer reads counts as well. Samples are in two parts:
+little about noise: what its last layer reads counts in its place. Samples are in two parts:
 
 - *choosing*: statistics are of them, and a change is a candidate only if its mean gain on them is
   larger than the standard error of that mean;
@@ -99,13 +99,13 @@ class Search:
         outputs: Sequence[str],
         families: Sequence[Family],
         *,
-        rounds: int = 2,
+        rounds: int = 1,
         watch: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._start = model
         self._engine_of = engine_of
         self._choosing, self._checking = dict(choosing), dict(checking)
-        self._outputs = [*outputs, *guards(model, outputs)]
+        self._outputs = telling(model, outputs)
         self._families = set(families)
         self._rounds = rounds
         self._watch = watch
@@ -117,6 +117,7 @@ class Search:
         """Calibration nodes that no parameter of theirs has helped."""
         self.steps: list[Step] = []
         self._renew()
+        self.errors([_ALL], {**self._choosing, **self._checking})  # what errors are relative to
 
     @property
     def config(self) -> QuantConfig:
@@ -150,7 +151,6 @@ class Search:
         self._engine = self._engine_of(self._model)
         self._layers = Layers(self._model)
         self._facts: dict[str, Facts] = {}
-        self._energies.clear()  # factors may have scaled what guards
 
     def facts(self) -> dict[str, Facts]:
         """What the quantizers' tensors hold, by their parameters as they are now."""
@@ -178,8 +178,11 @@ class Search:
             pairs[found.config_id, found.sample_id, found.output] = s.sum_dd
             energies[found.output, found.sample_id] = s.sum_xx
         outputs = list(dict.fromkeys(output for output, _ in energies))
-        mean = {o: np.mean([e for (n, _), e in energies.items() if n == o]) for o in outputs}
-        self._energies |= {o: float(m) for o, m in mean.items() if o not in self._energies}
+        if not self._energies:
+            self._energies = {
+                o: float(np.mean([e for (name, _), e in energies.items() if name == o]))
+                for o in outputs
+            }
         return np.array(
             [
                 [
@@ -258,7 +261,9 @@ class Search:
             [_Change(f"{pair.second} {way}", _only_params(states)) for way, states in
              pair.states(facts)]
             for pair in equalized_pairs(self._layers, seconds)
-            if pair.between.name in facts and (facts[pair.between.name].imbalance or 0) > _UNEVEN
+            if pair.between.name in facts
+            and (facts[pair.between.name].imbalance or 0) > _UNEVEN
+            and pair.between.input not in self._outputs  # it would not be the same tensor
         ]  # fmt: skip
         self._choose("equalization", [c for c in candidates if c])
 
@@ -400,27 +405,29 @@ class Search:
         }
 
 
-def guards(model: QuantModel, outputs: Sequence[str]) -> list[str]:
-    """What the last layers before small outputs read, in float32 and before it is quantized."""
+def telling(model: QuantModel, outputs: Sequence[str]) -> list[str]:
+    """The outputs, what the last layer before it reads in place of each that is small.
+
+    Before it is quantized, in float32; the output itself where there is no such tensor.
+    """
     makers = {tensor: node for node in model.general_nodes for tensor in node.outputs}
     sizes = {spec.name: spec.shape for spec in model.outputs}
     quantizers = {c.output: c for c in model.calibration_nodes}
     found = []
     for output in outputs:
-        shape = sizes.get(output)
-        if shape is None or np.prod([size or 1 for size in shape]) >= _MANY:
-            continue
-        tensor: str | None = output
-        for _ in range(_NEAR_END):
-            node = makers.get(tensor or "")
+        shape, tensor = sizes.get(output), output
+        small = shape is not None and np.prod([size or 1 for size in shape]) < _MANY
+        for _ in range(_NEAR_END if small else 0):
+            node = makers.get(tensor)
             if node is None or not node.inputs:
                 break
             tensor = node.inputs[0]
             if tensor in quantizers:
-                found.append(quantizers[tensor].input)
+                tensor = quantizers[tensor].input
                 break
-    known = {*makers} - {*sizes}
-    return [tensor for tensor in dict.fromkeys(found) if tensor in known]
+        known = tensor in makers and tensor not in sizes and small
+        found.append(tensor if known else output)
+    return list(dict.fromkeys(found))
 
 
 def _only_params(states: Mapping[str, State]) -> dict[str, QuantParams]:

@@ -27,14 +27,14 @@ def comparison_table(comparison: RunComparison) -> str:
     parts = [f"A  {c.run_a}\nB  {c.run_b}", *whole_change(c)]
     changed = [row for row in c.nodes if row["status"] != "same"]
     title = f"{c.metric} of the nodes that changed (drop: how much worse B is)"
-    parts += [_section(title, *_nodes(changed))] if changed else []
+    parts += [section(title, *_nodes(changed))] if changed else []
     if c.calibration:
-        parts += [_section("calibration nodes that changed", *_calibration(c.calibration))]
+        parts += [section("calibration nodes that changed", *_calibration(c.calibration))]
     if c.channels:
-        parts += [_section("channel statistics that changed", *_channels(c.channels))]
+        parts += [section("channel statistics that changed", *_channels(c.channels))]
     if c.settings:
         lines = [[row["setting"], _text(row["a"]), _text(row["b"])] for row in c.settings]
-        parts += [_section("settings that differ", ["setting", "A", "B"], lines)]
+        parts += [section("settings that differ", ["setting", "A", "B"], lines)]
     return "\n\n".join([*parts, _counts(c)])
 
 
@@ -50,10 +50,10 @@ def comparison_markdown(
     """
     c = comparison
     lines = [f"### Quantization: {_counts(c)}", ""]
-    lines += [f"**Failed:** {_code(condition)}" for condition in failed]
+    lines += [f"**Failed:** {code(condition)}" for condition in failed]
     lines += [f"Note: {note}." for note in notes]
     lines += [f"**{line}**" for line in whole_change(c)]
-    lines += [f"A {_code(c.run_a)}, B {_code(c.run_b)}, metric {c.metric}", ""]
+    lines += [f"A {code(c.run_a)}, B {code(c.run_b)}, metric {c.metric}", ""]
     changed = [row for row in c.nodes if row["status"] != "same"]
     if changed:
         header, cells = _nodes(changed[:_MOST])
@@ -225,7 +225,8 @@ def _number(value: float) -> str:
     return "0" if value == 0 else f"{value:+.3g}"
 
 
-def _section(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def section(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A titled table as text, its columns aligned and control characters visible."""
     lines = [[visible(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     shown = [
@@ -239,10 +240,10 @@ def _markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> li
     def row(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
-    body = [row([cell if _PLAIN.fullmatch(cell) else _code(cell) for cell in c]) for c in lines]
+    body = [row([cell if _PLAIN.fullmatch(cell) else code(cell) for cell in c]) for c in lines]
     return [row([name or " " for name in header]), row(["---"] * len(header)), *body, ""]
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Text as it is, whatever a name holds: no markup of it is markdown's."""
     return "`" + visible(re.sub(r"[`|\r\n]", "_", text)) + "`"

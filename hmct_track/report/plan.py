@@ -81,11 +81,13 @@ def _walks(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
     if row["target"].startswith("cost"):
         return
     for role in ("walk by error alone", "walk by leave-one-out"):
-        there = [p for p in points if p["role"] == role and p["keeps"]]
+        there = [p for p in points if p["role"] in (role, "walk by both") and p["keeps"]]
         first = min(there, key=lambda p: p["cost"], default=None)
         if first and first["cost"] > row["cost"]:
             more = 100 * first["cost"] / row["cost_of_all"] if row["cost_of_all"] else 0.0
             yield f"the {role} keeps the target with {first['moves']} changes, for {more:.3g} %"
+        elif first:
+            yield f"the {role} comes to the same cost"
 
 
 def plan_table(nodes: Rows, metric: Metric) -> Table:

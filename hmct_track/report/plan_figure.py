@@ -33,7 +33,7 @@ def frontier_figure(points: Points, row: Mapping[str, Any], title: str) -> Figur
         axes = figure.subplots()
         _scatter(axes, scale, points, label="measured", color="0.75", s=14, zorder=1)
         for role, color in _WALKS.items():
-            own = [p for p in points if p["role"] == role]
+            own = [p for p in points if p["role"] in (role, "walk by both")]
             _line(axes, scale, own, label=role, color=color, marker=".", linewidth=1.2)
         _line(
             axes, scale, [p for p in points if p["step"] is not None], label="frontier", color=BLUE,

@@ -141,10 +141,11 @@ def _compare(subject: Any, file: Path, sample: Inputs) -> dict[str, Any]:
     expected = float_outputs(onnx.load(file), sample)
     if expected is None:
         return {"outcome": UNJUDGED}
-    return _difference(found, expected)
+    return difference(found, expected)
 
 
-def _difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
+def difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether float outputs are those of the reference, and which one is not."""
     missing = [
         name for name, value in expected.items()
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name not in found

@@ -42,7 +42,7 @@ def analysis(lake: Path) -> None:
 
 def compact(lake: Path) -> None:
     """Merging, without the wait for readers."""
-    care._GRACE_SECONDS = 0.0
+    care.GRACE_SECONDS = 0.0
     care.compact(Lake.open(lake))
 
 
@@ -127,7 +127,7 @@ def wrong(lake: Path) -> list[str]:
     if not (lake / "lake.json").exists():
         return []
     care.part_problems = lambda parts: list(  # in this process, which is faster
-        sift._part_problems([(table.name, str(path)) for table, path in parts])
+        sift.part_problems([(table.name, str(path)) for table, path in parts])
     )
     opened = Lake.open(lake)
     care.mark_killed(opened, care.lost_runs(opened))

@@ -10,6 +10,7 @@ from typing import Any
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.lake import CONFIGS, MEASUREMENTS, MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
+from hmct_track.types import Metric
 
 
 def run_row(run_id: str, **changes: Any) -> dict[str, Any]:
@@ -103,3 +104,15 @@ def rank(lake: Path, model: Path | None = None, **options: Any) -> None:
         lake=lake,
         **{"track": False, **options},
     )
+
+
+def ranked_rows(
+    values: Sequence[float | None], names: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Rows, most sensitive first, at places in topological order that differ from the ranks."""
+    count = len(values)
+    names = names or [f"Conv_{k}" for k in range(count)]
+    return [
+        {"subject": name, "position": count - 1 - k, **{m.column: value for m in Metric}}
+        for k, (name, value) in enumerate(zip(names, values, strict=True))
+    ]

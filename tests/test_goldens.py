@@ -39,6 +39,8 @@ COMMANDS = (
     "runall",
     "select-sensitive-samples",
     "local-errors",
+    "diagnose",
+    "mend",
     "plan",
     "plan-check",
     "calibrate",
@@ -311,9 +313,10 @@ def _input(given: Any) -> dict[str, Any]:
 
 def _without_seconds(table: str) -> str:
     """A list of runs without its last column; another text as it is."""
-    if "started (UTC)" not in table:
+    lines = table.splitlines()
+    if not lines or not re.match(r"run .* s$", lines[0]):
         return table
-    return "\n".join(re.sub("[┃│┳╇┴][^┃│┳╇┴]*$", "", line[:-1]) for line in table.splitlines())
+    return "\n".join(re.sub(r" +\S+$", "", line) for line in lines)
 
 
 def _signatures(module: Any) -> Iterator[str]:

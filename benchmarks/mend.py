@@ -99,7 +99,6 @@ def row(name: str, chosen: int, others: int) -> tuple[float, float]:
         mended = result.model
     print(f"{name}\n{told}\n", file=sys.stderr, flush=True)
     value = values[Method.MAX] if mended is None else sqnr(load_model(mended), unseen)
-    print(result.answer.analysis.text(result.answer), file=sys.stderr, flush=True)
     written = "" if mended is not None else " (none written)"
     print(
         f"| {name} | {values[Method.MAX]:.1f} | {best} {values[best]:.1f} | {value:.1f}{written} "

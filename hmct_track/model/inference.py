@@ -78,6 +78,9 @@ def _infer(proto: onnx.ModelProto, data_prop: bool) -> onnx.GraphProto:
         # So many behind each other that a phase for each would take long are shown at once.
         shown = [n for n in hidden if phase >= _MOST_PHASES or {*n.input[:1]} & sizes.keys()]
         if not shown:
+            # Those whose sizes stay unknown are nodes as they were, here and in what is returned.
+            _hide(hidden, "")
+            _hide([n for n in every_node(graph.node) if n.domain == _HIDDEN], "")
             return graph
         _hide(shown, "")
         hidden = [n for n in hidden if n.domain]

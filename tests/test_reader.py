@@ -640,9 +640,9 @@ def test_a_slice_whose_sizes_stay_unknown_is_calibrated_and_read(tmp_path: Path)
         helper.make_node("Unknown", ["n"], ["u"], domain="com.example"),
         helper.make_node("Slice", ["u", "start", "end"], ["y"]),
     ]
-    model = graphs.model(nodes, constants={"start": np.array([0]), "end": np.array([1])})
-    model.opset_import.add(domain="com.example", version=1)
-    before = model.SerializeToString()
-    graph = inferred_graph(model)
-    assert model.SerializeToString() == before
+    proto = model(nodes, constants={"start": np.array([0]), "end": np.array([1])})
+    proto.opset_import.add(domain="com.example", version=1)
+    before = proto.SerializeToString()
+    graph = inferred_graph(proto)
+    assert proto.SerializeToString() == before
     assert graph is None or {n.domain for n in graph.node} <= {"", "com.example"}

@@ -100,7 +100,10 @@ def _in_phases(
 
 def _hide(nodes: Iterable[onnx.NodeProto], domain: str) -> None:
     for node in nodes:
-        node.domain = domain
+        if domain:
+            node.domain = domain
+        else:
+            node.ClearField("domain")
 
 
 def _sizes(value: onnx.ValueInfoProto) -> list[int]:

@@ -94,10 +94,11 @@ def row(name: str, chosen: int, others: int) -> tuple[float, float]:
         result = hmct_track.mend(
             whole_proto(start.skeleton), data, lake=lake, track=False, progress=False
         )
+        told = result.answer.analysis.text(result.answer)
         wall, cpu = time.perf_counter() - began, time.process_time() - used
-    mended = result.model
+        mended = result.model
+    print(f"{name}\n{told}\n", file=sys.stderr, flush=True)
     value = values[Method.MAX] if mended is None else sqnr(load_model(mended), unseen)
-    print(result.answer.analysis.text(result.answer), file=sys.stderr, flush=True)
     written = "" if mended is not None else " (none written)"
     print(
         f"| {name} | {values[Method.MAX]:.1f} | {best} {values[best]:.1f} | {value:.1f}{written} "
@@ -113,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(_CASES), metavar="MODEL")
     parser.add_argument("--chosen", type=int, default=24, help="samples that mend is given")
-    parser.add_argument("--others", type=int, default=40, help="samples that judge")
+    parser.add_argument("--others", type=int, default=24, help="samples that judge")
     args = parser.parse_args()
     logging.getLogger("hmct_track").setLevel(logging.ERROR)
     print("| network | max | best single | mended | over max | over best | wall | CPU |")

@@ -4,7 +4,7 @@
 --
 -- :use user
 -- :param run_id VARCHAR a run of kind mending
--- :optional metric VARCHAR='sqnr' the metric of chosen and held_out
+-- :optional metric VARCHAR='cosine-similarity' the metric of chosen and held_out
 -- :column position BIGINT 0 is the model as it was
 -- :column name VARCHAR calibrated_model, then mended_model
 -- :column config_id VARCHAR key of configs

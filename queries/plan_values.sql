@@ -2,7 +2,7 @@
 --
 -- :use internal
 -- :param run_id VARCHAR a run
--- :param metric VARCHAR the metric
+-- :optional metric VARCHAR='cosine-similarity' the metric
 -- :param after BIGINT the place in the run's plan to begin with
 -- :column config_id VARCHAR key of configs
 -- :column sample BIGINT place of the sample in the run's data, from 0

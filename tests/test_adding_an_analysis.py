@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hmct_track.tui import make_app
+from hmct_track.tui.grid import Grid
 from mlflow.tracking import MlflowClient
 from textual.widgets import Select, Static
 
@@ -60,10 +61,14 @@ def test_an_added_analysis_is_everywhere(
 
     async def in_the_terminal_ui() -> str:
         async with make_app(lake).run_test(size=(120, 40)) as pilot:
+            while not pilot.app.screen.query_one(Grid).row_count:
+                await pilot.pause(0.1)
             await pilot.press("n")
             pilot.app.screen.query_one("#analysis", Select).value = added
-            await pilot.pause(0.5)
-            return str(pilot.app.screen.query_one("#preview", Static).render())
+            preview = pilot.app.screen.query_one("#preview", Static)
+            while added not in str(preview.render()):
+                await pilot.pause(0.1)
+            return str(preview.render())
 
     assert asyncio.run(in_the_terminal_ui()) == f"hmct-debugger {added} {MODEL} {DATA}"
 

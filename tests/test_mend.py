@@ -19,7 +19,8 @@ from hmct_track.lake import Lake
 from hmct_track.model import Layers, load_model, mended, whole_proto
 from hmct_track.remedies import allowed_families, material_of, remedies_of
 from hmct_track.remedies.equalization import equalized_pairs
-from hmct_track.remedies.search import Search, telling
+from hmct_track.remedies.search import Search
+from hmct_track.remedies.tried import telling
 from hmct_track.types import BiasShift, Effect, QuantConfig, Quantization, QuantParams, QuantType
 from tests.support import planted
 from tests.support.graphs import CALIBRATED, model

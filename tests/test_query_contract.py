@@ -52,7 +52,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     main(["diagnose", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
     main(["mend", str(DEMO), str(DATA), "-d", "4", "-o", str(place / "m.onnx"), *recorded])
     onnx.save(rebuild.build(onnx.load(DEMO), ()), place / "float.onnx")
-    main(["calibrate", str(place / "float.onnx"), str(DATA), "-o", str(place / "c.onnx"), *recorded])
+    main(
+        ["calibrate", str(place / "float.onnx"), str(DATA), "-o", str(place / "c.onnx"), *recorded]
+    )
     files = place / "plan"
     api.plan(DEMO, DATA, "error <= 60 %", data_num=2, output_folder=files, **options)
     main(["plan-check", str(files), str(DEMO), "--lake", str(place / "lake"), "--no-track"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from hmct_track.analyses.racing import sample_order
 from hmct_track.cli import main
 from hmct_track.confidence.racing import next_count, stand
 from hmct_track.lake import Lake
+from hmct_track.recording.standing import StandingDisplay
 from hmct_track.types import Metric
 
 MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
@@ -135,6 +137,7 @@ def test_a_budget_that_is_spent_at_once_gives_an_order_by_local_errors(
     assert main([*command, "-d", "8", "--budget", "0.001s"]) == 0
     out = capsys.readouterr().out
     assert "22 of 22 nodes were not" in out and "by local error (a proxy)" in out
+    assert "all nodes quantized" not in out
     (run,) = Lake.open(tmp_path).query("runs")
     assert run["state"] == "FINISHED"
     rows = Lake.open(tmp_path).query("unmeasured", run_id=run["run_id"])
@@ -165,3 +168,37 @@ def test_an_interrupted_ranking_gives_the_answer_so_far(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     assert "interrupted; of what was measured" in out and "node sensitivity" in out
     assert "Traceback" not in err
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers what was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_a_race_stands_and_names_are_no_markup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with StandingDisplay(shown=True) as display:
+        assert not display.is_live
+        display.show("1  open  [red]Conv_2[/red]")
+        assert display.is_live
+    assert "[red]Conv_2[/red]" in terminal.getvalue()
+
+
+def test_elsewhere_lines_come_seldom_and_none_where_none_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 1.0, 11.0, 11.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with StandingDisplay(shown=True) as display:
+        display.show("first")
+        display.show("second")
+    monkeypatch.undo()
+    assert capsys.readouterr().err == "second\n"
+    with StandingDisplay(shown=False) as display:
+        display.show("third")
+    assert capsys.readouterr().err == ""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _STATUS = {"worse": "bad", "removed": "poor", "added": "poor", "better": "good"}
 
 
+_NEEDED = ("status", "change", "a", "b", "drop")
+
+
 class CompareScreen(LakeScreen):
     """What became worse, and what better."""
 
@@ -146,7 +149,7 @@ class CompareScreen(LakeScreen):
             GridColumn("op", "op", 14),
             GridColumn("other", "was called", 40),
         )
-        columns = stretched(columns, self.size.width - 3, {"node": longest})
+        columns = stretched(columns, self.size.width - 3, {"node": longest}, _NEEDED)
         self._width = columns[0].width
         drops = [abs(row["drop"]) for row in rows if row["drop"] is not None]
         self._largest = max((d for d in drops if d < float("inf")), default=0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -38,7 +38,7 @@ class GridColumn:
 
 
 def stretched(
-    columns: Sequence[GridColumn], width: int, wanted: Mapping[str, int]
+    columns: Sequence[GridColumn], width: int, wanted: Mapping[str, int], needed: Container[str]
 ) -> tuple[GridColumn, ...]:
     """Columns, some of them as wide as their content, as far as there is room.
 
@@ -46,8 +46,10 @@ def stretched(
         columns: with the widths that they have at least.
         width: cells that there are.
         wanted: key to the width of the longest content, the most important first.
+        needed: keys of the columns that are to stay in sight; others are a scroll away.
     """
-    room = width - sum(column.width + 1 for column in columns)
+    kept = [c for c in columns if c.key in wanted or c.key in needed]
+    room = width - sum(column.width + 1 for column in kept)
     grown: dict[str, int] = {}
     for key, most in wanted.items():
         least = next(column.width for column in columns if column.key == key)

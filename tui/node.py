@@ -241,7 +241,9 @@ class NodeScreen(LakeScreen):
                 if low is None or high is None or threshold is None or series["series"] == "after":
                     continue
                 reach = max(abs(low), abs(high))
-                told.append(f"{name}: {_verdict(threshold, reach)}")
+                node = self._ranking.nodes.get(name)
+                whose = "what reads it has " if node and node["type"] == "node" else ""
+                told.append(f"{name}: {whose}{_verdict(threshold, reach)}")
         return told
 
     def _quantizer(self, node: ModelNodesRow | None, name: str) -> list[tuple[str, str]]:

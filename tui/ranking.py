@@ -280,9 +280,15 @@ class RankingScreen(MarkingScreen):
         )
         longest = {
             "name": max((len(row.name) for row in rows), default=0),
-            "feeds": max((len("; ".join(row.consumers)) for row in rows), default=0),
+            **(
+                {"feeds": max((len("; ".join(row.consumers)) for row in rows), default=0)}
+                if quantizers
+                else {}
+            ),
         }
-        return tuple(self._sign(c) for c in stretched(columns, self.size.width - 3, longest))
+        needed = ("op", "bar", "so far", self._metric.value)
+        fitting = stretched(columns, self.size.width - 3, longest, needed)
+        return tuple(self._sign(column) for column in fitting)
 
     def _sign(self, column: GridColumn) -> GridColumn:
         """The column with the sign of the order, if the rows are sorted by it."""

@@ -30,6 +30,7 @@ _COLUMNS = (
     GridColumn("samples", "samples", 7, right=True),
     GridColumn("run", "run id", 27),
 )
+_NEEDED = ("state", "kind", "whole", "worst")
 
 
 class RunsScreen(LakeScreen):
@@ -180,7 +181,7 @@ class RunsScreen(LakeScreen):
             "model": max((len(run.model) for run in self._runs), default=0),
             "subject": max((len(self._worst_of(run)[0] or "") for run in self._runs), default=0),
         }
-        columns = stretched(_COLUMNS, self.size.width - 3, wanted)
+        columns = stretched(_COLUMNS, self.size.width - 3, wanted, _NEEDED)
         self._widths = {column.key: column.width for column in columns}
         self.query_one(Grid).show(
             columns, rows, self._cells, lambda run: run.run_id, marked, empty, from_top=from_top

@@ -429,12 +429,16 @@ class Answer(Generic[R]):
     @property
     def whole_line(self) -> str:
         """The same, as a line of text: by the metrics that were asked for."""
+        return self.whole_line_of(self.run["data_num"])
+
+    def whole_line_of(self, samples: int) -> str:
+        """The same, where the whole model was measured on so many samples."""
         from hmct_track.report import whole_line
 
         asked = self.analysis.metrics_asked or tuple(Metric)[:1]
         place = getattr(self.analysis, "output_node", None)
         single = any(row["elements"] == 1 for row in self._whole)
-        return whole_line(self.whole, asked, self.run["data_num"], place, single=single)
+        return whole_line(self.whole, asked, samples, place, single=single)
 
     @cached_property
     def parameters(self) -> dict[str, Any]:

@@ -417,7 +417,13 @@ class Ranking(dict[str, dict[str, float]]):
 
 
 def _whole_line(answer: Answer[SensitivityRow]) -> str:
-    return answer.whole_line if answer.whole else ""
+    """The whole model in a line, with the samples that it was measured on; empty if on none."""
+    if not answer.whole:
+        return ""
+    first = answer.analysis.metrics_asked[0]
+    rows = answer.lake.query("intervals", run_id=answer.run_id, metric=first.value)
+    measured = [row["samples"] for row in rows if row["role"] == "reference"]
+    return answer.whole_line_of(measured[0] if measured else answer.run["data_num"])
 
 
 def _intervals(answer: Answer[SensitivityRow]) -> dict[int, IntervalsRow]:

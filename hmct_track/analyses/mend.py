@@ -253,7 +253,12 @@ class Mend(Analysis):
         """Before and after."""
         from hmct_track.report import table_markdown
 
-        return table_markdown("Before and after", self.table(answer), "mending", answer.run_id)
+        return table_markdown(
+            "Before and after",
+            self.table(answer),
+            f"mending -p metric={Metric.SQNR}",
+            answer.run_id,
+        )
 
 
 def is_held_out(position: int) -> bool:

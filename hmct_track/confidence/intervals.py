@@ -74,11 +74,11 @@ def mean_intervals(means: Means, metric: Metric | None = None, level: float = LE
 
 
 def _student(series: Floats, level: float) -> tuple[Floats, Floats]:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes long to load
 
     number = series.shape[1]
     mean = series.mean(axis=1)
-    width = t.ppf((1 + level) / 2, number - 1) * series.std(axis=1, ddof=1) / np.sqrt(number)
+    width = stdtrit(number - 1, (1 + level) / 2) * series.std(axis=1, ddof=1) / np.sqrt(number)
     return mean - width, mean + width
 
 

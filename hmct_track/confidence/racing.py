@@ -107,7 +107,7 @@ def _told_apart(
     level: float,
 ) -> Flags:
     """Whether each of the top surely is worse than each of the rest: top by rest."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes long to load
 
     compare = _ratios if in_proportion else _differences
     found = np.stack([compare(errors[node], errors[rest]) for node in top])
@@ -119,7 +119,7 @@ def _told_apart(
     variance = np.maximum((_PRIOR * pooled + own * scatter) / (_PRIOR + own), least)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(variance * (1 / common - 1 / samples))
-        sure = lead > t.isf((1 - level) / _LOOKS, own + _PRIOR) * error
+        sure = lead > stdtrit(own + _PRIOR, 1 - (1 - level) / _LOOKS) * error
     # Nodes without a finite value are where they are, however many samples there will be.
     infinite = ~np.isfinite(badness[top])[:, None] | ~np.isfinite(badness[rest])
     return np.asarray(np.where(infinite, True, sure & known))

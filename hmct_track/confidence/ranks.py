@@ -83,7 +83,9 @@ def _student_draws(away: Floats, counts: NDArray[np.int64], number: int) -> Floa
 
     Each node's moves alone have Student's distribution; samples weigh at random, alike for all.
     """
-    from scipy.stats import chi2
+    if counts.max(initial=0) < 2:
+        return np.zeros((len(away), number))
+    from scipy.special import chdtri  # scipy.stats takes long to load
 
     random = np.random.default_rng(_SEED)
     moves = away @ random.standard_normal((away.shape[1], number))
@@ -93,7 +95,7 @@ def _student_draws(away: Floats, counts: NDArray[np.int64], number: int) -> Floa
         if count < 2:
             moves[rows] = 0.0
         else:
-            scale = np.sqrt(chi2.ppf(even, count - 1) / (count - 1))
+            scale = np.sqrt(chdtri(count - 1, even) / (count - 1))
             moves[rows] /= np.sqrt(count * (count - 1.0)) * scale
     return np.asarray(moves)
 

@@ -1123,7 +1123,7 @@ class TypedQueries:
 
     @overload
     def query(
-        self, name: Literal["plan_values"], /, *, run_id: str, metric: str, after: int
+        self, name: Literal["plan_values"], /, *, run_id: str, after: int, metric: str | None = ...
     ) -> list[PlanValuesRow]: ...
 
     @overload

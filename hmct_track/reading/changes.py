@@ -111,9 +111,9 @@ def _by_name(measured: Measured, metric: Metric) -> dict[str, Floats]:
 
 def _chance(drops: Floats) -> tuple[float, float]:
     """Which way it goes, and how probable it is where nothing has changed."""
-    from scipy.stats import t
+    from scipy.special import stdtr  # scipy.stats takes long to load
 
     if len(drops) < 2 or not drops.any():
         return 0.0, 1.0
     mean, error = float(drops.mean()), float(drops.std(ddof=1)) / math.sqrt(len(drops))
-    return mean, float(2 * t.sf(abs(mean) / error, len(drops) - 1)) if error else 0.0
+    return mean, float(2 * stdtr(len(drops) - 1, -abs(mean) / error)) if error else 0.0

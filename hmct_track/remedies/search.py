@@ -12,7 +12,7 @@ little about noise: what its last layer reads counts in its place. Samples are i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,7 @@ from hmct_track.model import Layers, QuantModel, load_model, mended, whole_proto
 from hmct_track.remedies.candidates import parameters_for
 from hmct_track.remedies.equalization import equalized_pairs
 from hmct_track.remedies.remedy import Family
+from hmct_track.remedies.tried import parts_of, sizes, telling
 from hmct_track.types import (
     BiasShift,
     CalibrationKind,
@@ -40,9 +41,6 @@ _STEPS = 8
 _SKIPPED = ("0.9 of max", "0.7 of max", "0.5 of max", "0.3 of max", "0.2 of max", "0.55 of max",
             "percentile 99.5")  # fmt: skip
 """Parameters that are worth a look at one node, and seldom a try at all of them."""
-_MANY = 256
-"""An output of so many numbers shows noise by itself."""
-_NEAR_END = 8
 _UNEVEN = 16.0
 """Channels whose ranges differ by less are not worth equalizing."""
 _SCREENED = 3
@@ -280,7 +278,7 @@ class Search:
         if not ranked:
             return False
         forward = self._forward(ranked[:_POOL])
-        sets = [ranked[:size] for size in _sizes(len(ranked))]
+        sets = [ranked[:size] for size in sizes(len(ranked))]
         sets += [forward[:size] for size in range(1, len(forward) + 1)]
         gains = self._gains([_together(s) for s in sets], {**self._choosing, **self._checking})
         best = self._best(gains)
@@ -363,7 +361,7 @@ class Search:
         self._shifts = {}
         self._renew()
         shifts = self._mean_shifts()
-        configs = [QuantConfig(_ALL.default, {}, part) for part in _parts(shifts)]
+        configs = [QuantConfig(_ALL.default, {}, part) for part in parts_of(shifts)]
         if configs:
             samples = {**self._choosing, **self._checking}
             errors = np.maximum(self.errors(configs, samples), 1e-30)
@@ -405,31 +403,6 @@ class Search:
         }
 
 
-def telling(model: QuantModel, outputs: Sequence[str]) -> list[str]:
-    """The outputs, what the last layer before it reads in place of each that is small.
-
-    Before it is quantized, in float32; the output itself where there is no such tensor.
-    """
-    makers = {tensor: node for node in model.general_nodes for tensor in node.outputs}
-    sizes = {spec.name: spec.shape for spec in model.outputs}
-    quantizers = {c.output: c for c in model.calibration_nodes}
-    found = []
-    for output in outputs:
-        shape, tensor = sizes.get(output), output
-        small = shape is not None and np.prod([size or 1 for size in shape]) < _MANY
-        for _ in range(_NEAR_END if small else 0):
-            node = makers.get(tensor)
-            if node is None or not node.inputs:
-                break
-            tensor = node.inputs[0]
-            if tensor in quantizers:
-                tensor = quantizers[tensor].input
-                break
-        known = tensor in makers and tensor not in sizes and small
-        found.append(tensor if known else output)
-    return list(dict.fromkeys(found))
-
-
 def _only_params(states: Mapping[str, State]) -> dict[str, QuantParams]:
     return {name: state for name, state in states.items() if isinstance(state, QuantParams)}
 
@@ -445,28 +418,3 @@ def _error(gains: Gains) -> Gains:
         return np.zeros(len(gains))
     found: Gains = gains.std(1, ddof=1) / np.sqrt(count)
     return found
-
-
-def _sizes(count: int) -> list[int]:
-    """How many of the best are tried together: 1, 2, 3, 4, 6, 8, ... and all."""
-    sizes = {1, 2, 3, count}
-    step = 4
-    while step < count:
-        sizes |= {step, step + step // 2}
-        step *= 2
-    return sorted(size for size in sizes if size <= count)
-
-
-def _parts(shifts: Mapping[str, BiasShift]) -> Iterator[dict[str, BiasShift]]:
-    """All corrections, parts of each, and the first and last of the model in topological order."""
-    names = list(shifts)
-    if not names:
-        return
-    yield dict(shifts)
-    for share in (0.75, 0.5, 0.25):
-        yield {n: BiasShift(tuple(v * share for v in s.values), s.axis) for n, s in shifts.items()}
-    for share in (0.25, 0.5, 0.75):
-        cut = round(len(names) * share)
-        yield {n: shifts[n] for n in names[:cut]}
-        yield {n: shifts[n] for n in names[cut:]}
-    yield {names[-1]: shifts[names[-1]]}

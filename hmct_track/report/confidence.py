@@ -60,7 +60,7 @@ def _how(sure: Rows, samples: int) -> str:
     methods = {row["method"] for row in sure if row["method"] in _METHODS}
     named = " and ".join(_METHODS[m] for m in sorted(methods)) or "no spread"
     counts = {row["samples"] for row in sure}
-    shown = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{samples}"
+    shown = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{min(counts)}"
     return f"{100 * sure[0]['level']:g} %, {named} of {shown} samples"
 
 

@@ -252,6 +252,10 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "providers": [],
         "save_dir": None,
         "output": None,
+        "top": None,
+        "budget": None,
+        "confidence": 0.95,
+        "intervals": False,
         "float_model": None,
     }
 

@@ -627,3 +627,22 @@ def test_the_specs_of_inner_tensors_are_inferred() -> None:
     assert lowering.spec("a") == TensorSpec("a", "float32", (1, 4, 5, 5))
     assert lowering.spec("w0q") == TensorSpec("w0q", "float32", (4, 4, 1, 1))
     assert lowering.spec("no such tensor") is None
+
+
+def test_a_slice_whose_sizes_stay_unknown_is_calibrated_and_read(tmp_path: Path) -> None:
+    """GIVEN a Slice behind an operator of which ONNX infers nothing
+    THEN inference leaves the model as it was, and what is made of it is valid ONNX.
+    """
+    from hmct_track.model.inference import inferred_graph
+
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["n"]),
+        helper.make_node("Unknown", ["n"], ["u"], domain="com.example"),
+        helper.make_node("Slice", ["u", "start", "end"], ["y"]),
+    ]
+    proto = model(nodes, constants={"start": np.array([0]), "end": np.array([1])})
+    proto.opset_import.add(domain="com.example", version=1)
+    before = proto.SerializeToString()
+    graph = inferred_graph(proto)
+    assert proto.SerializeToString() == before
+    assert graph is None or {n.domain for n in graph.node} <= {"", "com.example"}

@@ -74,7 +74,9 @@ def build_parser(only: str | None = None, *, listed: bool = False) -> argparse.A
         allow_abbrev=False,
     )
     shown = "show program's version number and exit"
-    parser.add_argument("--version", action=_Version, nargs=0, help=shown)
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help=shown
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in ANALYSES if only is None else [only]:
         if name in ANALYSES:

@@ -61,9 +61,22 @@ def _infer(proto: onnx.ModelProto, data_prop: bool) -> onnx.GraphProto:
         ModelError: they are negative.
     """
     hidden = [n for n in every_node(proto.graph.node) if n.op_type == "Slice" and not n.domain]
+    if not hidden:
+        return shape_inference.infer_shapes(proto, data_prop=data_prop).graph
     _hide(hidden, _HIDDEN)
-    if hidden:
-        proto.opset_import.add(domain=_HIDDEN, version=1)
+    proto.opset_import.add(domain=_HIDDEN, version=1)
+    try:
+        return _in_phases(proto, hidden, data_prop)
+    finally:
+        # The model is the caller's: whatever comes of it, its nodes are as they were.
+        _hide(hidden, "")
+        del proto.opset_import[-1]
+
+
+def _in_phases(
+    proto: onnx.ModelProto, hidden: list[onnx.NodeProto], data_prop: bool
+) -> onnx.GraphProto:
+    """Inference that shows one Slice after the other, as the sizes of what they read are known."""
     for phase in count():
         graph = shape_inference.infer_shapes(proto, data_prop=data_prop).graph
         values = (*graph.input, *_values(graph))
@@ -78,6 +91,7 @@ def _infer(proto: onnx.ModelProto, data_prop: bool) -> onnx.GraphProto:
         # So many behind each other that a phase for each would take long are shown at once.
         shown = [n for n in hidden if phase >= _MOST_PHASES or {*n.input[:1]} & sizes.keys()]
         if not shown:
+            _hide([n for n in every_node(graph.node) if n.domain == _HIDDEN], "")
             return graph
         _hide(shown, "")
         hidden = [n for n in hidden if n.domain]
@@ -86,7 +100,10 @@ def _infer(proto: onnx.ModelProto, data_prop: bool) -> onnx.GraphProto:
 
 def _hide(nodes: Iterable[onnx.NodeProto], domain: str) -> None:
     for node in nodes:
-        node.domain = domain
+        if domain:
+            node.domain = domain
+        else:
+            node.ClearField("domain")
 
 
 def _sizes(value: onnx.ValueInfoProto) -> list[int]:

@@ -33,9 +33,9 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize(
     ("command", "options", "lines"),
     [
-        ("get-sensitivity-of-nodes", ["-i", "[Conv_0,Conv_2]"], 7),
+        ("get-sensitivity-of-nodes", ["-i", "[Conv_0,Conv_2]"], 9),
         ("select-sensitive-samples", ["-d", "2"], 5),
-        ("sensitivity-analysis", ["-sn", "[Conv_2]"], 5),
+        ("sensitivity-analysis", ["-sn", "[Conv_2]"], 6),
         ("plot-acc-error", ["-q", "[Conv_2]"], 2),
         ("plot-distribution", ["-n", "[Conv_2]"], 3),
         ("get-channelwise-data-distribution", ["-n", "[303_HzCalibration]"], 1),
@@ -69,8 +69,7 @@ def test_the_answer_comes_before_mlflow(
         watch.cancel()
         process.kill()
     assert (process.returncode, rest) == (0, "")
-    whole = command in ("get-sensitivity-of-nodes", "select-sensitive-samples",
-                        "sensitivity-analysis")  # fmt: skip
-    assert before[0].startswith("all nodes quantized: ") == whole
-    assert all(line.strip() for line in (before[2:] if whole else before))
+    if command in ("get-sensitivity-of-nodes", "select-sensitive-samples", "sensitivity-analysis"):
+        assert before[0].startswith("all nodes quantized: ")
+    assert before[-1].strip()
     assert (tmp_path / "hmct_lake" / "mlflow.db").exists()

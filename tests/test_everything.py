@@ -1,4 +1,4 @@
-"""runall: six steps under one run, the documented folders, and a page that stands alone."""
+"""runall: seven steps under one run, the documented folders, and a page that stands alone."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def test_steps_and_folders_are_the_documented_ones(done: tuple[Path, RunallResul
         "channelwise-distribution",
         "error-accumulation",
         "sensitivity-analysis",
+        "diagnosis",
     ]
     assert {row[1:] for row in kinds.rows[1:]} == {(True, "FINISHED", 3)}
     assert kinds.rows[0][1:] == (False, "FINISHED", 3)
@@ -80,7 +81,7 @@ def test_mlflow_has_one_parent_with_its_steps_below(done: tuple[Path, RunallResu
     runs = {run.info.run_id: run for run in store.search_runs([experiment])}
     parents = [run.data.tags.get("mlflow.parentRunId") for run in runs.values()]
     (top,) = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
-    assert parents.count(top.info.run_id) == 6
+    assert parents.count(top.info.run_id) == 7
     recorded = Lake.open(place / "lake").sql("SELECT mlflow_run_id FROM runs").rows
     assert {row[0] for row in recorded} <= set(runs)
 

@@ -45,6 +45,7 @@ def test_steps_and_folders_are_the_documented_ones(done: tuple[Path, RunallResul
         "accumulate_error",
         "channelwise_distribution",
         "data_distribution",
+        "diagnosis",
         "index.html",
         "node_sensitivity",
         "sensitivity_analysis",

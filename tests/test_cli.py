@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ def header(done: Done) -> list[str]:
 
 
 def names(done: Done) -> list[str]:
-    return [line.split()[0] for line in done.stdout.splitlines()[5:]]
+    """The first column of the table: a blank line ends it, and what is sure of it follows."""
+    return [line.split()[0] for line in takewhile(bool, done.stdout.splitlines()[5:])]
 
 
 def runs(folder: Path) -> list[dict]:
@@ -89,6 +91,7 @@ def test_the_documented_line_ranks_prints_and_records(
     )
     assert header(done) == ["node", "cosine-similarity", "mse"]
     whole, empty, title, _, dashes, *rows = done.stdout.splitlines()
+    rows = list(takewhile(bool, rows))
     assert re.fullmatch(
         r"all nodes quantized: cosine-similarity \S+, mse \S+ \(one sample\)", whole
     ), whole

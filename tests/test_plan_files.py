@@ -29,7 +29,7 @@ from hmct_track.model import load_model
 from hmct_track.types import QuantConfig, Quantization, QuantType
 from tests.support import graphs
 from tests.support.floats import Reader, float_model
-from tests.test_planned_models import SAMPLE, close, expected, run
+from tests.support.planned import SAMPLE, close, expected, run
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import logging
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantType
 
 import hmct_track.debug as dbg
 from hmct_track import demo
@@ -20,20 +19,8 @@ from hmct_track.errors import ModelError, UsageError
 from hmct_track.model import load_model
 from hmct_track.types import CalibrationKind, QuantConfig, Quantization
 from tests.support import graphs
-from tests.support.floats import SAMPLES, Reader, as_calibrated, float_model, outputs_of, qdq
-
-
-def quantized(folder: Path, name: str, **options: object) -> Path:
-    source = folder / "float.onnx"
-    onnx.save(float_model(), source)
-    path = folder / f"{name}.onnx"
-    logging.disable(logging.WARNING)
-    try:
-        quantize_static(source, path, Reader(), quant_format=QuantFormat.QDQ, **options)
-    finally:
-        logging.disable(logging.NOTSET)
-    return path
-
+from tests.support.floats import SAMPLES, as_calibrated, float_model, outputs_of, qdq
+from tests.support.quantized import quantized
 
 KINDS: dict[str, dict[str, object]] = {
     "uint8": {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8},

@@ -107,10 +107,13 @@ def read_proto(
 
 def _use_short_domain(proto: onnx.ModelProto) -> None:
     """``ai.onnx`` is another name of the standard domain, which shape inference does not know."""
+    # Only there: to write an empty domain is to change the model's content hash.
     for opset in proto.opset_import:
-        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+        if opset.domain == "ai.onnx":
+            opset.domain = ""
     for node in every_node(proto.graph.node):
-        node.domain = "" if node.domain == "ai.onnx" else node.domain
+        if node.domain == "ai.onnx":
+            node.domain = ""
 
 
 def _forget_sizes(graph: onnx.GraphProto) -> None:

@@ -131,7 +131,7 @@ def test_an_unknown_metric_is_refused_by_every_query_that_takes_one(lake: Lake, 
     error = {"run_id": "r", "position": 0, "node": "p", "sample_id": "s0", "error": "own"}
     lake.append(LOCAL_ERRORS, [error | asdict(pair_statistics(np.ones(3), np.ones(3)))])
     given = {"run_id": "r", "run_a": "r", "run_b": "r", "node": "p", "tolerance": 0.0}
-    given |= {"average_mode": False, "metric": "psnr"}
+    given |= {"average_mode": False, "metric": "psnr", "after": 0}
     query = load_query(name)
     params = {p.name: given[p.name] for p in query.params + query.optional if p.name in given}
     with pytest.raises(QueryError, match="no metric of this name: psnr"):

@@ -61,10 +61,16 @@ def sensitivity(
             for k in range(len(names))
         ]
         found[subject] = {
-            metric: float(np.mean([np.mean([m[metric] for m in ms]) for ms in per_output]))
+            metric: _mean([_mean([m[metric] for m in ms]) for ms in per_output])
             for metric in per_output[0][0]
         }
     return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean; infinite values are left out, unless there are no others."""
+    finite = [v for v in values if np.isfinite(v)]
+    return float(np.mean(finite or values))
 
 
 def feeding(model: onnx.ModelProto) -> dict[str, list[str]]:

@@ -456,8 +456,8 @@ def test_ctrl_c_is_status_130_and_keeps_what_was_measured(tmp_path: Path) -> Non
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
-    assert stdout == "" or stdout.startswith("interrupted; of what was measured:\n\n====")
-    assert "told apart from the next" not in stdout, "nothing has a second sample yet"
+    # Ctrl-C gives the answer so far, and says that it is no more than that.
+    assert stdout.startswith("interrupted; of what was measured:\n")
     kept, last = stderr.splitlines()[-2:]
     assert re.search(r"[1-9]\d* measurements are kept; the same command goes on from there", kept)
     assert last == "hmct-debugger: error: interrupted"

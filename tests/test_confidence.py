@@ -142,6 +142,13 @@ def test_the_note_names_ties_and_what_is_no_more_than_rounding() -> None:
     assert confidence_note(rows, {}, 16) == ""
     apart = {k: row(k, None) for k in range(5)}
     assert confidence_note(rows, apart, 1) == "one sample: no interval; -d 8 gives one"
+    # Interrupted when no node had a second sample.
+    early = {k: {**row, "method": NONE, "samples": 1} for k, row in apart.items()}
+    assert confidence_note(rows, early, 16) == ""
+    assert confidence_note(rows, apart, 16).startswith(
+        "each rank is told apart from the next (95 %"
+    )
+    assert confidence_note(rows[:1], apart, 16) == "", "one node has no next"
 
 
 def test_the_table_with_intervals_fits_80_columns() -> None:

@@ -37,7 +37,7 @@ def confidence_note(rows: Rows, found: Found, samples: int) -> str:
         shown = ", ".join(f"{a} to {b}" for a, b in ties[:_MOST_GROUPS])
         more = f" and {len(ties) - _MOST_GROUPS} more groups" if len(ties) > _MOST_GROUPS else ""
         said.append(f"not told apart: ranks {shown}{more} ({_how(sure, samples)})")
-    elif samples > 1:
+    elif min(samples, len(sure)) > 1 and all(row["method"] in _METHODS for row in sure):
         said.append(f"each rank is told apart from the next ({_how(sure, samples)})")
     zero = sum(not row["told_from_zero"] for row in sure)
     if zero:
@@ -58,7 +58,9 @@ def _how(sure: Rows, samples: int) -> str:
     if samples == 1:
         return "rounding alone, of the worst nodes"
     methods = {row["method"] for row in sure if row["method"] in _METHODS}
-    named = " and ".join(_METHODS[m] for m in sorted(methods)) or "no spread"
+    if not methods:  # an interrupted run has one sample of many
+        return "rounding alone"
+    named = " and ".join(_METHODS[m] for m in sorted(methods))
     counts = {row["samples"] for row in sure}
     shown = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{min(counts)}"
     return f"{100 * sure[0]['level']:g} %, {named} of {shown} samples"

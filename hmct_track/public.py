@@ -37,7 +37,8 @@ def public_uri(uri: str) -> str:
     """A URI without user name, password, token or other secret that it may hold.
 
     What is before the last ``@`` goes, user names too, as many a token is given as one; so do
-    fragments. Of the query's parameters those stay as they are that say where something is; the
+    fragments. Where an ``@`` may belong to a parameter, all but the scheme goes. Of the query's
+    parameters those stay as they are that say where something is; the
     values of all others are hidden. A file path stays as it is. Doing it twice changes nothing, and
     two URIs of one place that differ in their secrets give the same text.
     """
@@ -48,7 +49,11 @@ def public_uri(uri: str) -> str:
         path, mark, query = rest.partition("?")
     else:
         # A password may itself hold @, /, ? and #, against the rules; databases take it.
-        path, mark, query = rest.rpartition("@")[2].partition("?")
+        before, at, place = rest.rpartition("@")
+        first, mark, behind = before.partition("?")
+        if at and mark and ("@" not in first or "=" in behind):
+            return f"{scheme}://{HIDDEN}"  # the @ may be a parameter's: no telling what is a host
+        path, mark, query = place.partition("?")
         path = _PATH_PARAMETER.sub(rf"\1{HIDDEN}", path.partition("#")[0])
     return f"{scheme}://{path}{mark}{_public_query(query)}"
 

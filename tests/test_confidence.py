@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,7 @@ def test_a_gate_can_ask_for_more_than_noise(tmp_path: Path, ranked: Lake) -> Non
     THEN its drop is told from noise, and the gate that asks for that fails; a gate on a run of one
     sample cannot decide.
     """
+    place = shutil.copytree(ranked.path, tmp_path / "lake")
     model = onnx.load(MODEL)
     for node in model.graph.node:
         if node.name == "303_HzCalibration":
@@ -261,10 +263,10 @@ def test_a_gate_can_ask_for_more_than_noise(tmp_path: Path, ranked: Lake) -> Non
     onnx.save(model, tmp_path / "clipped.onnx")
     before = ranked.query("runs")[0]["run_id"]
     dbg.get_sensitivity_of_nodes(
-        tmp_path / "clipped.onnx", "sqnr", DATA, data_num=12, lake=ranked.path, track=False
+        tmp_path / "clipped.onnx", "sqnr", DATA, data_num=12, lake=place, track=False
     )
     conditions = ["whole_drop_low > 0", "surely_worse > 0"]
-    found = hmct_track.compare(before, "latest", lake=ranked.path, fail_if=conditions)
+    found = hmct_track.compare(before, "latest", lake=place, fail_if=conditions)
     assert list(found.failed) == conditions
     assert found.comparison.sure["whole_drop_low"] < found.summary["whole_drop"]
     assert found.comparison.sure["whole_drop_high"] > found.summary["whole_drop"]

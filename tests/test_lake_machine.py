@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hmct_track.lake import RUNS, Lake, find_runs, set_tag
-from hmct_track.lake.care import check, compact, drop_runs, export_run, import_run
+from hmct_track.lake.archive import export_run, import_run
+from hmct_track.lake.care import check, compact, drop_runs
 from tests.support.rows import finished_run, run_row
 
 RUN_IDS = [f"run-{k}" for k in range(4)]
@@ -105,7 +106,8 @@ class LakeMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def bring_back(self, data: st.DataObject) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.files.keys() - self.runs.keys())))
-        assert import_run(self.lake, Path(self.folder.name) / f"{run_id}.zip") == [run_id]
+        imported = import_run(self.lake, Path(self.folder.name) / f"{run_id}.zip")
+        assert imported.added == [run_id] and not imported.kept
         self.runs[run_id], self.worst[run_id] = self.files[run_id]
         self.measured |= set(self.runs[run_id])
 
@@ -123,5 +125,5 @@ class LakeMachine(RuleBasedStateMachine):
         assert check(self.lake) == []
 
 
-LakeMachine.TestCase.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
+LakeMachine.TestCase.settings = settings(max_examples=5, stateful_step_count=12, deadline=None)
 TestLakeMachine = pytest.mark.slow(LakeMachine.TestCase)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -274,7 +275,8 @@ def test_held_out_samples_choose_nothing(found: object, lake: Path) -> None:
     assert ("held-out",) in [tuple(r) for r in rows]
 
 
-def test_steps_of_the_frontier_can_be_taken(found: object, lake: Path) -> None:
+def test_steps_of_the_frontier_can_be_taken(found: object, lake: Path, tmp_path: Path) -> None:
+    lake = shutil.copytree(lake, tmp_path / "lake")
     step = next(r for r in found.frontier if r["share"] and r["share"] > 0.5)
     taken = hmct_track.plan(
         MODEL, arrays(0, 12), "error <= 10 %", held_out=arrays(12, 20), lake=lake, track=False,

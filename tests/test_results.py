@@ -64,7 +64,8 @@ def _row(name: str, value: float | None) -> dict[str, object]:
 def test_bars_are_parts_of_the_worst_error(
     metric: Metric, values: list[float | None], shares: list[float | None]
 ) -> None:
-    table = ranking([_row(f"n{k}", value) for k, value in enumerate(values)], [metric])
+    rows = [{**_row(f"n{k}", value), "position": k} for k, value in enumerate(values)]
+    table = ranking(rows, [metric])
     assert table.shares == pytest.approx(shares)
 
 

@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from hmct_track.tui.launch import names_argument
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hmct_track.cli.main import build_parser, join_arguments
+from hmct_track.cli.main import build_parser
+from hmct_track.options.parsing import join_arguments, show_names
 
 # What an argument of a process can be: no NUL, and text that UTF-8 can write.
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1)
@@ -38,7 +38,7 @@ def parsed(option: str, value: str, command: str, *flags: str) -> Any:
 @example(names=['x"re:\\d"'])
 @example(names=["re:\\d", "[]"])
 def test_any_names_as_the_terminal_ui_writes_them(names: list[str]) -> None:
-    found = parsed("interested_nodes", names_argument(names), "get-sensitivity-of-nodes")
+    found = parsed("interested_nodes", show_names(names), "get-sensitivity-of-nodes")
     assert found == names
 
 

@@ -52,6 +52,8 @@ PATIENCE = 120
         ),
         ("mssql://host;password=hunter2-x9/db", "mssql://host;password=***/db"),
         ("http://host/x?hunter2-x9", "http://host/x?***"),
+        ("postgresql://host/db?k=@hunter2-x9", "postgresql://***"),
+        ("postgresql://me:a?b@hunter2-x9", "postgresql://***"),
         ("http://host/x#access_token=hunter2-x9", "http://host/x"),
         ("me:hunter2-x9@host/x", "host/x"),
         ("s3://key:hunter2-x9@bucket/x", "s3://bucket/x"),

@@ -16,7 +16,8 @@ _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
 # A quoted pattern: its backslashes are the regular expression's, not those of Python's literals.
 _ESCAPED = str.maketrans({"[": "\\x5b", "]": "\\x5d", "'": "\\x27"})
-_PATTERN = re.compile(r"""(['"])re:.*?\1""")
+# Other literals are matched too, so that what a name has in quotes is not taken for a pattern.
+_LITERAL = re.compile(r"""(?P<p>(['"])re:.*?\2)|(['"])(?:\\.|(?!\3).)*\3""", re.DOTALL)
 
 
 def parse_list(text: str) -> Names:
@@ -29,7 +30,7 @@ def parse_list(text: str) -> Names:
     if not text.startswith("["):
         return [_unquoted(text)]
     try:
-        value = ast.literal_eval(_PATTERN.sub(_doubled, text))
+        value = ast.literal_eval(_LITERAL.sub(_doubled, text))
     except (SyntaxError, ValueError):
         value = None
     # A literal with numbers in it is a list of bare names: 1.10 must not become 1.1.
@@ -37,7 +38,7 @@ def parse_list(text: str) -> Names:
 
 
 def _doubled(found: re.Match[str]) -> str:
-    return found[0].replace("\\", "\\\\")
+    return found[0].replace("\\", "\\\\") if found["p"] else found[0]
 
 
 def parse_flat_list(text: str) -> list[str]:

@@ -38,6 +38,8 @@ class Recording(TypedDict, total=False):
     """MLflow experiment; by default what MLFLOW_EXPERIMENT_NAME says, else ``hmct-track``."""
     track: bool
     """Whether to log the run to MLflow (default). The lake has it either way."""
+    wait: bool
+    """Whether to return only when MLflow has the run; by default a process of its own tells it."""
     progress: bool
     """Whether to show progress on stderr (default)."""
     reuse: bool

@@ -87,7 +87,8 @@ def test_the_documented_line_ranks_prints_and_records(
 ) -> None:
     done = bash(
         "hmct-debugger get-sensitivity-of-nodes calibrated_model.onnx calibration_data "
-        "-m ['cosine-similarity','mse'] -v True"
+        "-m ['cosine-similarity','mse'] -v True",
+        HMCT_RECORD="wait",
     )
     assert header(done) == ["node", "cosine-similarity", "mse"]
     whole, empty, title, _, dashes, *rows = done.stdout.splitlines()
@@ -403,7 +404,7 @@ def test_the_list_of_what_sql_can_ask_goes_through_a_pipe(
 def test_without_mlflow_the_answer_is_printed_and_kept_and_the_failure_told_once(
     bash: Callable[..., Done], workplace: Path
 ) -> None:
-    done = bash(f"hmct-debugger {RANK} {M} {D} -i Conv_0", MLFLOW_TRACKING_URI=DEAD_SERVER)
+    done = bash(f"hmct-debugger {RANK} {M} {D} -i Conv_0 --wait", MLFLOW_TRACKING_URI=DEAD_SERVER)
     assert done.returncode == ExitCode.NOT_TRACKED
     assert names(done) == ["Conv_0"]
     (run,) = runs(workplace / "hmct_lake")
@@ -491,7 +492,11 @@ def test_the_demo_says_what_it_does_on_stderr_and_answers_on_stdout(
 def test_the_demo_goes_where_it_is_told_and_passes_exit_codes_on(
     bash: Callable[..., Done], workplace: Path
 ) -> None:
-    done = bash("hmct-debugger demo here/there --lake l", MLFLOW_TRACKING_URI=DEAD_SERVER)
+    done = bash(
+        "hmct-debugger demo here/there --lake l",
+        MLFLOW_TRACKING_URI=DEAD_SERVER,
+        HMCT_RECORD="wait",
+    )
     assert done.returncode == ExitCode.NOT_TRACKED
     assert (workplace / "here/there/calibration_data/input/63.npy").exists()
     assert len(runs(workplace / "l")) == 1

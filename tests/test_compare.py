@@ -39,6 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             data_num=2,
             lake=folder / "lake",
             track=path == demo.model_path(),
+            wait=True,
         )
     return folder
 

@@ -92,12 +92,13 @@ def test_listing_what_sql_can_ask_loads_no_runtime_no_mlflow_and_no_matplotlib(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ranking_untracked_loads_neither_mlflow_nor_matplotlib(
+def test_ranking_loads_no_mlflow_no_matplotlib_and_no_pandas(
     tmp_path: Path, demo_files: tuple[str, str]
 ) -> None:
-    command = ["get-sensitivity-of-nodes", *demo_files, "-i", "Conv_0", "--no-track"]
+    command = ["get-sensitivity-of-nodes", *demo_files, "-i", "Conv_0"]
     found = loaded(RUN.format(arguments=command), tmp_path)
-    assert found & {"mlflow", "matplotlib", "seaborn", "textual"} == set()
+    unwanted = {"mlflow", "matplotlib", "seaborn", "textual", "pandas", "scipy"}
+    assert found & unwanted == set()
     assert {"onnxruntime", "duckdb"} <= found
 
 

@@ -216,8 +216,8 @@ def test_runs_deleted_in_mlflow_are_dropped_with_what_only_they_need(
     from mlflow.tracking import MlflowClient
 
     place = tmp_path / "lake"
-    rank(place, data_num=1, track=True)
-    rank(place, data_num=2, track=True)
+    rank(place, data_num=1, track=True, wait=True)
+    rank(place, data_num=2, track=True, wait=True)
     lake = Lake.open(place)
     newest, older = find_runs(lake)
     ranking = {"run_id": older["run_id"], "metric": "sqnr"}

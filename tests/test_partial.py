@@ -136,6 +136,7 @@ def test_files_and_nested_runs(tmp_path: Path) -> None:
         sensitive_nodes=["Conv_21", "Conv_10"],
         save_dir=tmp_path / "out",
         lake=tmp_path / "lake",
+        wait=True,
     )
     assert [f.name for f in result.files] == [
         "partial_quantization.png",

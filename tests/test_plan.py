@@ -386,7 +386,7 @@ def test_the_command_draws_tracks_and_repeats(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = ["--lake", str(tmp_path / "lake")]
-    given = ["plan", MODEL, DATA, "--max-cost", "15 %", "-m", "mse", "-d", "6"]
+    given = ["plan", MODEL, DATA, "--max-cost", "15 %", "-m", "mse", "-d", "6", "--wait"]
     assert main([*given, "-s", str(tmp_path / "s"), *kept]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("plan for cost <= 15 %")

@@ -319,7 +319,7 @@ def test_a_moved_lake_that_is_read_only_is_told_in_a_line(tmp_path: Path, cli: C
 def test_runs_of_a_moved_lake_that_mlflow_deleted_are_dropped(tmp_path: Path, cli: Cli) -> None:
     from mlflow.tracking import MlflowClient
 
-    rank(tmp_path / "old", data_num=1, interested_nodes=["Conv_2"], track=True)
+    rank(tmp_path / "old", data_num=1, interested_nodes=["Conv_2"], track=True, wait=True)
     shutil.move(tmp_path / "old", tmp_path / "lake")
     (run,) = find_runs(Lake.open(tmp_path / "lake"))
     assert "no run" in cli("lake", "gc", "--dry-run", "--lake", "lake").stdout

@@ -1155,7 +1155,7 @@ def test_figures_of_runs_of_every_kind(lake: Path, cli: Any) -> None:
 
 
 def test_figures_of_a_run_that_mlflow_has_are_its_own(tmp_path: Path, cli: Any) -> None:
-    arguments = ("get-sensitivity-of-nodes", MODEL, DATA, "-i", "Conv_0")
+    arguments = ("get-sensitivity-of-nodes", MODEL, DATA, "-i", "Conv_0", "--wait")
     assert cli(*arguments).returncode == 0
     (run,) = Lake.open(tmp_path / "hmct_lake").query("runs")
     done = cli("figure", run["run_id"])

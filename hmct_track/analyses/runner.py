@@ -76,7 +76,7 @@ def run_analysis(
             raise
         answer = _answer(analysis, run)
         files = _show(analysis, answer, run, folder)
-        run.describe(partial(_content, analysis, answer))
+        run.describe(partial(content_of, answer))
     result = analysis.result_class(
         answer=answer,
         run_id=run.run_id,
@@ -237,8 +237,9 @@ def _drawn(answer: Answer, run: Run) -> Any:
     )
 
 
-def _content(analysis: Analysis, answer: Answer) -> Content:
-    """What MLflow is told."""
+def content_of(answer: Answer) -> Content:
+    """What MLflow is told of an answer."""
+    analysis = answer.analysis
     return Content(
         analysis.run_name(answer),
         summary=analysis.run_summary(answer),

@@ -13,7 +13,8 @@ class ExitCode(enum.IntEnum):
     BAD_INPUT = 2
     """An argument, the model, the data or the lake is at fault; stderr says what to do."""
     NOT_TRACKED = 3
-    """The answer was given and is in the lake, but MLflow did not take the run."""
+    """The answer was given and is in the lake, but MLflow did not take the run, or an earlier one
+    that it waits behind."""
     GATE_FAILED = 4
     """The runs were compared, and a condition of --fail-if holds; or mend found nothing better on
     held-out samples, and wrote no model."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hmct_track.cli.common import Subparsers, add_command, add_lake
 from hmct_track.cli.exit_codes import ExitCode
+from hmct_track.errors import UsageError
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake
@@ -36,6 +37,17 @@ def add_parser(commands: Subparsers) -> None:
     )
     collect.add_argument("--dry-run", action="store_true", help="only list them")
     collect.set_defaults(act=_collect)
+    status = add_command(
+        own,
+        "status",
+        "List the runs that MLflow has not been told of yet, and why. Exit code 3 if it did not "
+        "take one.",
+    )
+    status.add_argument("--tell", action="store_true", help="tell MLflow of them now, and wait")
+    status.add_argument(
+        "--forget", action="store_true", help="never tell MLflow of them; the lake keeps them"
+    )
+    status.set_defaults(act=_status)
     export = add_command(own, "export", "Write a run, its steps and their data to one file.")
     export.add_argument("run_reference", metavar="RUN", help="a run id, the beginning of one, ...")
     export.add_argument("file", metavar="FILE")
@@ -43,7 +55,7 @@ def add_parser(commands: Subparsers) -> None:
     importer = add_command(own, "import", "Add a run that was exported.")
     importer.add_argument("file", metavar="FILE")
     importer.set_defaults(act=_import)
-    for each in (check, compact, collect, export, importer):
+    for each in (check, compact, collect, status, export, importer):
         add_lake(each)
         each.set_defaults(run=run)
 
@@ -120,6 +132,28 @@ def _kept_here(lake: Lake, places: dict[str, str]) -> dict[str, str]:
     except sqlite3.Error:
         return {}  # MLflow, asked next, says what is wrong with it
     return {run_id: tracking_uri(lake.path) for run_id in places if run_id in known}
+
+
+def _status(lake: Lake, args: argparse.Namespace) -> ExitCode:
+    from hmct_track.analyses.recorder import PATIENCE, tell_waiting
+    from hmct_track.recording.outbox import take, waiting
+
+    if args.tell and args.forget:
+        raise UsageError("give either --tell or --forget; both were given")
+    if args.tell:
+        tell_waiting(lake, PATIENCE)
+    entries = waiting(lake.path)
+    for entry in entries:
+        place = f" for {entry.uri}" if entry.uri else ""
+        print(f"run {entry.run_id} waits{place}: {entry.error or 'not told yet'}")
+        if args.forget:
+            take(lake.path, entry.run_id)
+    if not entries:
+        print("MLflow was told of every run that it is to know")
+    elif args.forget:
+        print(f"MLflow will not be told of these {len(entries)} runs")
+    failed = any(entry.error for entry in entries) and not args.forget
+    return ExitCode.NOT_TRACKED if failed else ExitCode.OK
 
 
 def _export(lake: Lake, args: argparse.Namespace) -> ExitCode:

@@ -40,7 +40,8 @@ exit codes:
   0    the answer was given
   1    an unforeseen failure; HMCT_TRACEBACK=1 shows where
   2    an argument, the model, the data or the lake is at fault
-  3    the answer was given and is in the lake, but MLflow did not take the run
+  3    the answer was given and is in the lake, but MLflow did not take the run,
+       or an earlier one that it waits behind (lake status tells)
   4    the runs were compared, and a condition of --fail-if holds;
        or nothing that mend has tried is better, and it wrote no model
   130  interrupted; what was measured is in the lake

@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from hmct_track.cli.common import Subparsers, add_command, add_lake
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.errors import HmctTrackError, LakeError, UsageError
+from hmct_track.errors import HmctTrackError, LakeError, TrackingError, UsageError
+
+if TYPE_CHECKING:
+    from hmct_track.lake import Lake
 
 _GRACE = 1.0
 _POLL = 0.2
@@ -40,6 +44,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     from hmct_track.tracking import own_store, tracking_uri, ui_command, ui_environment
 
     lake = Lake.open(lake_path(args.lake))
+    _tell(lake)
     store, uri = own_store(lake.path), tracking_uri(lake.path)
     if uri.startswith(("http://", "https://")):
         print(f"MLFLOW_TRACKING_URI is set: the runs are at {public_uri(uri)}")
@@ -66,6 +71,18 @@ def run(args: argparse.Namespace) -> ExitCode:
         finally:
             _stop(process)
     return ExitCode.OK
+
+
+def _tell(lake: Lake) -> None:
+    """Tell MLflow of the runs that wait, so that they are seen."""
+    from hmct_track.analyses.recorder import PATIENCE, tell_waiting
+    from hmct_track.recording.outbox import waiting_here
+
+    if not waiting_here(lake.path):
+        return
+    with suppress(TrackingError):  # what is wrong with the store is told by what comes next
+        for entry in tell_waiting(lake, PATIENCE):
+            print(f"warning: run {entry.run_id}: {entry.error}", file=sys.stderr)
 
 
 def _check_port(port: int) -> None:

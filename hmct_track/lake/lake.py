@@ -7,6 +7,7 @@
       lake.duckdb               one view per table, for any DuckDB client
       tables/<table>/*.parquet  immutable parts
       mlflow.db, artifacts/     MLflow's own store
+      outbox/*.json             runs that MLflow has not been told of yet
 """
 
 from __future__ import annotations

@@ -32,6 +32,10 @@ class Recording:
         SWITCH, "do not log the run to MLflow", default=True, off="--no-track", group=RECORDING,
         stored=False,
     )  # fmt: skip
+    wait: bool = option(
+        SWITCH, "end when MLflow has the run, rather than have it told by a process of its own",
+        default=False, group=RECORDING, stored=False,
+    )  # fmt: skip
     progress: bool = option(
         SWITCH, "show no progress on stderr", default=True, off="--no-progress", group=RECORDING,
         stored=False,

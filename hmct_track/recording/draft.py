@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hmct_track.options.recording import Recording
+from hmct_track.lake import Lake
 from hmct_track.public import public_uri
-from hmct_track.recording.subject import Subject
-from hmct_track.tracking import NestedRun, RunInput, TrackedRun, experiment_name
+from hmct_track.recording.outbox import Entry
+from hmct_track.tracking import NestedRun, RunInput, TrackedRun
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Content:
     nested: Sequence[NestedRun] = ()
     note: str = ""
 
+    @classmethod
+    def none(cls, kind: str) -> Content:
+        """Of a run that has no answer."""
+        return cls(f"{kind} (no result)")
+
 
 _TAGS = (
     *("run_id", "kind", "worst_node"),
@@ -37,8 +42,7 @@ _TAGS = (
 
 def draft(
     row: Mapping[str, Any],
-    subject: Subject,
-    recording: Recording,
+    entry: Entry,
     content: Content,
     lake: Path,
     *,
@@ -48,20 +52,19 @@ def draft(
 
     Args:
         row: the run in the lake.
-        subject: what it was about.
-        recording: where it is kept.
+        entry: what the lake does not know of it.
         content: what its analysis tells.
         lake: the folder of the lake.
         calibration: how the model was calibrated, where the lake knows.
     """
     return TrackedRun(
         name=content.name,
-        experiment=experiment_name(recording.experiment),
+        experiment=entry.experiment,
         state=row["state"],
         started_ms=_milliseconds(row["started_at"]),
         ended_ms=_milliseconds(row["ended_at"]),
         params={
-            "model": subject.label,
+            "model": entry.label,
             **({"calibration_method": calibration} if calibration else {}),
             **json.loads(row["parameters"]),
             "data_num": row["data_num"],
@@ -77,20 +80,23 @@ def draft(
         texts=content.texts,
         images=content.images,
         nested=content.nested,
-        inputs=_inputs(row, subject),
+        inputs=_inputs(row, entry),
         note=content.note,
+        system=entry.system,
     )
 
 
-def _inputs(row: Mapping[str, Any], subject: Subject) -> list[RunInput]:
+def calibration_of(lake: Lake, model_id: str) -> str | None:
+    """How a model was calibrated, where the lake knows."""
+    made = lake.query("model_calibration", made=model_id)
+    return made[0]["method"] if made else None
+
+
+def _inputs(row: Mapping[str, Any], entry: Entry) -> list[RunInput]:
     """Model and samples by content, as MLflow lists them."""
-    nodes = {
-        "quantizable_nodes": len(subject.model.quantizable_nodes),
-        "calibration_nodes": len(subject.model.calibration_nodes),
-    }
     data = Path(row["data_path"]).name if row["data_path"] else "arrays"
     return [
-        RunInput(subject.label, row["model_id"], row["model_path"] or "", "model", nodes),
+        RunInput(entry.label, row["model_id"], row["model_path"] or "", "model", entry.nodes),
         RunInput(
             data,
             row["data_id"],

@@ -15,15 +15,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from hmct_track.errors import TrackingError
-from hmct_track.lake import OWN_STEP, RUNS, Lake, lake_path
+from hmct_track.lake import OWN_STEP, RUNS, Lake, is_remote, lake_path
 from hmct_track.options.recording import Recording
-from hmct_track.recording.draft import Content, draft
+from hmct_track.recording import outbox
+from hmct_track.recording.draft import Content, calibration_of, draft
 from hmct_track.recording.measuring import Measuring
+from hmct_track.recording.outbox import Entry, Manner
 from hmct_track.recording.progress import Steps, announce
 from hmct_track.recording.rows import write_subject
 from hmct_track.recording.subject import Subject
 from hmct_track.recording.system import SystemMonitor
-from hmct_track.tracking import TrackedRun, track
+from hmct_track.tracking import TrackedRun, experiment_name, track
 from hmct_track.types import NUMERIC_VERSION, RunState
 
 LOG = logging.getLogger(__name__)
@@ -62,7 +64,9 @@ class Run:
         self.tracking_error: TrackingError | None = None
         self.steps: Steps | None = parent.steps if parent else None
         """The display of several steps, in which this run shows its progress."""
-        self.lake = Lake.create(lake_path(recording.lake))
+        place = lake_path(recording.lake)
+        self._manner: Manner = parent._manner if parent else outbox.manner_of(recording.wait, place)
+        self.lake = Lake.create(place)
         self.measuring = Measuring(
             self.lake,
             self.run_id,
@@ -151,34 +155,68 @@ class Run:
         self._write_row()
         if not self.recording.track:
             return
-        if self._content and state is RunState.FINISHED:
+        entry = self._entry()
+        if self.parent:
+            if self._manner is Manner.WAIT:
+                self.parent._nested.append((self, self._draft(entry)))
+            return
+        if self._manner is Manner.WAIT:
+            outbox.put(self.lake.path, outbox.held(entry))
+            self._track(entry)
+            return
+        outbox.put(self.lake.path, entry)
+        if self._manner is Manner.DETACHED:
+            outbox.start(self.lake.path)
+        self._look_at_earlier()
+
+    def _entry(self) -> Entry:
+        model = self.subject.model
+        return Entry(
+            self.run_id,
+            experiment_name(self.recording.experiment),
+            "" if is_remote(self.lake.path) else outbox.place_of(self.lake.path),
+            self.subject.label,
+            {
+                "quantizable_nodes": len(model.quantizable_nodes),
+                "calibration_nodes": len(model.calibration_nodes),
+            },
+            dict(self._monitor.samples) if self._monitor else {},
+        )
+
+    def _draft(self, entry: Entry) -> TrackedRun:
+        if self._content and self.row["state"] == RunState.FINISHED:
             content = self._content()
         else:
-            content = Content(f"{self.row['kind']} (no result)")
-        made = self.lake.query("model_calibration", made=self.row["model_id"])
-        method = made[0]["method"] if made else None
-        tracked = draft(
-            self.row, self.subject, self.recording, content, self.lake.path, calibration=method
-        )
-        tracked = replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
-        if self._monitor:
-            tracked = replace(tracked, system=self._monitor.samples)
-        if self.parent:
-            self.parent._nested.append((self, tracked))
-            return
-        self._track(tracked)
+            content = Content.none(self.row["kind"])
+        method = calibration_of(self.lake, self.row["model_id"])
+        tracked = draft(self.row, entry, content, self.lake.path, calibration=method)
+        return replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
 
-    def _track(self, tracked: TrackedRun) -> None:
+    def _track(self, entry: Entry) -> None:
+        tracked = self._draft(entry)
+        outbox.put(self.lake.path, replace(outbox.held(entry), begun=True))
         try:
             kept = track(tracked, self.lake.path)
         except TrackingError as error:
             self.tracking_error = error
             LOG.warning("%s; the run is in the lake as %s", error, self.run_id)
+            outbox.put(self.lake.path, replace(entry, begun=True, error=str(error)))
             return
         self._set_tracked(kept.run_id, kept.uri)
         first = len(tracked.nested) - len(self._nested)
         for (step, _), run_id in zip(self._nested, kept.nested[first:], strict=True):
             step._set_tracked(run_id, kept.uri)
+        outbox.take(self.lake.path, self.run_id)
+
+    def _look_at_earlier(self) -> None:
+        """Say that MLflow did not take earlier runs: as things are, it will not take this one."""
+        failed = [e for e in outbox.waiting_here(self.lake.path) if e.error]
+        if failed:
+            self.tracking_error = TrackingError(
+                f"{failed[-1].error} (run {failed[-1].run_id}); the run is in the lake as "
+                f"{self.run_id} and waits as well, see hmct-debugger lake status"
+            )
+            LOG.warning("%s", self.tracking_error)
 
     def _set_tracked(self, run_id: str, uri: str) -> None:
         self.row.update(mlflow_run_id=run_id, mlflow_uri=uri)

@@ -1,6 +1,6 @@
 """MLflow: the only package that imports it, and only when a run is logged."""
 
-from hmct_track.tracking.ask import add_image, deleted_runs, kept_image, move_tag
+from hmct_track.tracking.ask import TAG, add_image, deleted_runs, forget, kept_image, move_tag
 from hmct_track.tracking.content import NestedRun, RunInput, Tracked, TrackedRun
 from hmct_track.tracking.log import track
 from hmct_track.tracking.place import (
@@ -13,6 +13,7 @@ from hmct_track.tracking.server import ui_command, ui_environment, ui_page
 
 __all__ = [
     "DEFAULT_EXPERIMENT",
+    "TAG",
     "NestedRun",
     "RunInput",
     "Tracked",
@@ -20,6 +21,7 @@ __all__ = [
     "add_image",
     "deleted_runs",
     "experiment_name",
+    "forget",
     "kept_image",
     "move_tag",
     "own_store",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from hmct_track.tracking.bounds import Watch, ask
 from hmct_track.tracking.client import open_client
 from hmct_track.tracking.place import own_store, tracking_uri
 
+TAG = "hmct_track.tag."
+"""What MLflow's tags of our names begin with."""
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 
 
@@ -59,6 +62,39 @@ def move_tag(lake: Path, key: str, away_from: Sequence[str], to: str | None) -> 
             client.set_tag(to, key, "true")
 
     ask("did not take the tag", uri, move)
+
+
+def forget(run_id: str, experiment: str, lake: Path) -> None:
+    """Delete what MLflow has of a run of the lake that it was told of by halves.
+
+    Raises:
+        TrackingError: MLflow did not, for whatever reason, or not in time.
+    """
+    if not _NAME.fullmatch(run_id):  # it stands in a filter
+        return
+    store = own_store(lake)
+    if store and not store.exists():
+        return
+    uri = tracking_uri(lake)
+
+    def delete(watch: Watch) -> None:
+        from mlflow.exceptions import MlflowException
+
+        client = open_client(uri, watch)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return
+        told = client.search_runs(
+            [found.experiment_id], f"tags.`hmct_track.run_id` = '{run_id}'", max_results=1000
+        )
+        for run in told:
+            below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+            steps = client.search_runs([found.experiment_id], below, max_results=1000)
+            for each in (*steps, run):
+                with suppress(MlflowException):  # a nested run has the tag as well
+                    client.delete_run(each.info.run_id)
+
+    ask("did not delete a run that it has by halves", uri, delete)
 
 
 def deleted_runs(lake: Path, runs: Mapping[str, str]) -> list[str]:

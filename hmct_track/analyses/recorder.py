@@ -1,0 +1,160 @@
+"""Telling MLflow of the runs that wait in a lake's outbox.
+
+``python -m hmct_track.analyses.recorder LAKE`` is the process that a command leaves behind. What it
+tells is made from the lake, so that any later process can do the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hmct_track.analyses.base import Answer
+from hmct_track.analyses.runner import content_of
+from hmct_track.analyses.stored import answer_of
+from hmct_track.errors import HmctTrackError, LakeError, TrackingError
+from hmct_track.lake import OWN_STEP, RUNS, Lake, find_runs
+from hmct_track.recording import outbox
+from hmct_track.recording.draft import Content, calibration_of, draft
+from hmct_track.recording.outbox import Entry
+from hmct_track.tracking import TAG, TrackedRun, forget, track
+from hmct_track.types import RunState
+
+_MOST_FAILURES = 3
+"""After so many runs in a row that MLflow did not take, the others are not tried."""
+PATIENCE = 120.0
+"""Seconds to wait for another process that empties the outbox."""
+_NICER = 10
+
+
+def tell_waiting(lake: Lake, seconds: float = 0.0) -> list[Entry]:
+    """Tell MLflow of the runs that wait for its present store, the oldest first.
+
+    Args:
+        lake: the lake.
+        seconds: to wait for another process that does so.
+
+    Returns:
+        Those that MLflow did not take, each with the reason.
+
+    Raises:
+        TrackingError: another process does so, and has not ended in time.
+    """
+    tried: dict[str, Entry] = {}
+    while True:
+        with _alone(lake, seconds):
+            failures = 0
+            for entry in _untried(lake, tried):
+                tried[entry.run_id] = told = _tell(lake, entry)
+                failures = failures + 1 if told.error else 0
+                if failures == _MOST_FAILURES:
+                    break
+        # Who has put an entry while we held the lock has started nobody.
+        if failures == _MOST_FAILURES or not _untried(lake, tried):
+            return [entry for entry in outbox.waiting_here(lake.path) if entry.error]
+
+
+def _untried(lake: Lake, tried: Mapping[str, Entry]) -> list[Entry]:
+    return [entry for entry in outbox.waiting_here(lake.path) if entry.run_id not in tried]
+
+
+@contextmanager
+def _alone(lake: Lake, seconds: float) -> Iterator[None]:
+    from filelock import Timeout
+
+    if not outbox.waiting(lake.path):  # the lock would make the folder of a lake that is gone
+        yield
+        return
+    try:
+        with outbox.lock(lake.path).acquire(timeout=seconds):
+            yield
+    except Timeout:
+        raise TrackingError(
+            f"another process tells MLflow of the runs of {str(lake.path)!r} and has not ended"
+        ) from None
+
+
+def _tell(lake: Lake, entry: Entry) -> Entry:
+    """Tell MLflow of a run; the entry goes, or stays with the reason why it was not taken."""
+    try:
+        rows = {str(row["run_id"]): dict(row) for row in lake.rows(RUNS)}
+        if entry.run_id not in rows:  # dropped from the lake
+            outbox.take(lake.path, entry.run_id)
+            return entry
+        again = entry.begun  # who began was killed, or MLflow has refused the half of it
+        # From now on, whoever names the run waits until it is told.
+        entry = replace(entry, begun=True, error="")
+        outbox.put(lake.path, entry)
+        tracked, steps = _drafted(lake, entry, rows)
+        if again:
+            forget(entry.run_id, entry.experiment, lake.path)
+        kept = track(tracked, lake.path)
+        first = len(kept.nested) - len(steps)
+        ids = {entry.run_id: kept.run_id, **dict(zip(steps, kept.nested[first:], strict=True))}
+        _set_tracked(lake, [rows[run_id] for run_id in ids], ids, kept.uri)
+    except Exception as error:  # noqa: BLE001 - one run must not keep the others from being told
+        told = isinstance(error, HmctTrackError)
+        reason = str(error) if told else f"unforeseen {type(error).__name__}: {error}"
+        entry = replace(entry, error=reason)
+        with suppress(LakeError):  # the disk may be full, or the lake gone
+            outbox.put(lake.path, entry)
+        return entry
+    outbox.take(lake.path, entry.run_id)
+    return entry
+
+
+def _drafted(
+    lake: Lake, entry: Entry, rows: Mapping[str, Mapping[str, Any]]
+) -> tuple[TrackedRun, list[str]]:
+    """What MLflow is told of a run and its steps, and the ids of the steps."""
+    answer = answer_of(lake, entry.run_id)
+    method = calibration_of(lake, answer.run["model_id"])
+
+    def made(part: Answer, entry: Entry) -> TrackedRun:
+        row = rows[part.run_id]
+        finished = row["state"] == RunState.FINISHED
+        content = content_of(part) if finished else Content.none(row["kind"])
+        return draft(row, entry, content, lake.path, calibration=method)
+
+    tracked, below = made(answer, entry), replace(entry, system={})
+    nested = [made(step, below) for step in answer.steps]
+    steps = [step.run_id for step in answer.steps]
+    names = next((r["tags"] for r in find_runs(lake) if r["run_id"] == entry.run_id), [])
+    tags = {**tracked.tags, **{f"{TAG}{name}": "true" for name in names}}
+    return replace(tracked, tags=tags, nested=[*tracked.nested, *nested]), steps
+
+
+def _set_tracked(
+    lake: Lake, rows: Sequence[Mapping[str, Any]], ids: Mapping[str, str], uri: str
+) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    told = [
+        {
+            **row,
+            "mlflow_run_id": ids[row["run_id"]],
+            "mlflow_uri": uri,
+            "updated_at": now,
+            "version": row["version"] + OWN_STEP,
+        }
+        for row in rows
+    ]
+    lake.append(RUNS, told)
+
+
+def main() -> None:
+    """Empty the outbox of the lake that is named by the first argument, quietly."""
+    if hasattr(os, "nice"):
+        os.nice(_NICER)  # whoever works at this machine comes first
+    with suppress(HmctTrackError):
+        lake = Lake.open(Path(sys.argv[1]))
+        tell_waiting(lake)
+
+
+if __name__ == "__main__":
+    main()

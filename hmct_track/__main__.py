@@ -1,8 +1,6 @@
 """``python -m hmct_track`` is ``hmct-debugger``."""
 
-import sys
-
-from hmct_track.cli import main
+from hmct_track.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

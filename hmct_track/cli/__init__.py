@@ -1,5 +1,5 @@
 """The command line ``hmct-debugger``: one module per command, nothing heavy before it runs."""
 
-from hmct_track.cli.main import main
+from hmct_track.cli.main import main, script
 
-__all__ = ["main"]
+__all__ = ["main", "script"]

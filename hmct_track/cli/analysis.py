@@ -41,7 +41,9 @@ def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
 
     printed = getattr(analysis, "verbose", True)
     emit = print_answer if printed else None
-    result = run_analysis(analysis, recording, emit=emit, began=_process_start())
+    limited = getattr(analysis, "budget", None) is not None
+    began = _process_start() if limited else None
+    result = run_analysis(analysis, recording, emit=emit, began=began)
     _tell(result, recording)
     if result.refused:
         return ExitCode.GATE_FAILED

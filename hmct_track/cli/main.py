@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from hmct_track.analyses import ANALYSES
 from hmct_track.cli import analysis
@@ -35,6 +38,8 @@ _OTHERS = (
 """Commands that are no analyses, each in a module of its name."""
 
 _LONGEST_LINE = 300
+_RARELY = 50_000
+"""Objects that are made until circles are looked for."""
 _EPILOG = """\
 exit codes:
   0    the answer was given
@@ -110,6 +115,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"unforeseen {type(error).__name__}: {error} (HMCT_TRACEBACK=1 shows where)"
         return _fail(message, ExitCode.INTERNAL_ERROR)
     return int(code)
+
+
+def script() -> NoReturn:
+    """Run ``hmct-debugger`` as a process, which ends without taking apart what it has loaded."""
+    # What lives through a command is made early on, and few objects refer to each other in circles:
+    # looking for those takes longer than they are worth.
+    gc.set_threshold(_RARELY, *gc.get_threshold()[1:])
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # the shell may have closed it
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def _fail(message: str, code: ExitCode) -> int:

@@ -54,7 +54,8 @@ def mean_intervals(means: Means, metric: Metric | None = None, level: float = LE
     methods = [NONE] * len(counts)
     # Nodes of the same samples share their resamples.
     known = np.isfinite(means.series)
-    for pattern in np.unique(known, axis=0):
+    # NumPy's unique rows would load masked arrays, which takes longer than all else here.
+    for pattern in {row.tobytes(): row for row in known}.values():
         chosen = np.flatnonzero((known == pattern).all(axis=1))
         number = int(pattern.sum())
         if number < 2:

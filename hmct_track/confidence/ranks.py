@@ -90,7 +90,7 @@ def _student_draws(away: Floats, counts: NDArray[np.int64], number: int) -> Floa
     random = np.random.default_rng(_SEED)
     moves = away @ random.standard_normal((away.shape[1], number))
     even = random.random(number)
-    for count in np.unique(counts):
+    for count in sorted(set(counts.tolist())):
         rows = counts == count
         if count < 2:
             moves[rows] = 0.0

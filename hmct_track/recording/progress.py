@@ -11,7 +11,7 @@ from contextlib import ExitStack, nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tqdm import tqdm
+# The package that draws bars is loaded where one is drawn: scripts have none.
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Steps:
 
     def __enter__(self) -> Self:
         if self._shown and sys.stderr.isatty():
+            from tqdm import tqdm
             from tqdm.contrib.logging import logging_redirect_tqdm
 
             self._bar = tqdm(
@@ -75,7 +76,7 @@ class Steps:
         """``emit`` so that what it prints does not mix with the bars."""
 
         def printed(text: str) -> None:
-            with tqdm.external_write_mode() if self._bar else nullcontext():
+            with type(self._bar).external_write_mode() if self._bar else nullcontext():
                 emit(text)
 
         return printed
@@ -107,6 +108,8 @@ def progress(
     elif not sys.stderr.isatty():
         yield from _lines(items, total, what, unit)
     else:
+        from tqdm import tqdm
+
         bar = tqdm(
             items,
             total=total,
@@ -129,6 +132,8 @@ def _lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
         yield item
         now = time.monotonic()
         if now - told >= QUIET_SECONDS:
+            from tqdm import tqdm
+
             told = now
             form = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
             line = tqdm.format_meter(

@@ -97,7 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``hmct-debugger`` and return its exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
     only = given[0] if given and given[0] in (*ANALYSES, *_OTHERS) else None
-    flags = switches(options_of(ANALYSES[only])) if only and only in ANALYSES else []
+    flags: list[str] = []
+    if only and only in ANALYSES:
+        from hmct_track.options.recording import Recording
+
+        flags = switches([*options_of(ANALYSES[only]), *options_of(Recording)])
     args = build_parser(only, listed=only is None).parse_args(join_arguments(given, flags))
     try:
         code = args.run(args)

@@ -1,8 +1,9 @@
 """From Enter to the table and to the prompt, against what nobody can do without.
 
 ``python -m benchmarks.startup [MODEL DATA] [ROUNDS]``, by default on the demo. Each way is a
-process of its own, and the rounds take turns, so that a load of the machine meets all alike. Printed are
-the smallest of each way: seconds, and the processor time of the process, which a load moves less.
+process of its own, and the rounds take turns, so that a load of the machine meets all alike.
+Printed are the smallest of each way: seconds, and the processor time of the process, which a load
+moves less.
 
 - floor: a script that imports onnx and onnxruntime, loads the model and runs it once, without its
   calibration nodes, which onnxruntime does not know;

@@ -21,7 +21,7 @@ from hmct_track.report.distribution import channel_figure, distribution_figure
 from hmct_track.report.partial import partial_figure
 from hmct_track.report.ranking import ranking_figure
 from hmct_track.report.samples import samples_figure
-from hmct_track.report.style import png
+from hmct_track.report.style import WHITE_GRID, png
 from hmct_track.types import Metric
 from tests.support.rows import ranked_rows as rows
 
@@ -205,6 +205,13 @@ def own_style() -> Iterator[dict[str, Any]]:
     """A style that seaborn would change."""
     with mpl.rc_context({"axes.facecolor": "red", "grid.color": "red"}):
         yield dict(mpl.rcParams)
+
+
+def test_the_look_is_seaborns_white_grid() -> None:
+    import seaborn as sns
+
+    wanted = {k: v for k, v in sns.axes_style("whitegrid").items() if k != "image.cmap"}
+    assert wanted == WHITE_GRID
 
 
 def test_the_style_of_the_process_is_neither_used_nor_changed(own_style: dict[str, Any]) -> None:

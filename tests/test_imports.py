@@ -102,6 +102,12 @@ def test_ranking_loads_no_mlflow_no_matplotlib_and_no_pandas(
     assert {"onnxruntime", "duckdb"} <= found
 
 
+def test_drawing_a_ranking_loads_neither_seaborn_nor_pandas(tmp_path: Path) -> None:
+    found = loaded("import hmct_track.report.ranking, hmct_track.report.accumulation", tmp_path)
+    assert found & {"seaborn", "pandas", "scipy"} == set()
+    assert "matplotlib" in found
+
+
 def test_the_public_names_of_the_package_are_these() -> None:
     names = [
         "CalibrationDataSet",

@@ -5,10 +5,9 @@ Blue triangles stand at the largest absolute value, red dashed lines at the larg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
@@ -41,18 +40,27 @@ def distribution_figure(
         bins: the node's rows of the query ``histogram``.
         consumers: the general nodes that read a calibration node, whose weight or input it is.
     """
+    # It takes long, and other figures do without. It takes what it finds set for the user's style.
+    from seaborn import histplot
+
     with style():
         figure = Figure(figsize=(1.8 + 5.2 * len(rows), 5.2), layout="constrained")
         panels = figure.subplots(1, len(rows), squeeze=False)[0]
         for axes, row in zip(panels, rows, strict=True):
-            _draw_histogram(axes, row, [b for b in bins if b["series"] == row["series"]])
+            own = [b for b in bins if b["series"] == row["series"]]
+            _draw_histogram(histplot, axes, row, own)
         head(figure, f"{shortened(rows[0]['node'], 70)}: {owner(rows[0]['kind'], consumers)}")
     return settle(figure)
 
 
-def _draw_histogram(axes: Axes, row: Mapping[str, Any], bins: Sequence[Mapping[str, Any]]) -> None:
+def _draw_histogram(
+    draw: Callable[..., Any],
+    axes: Axes,
+    row: Mapping[str, Any],
+    bins: Sequence[Mapping[str, Any]],
+) -> None:
     edges = [bins[0]["low"], *(b["high"] for b in bins)]
-    sns.histplot(
+    draw(
         x=[(b["low"] + b["high"]) / 2 for b in bins],
         weights=[b["count"] for b in bins],
         bins=edges,

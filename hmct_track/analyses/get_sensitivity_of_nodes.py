@@ -492,7 +492,9 @@ def _share_summary(answer: Answer[SensitivityRow]) -> dict[str, float]:
         return {}
     found = {"share.largest": rows[0]["share"]}
     found["nodes_interacting"] = float(sum(row["interacts"] for row in rows))
-    return found | {"share.sum_alone": row["sum"] for row in answer.query("share_sum")}
+    for row in answer.query("share_sum"):
+        found["share.sum_alone"] = row["sum"]
+    return found
 
 
 def _interval(sure: IntervalsRow | None) -> tuple[float, float] | None:

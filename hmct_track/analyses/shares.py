@@ -26,7 +26,8 @@ MOST_SAMPLES = 16
 FEWEST_COPIES, MOST_COPIES = 2, 8
 
 _USEFUL = 0.01
-"""Copies are enough where two standard deviations of rounding are less of the whole's error."""
+"""Copies are enough where two standard deviations of rounding are less of the whole's error, or
+less than half of what the samples scatter."""
 
 _LEAST_GAP = 0.001
 """A smaller gap is not seen in what is printed."""
@@ -93,7 +94,7 @@ def record_shares(
 ) -> None:
     """Measure what each node alone and the whole without it cost, and record the shares.
 
-    Copies are added until rounding is small beside the whole error, or there are eight; where
+    Copies are added until rounding is small, or there are eight; where
     there is a time to keep, as many samples are taken as there is time for.
 
     Args:
@@ -136,7 +137,8 @@ def _is_useful(found: Copies, names: Sequence[str], level: float) -> bool:
     if not known:
         return True
     share = _shares(found, known, level)[0]
-    return not (2 * share.rounding > _USEFUL).any()
+    scattered = (share.high - share.low) / 4 if found.samples > 1 else 0.0
+    return not (2 * share.rounding > np.maximum(_USEFUL, scattered)).any()
 
 
 def _known(found: Copies, names: Sequence[str]) -> list[str]:

@@ -4,7 +4,8 @@ Everything is measured on the same moved copies of the same samples, so that dif
 paired. A share is a ratio of two means; its interval is that of the mean of the linear
 approximation (W. G. Cochran, Sampling Techniques, 1977, section 2.11). Of several samples the
 samples are what scatters, with the rounding that is in them; of one sample its copies, which is
-rounding alone.
+rounding alone. Intervals are Student's: copies give few different values, of which a bootstrap
+makes nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hmct_track.confidence.intervals import LEVEL, mean_intervals, student
-from hmct_track.confidence.values import Floats, Means
+from hmct_track.confidence.intervals import LEVEL, student
+from hmct_track.confidence.values import Floats
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,19 @@ def shares(parts: Floats, whole: Floats, level: float = LEVEL) -> Shares:
     full = whole.mean(axis=(1, 2))
     used = full > 0
     if not used.any() or not samples * copies:
-        return Shares(*np.full((4, nodes), np.nan), np.zeros(nodes))
+        none = np.full(nodes, np.nan)
+        return Shares(none, none, none, none, np.zeros(nodes))
     parts, whole, full = parts[:, used], whole[used], full[used]
     per_output = parts.mean(axis=(2, 3)) / full
     values = per_output.mean(axis=1)
     left = parts - per_output[:, :, None, None] * whole
     away = (left / full[:, None, None]).mean(axis=1)
     series = values[:, None] + (away.mean(axis=2) if samples > 1 else away[:, 0])
-    found = mean_intervals(Means(values, series), level=level)
+    low, high = np.full((2, nodes), np.nan) if series.shape[1] < 2 else student(series, level)
     rounding = np.full(nodes, np.nan)
     if copies > 1:
         rounding = np.sqrt(away.var(axis=2, ddof=1).mean(axis=1) / (copies * samples))
-    return Shares(values, found.low, found.high, rounding, _surely(values, series, nodes, level))
+    return Shares(values, low, high, rounding, _surely(values, series, nodes, level))
 
 
 def _surely(values: Floats, series: Floats, nodes: int, level: float) -> Floats:

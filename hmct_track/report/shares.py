@@ -115,7 +115,7 @@ def shares_figure(rows: Rows, title: str) -> Figure:
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         of = f"the {len(drawn)} largest of {len(rows)} nodes" if len(drawn) < len(rows) else ""
         axes.set(xlabel=f"share of the whole model's mse in percent  {of}".rstrip(), ylabel="")
-        signs = {"marker": "o", "lw": 0, "markersize": 6}
+        signs: dict[str, Any] = {"marker": "o", "lw": 0, "markersize": 6}
         handles = [
             Line2D([], [], color=BLUE, label="gone when left out, with interval", **signs),
             Line2D([], [], color="0.3", markerfacecolor="none", label="alone", **signs),

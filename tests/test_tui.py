@@ -27,6 +27,9 @@ from hmct_track.tui.charts import Panel
 from hmct_track.tui.fields import Field
 from hmct_track.tui.grid import Grid
 from hmct_track.tui.launch import Command, Job
+from hmct_track.tui.ranking import RankingScreen
+from hmct_track.tui.reads import Reader
+from hmct_track.tui.views import VIEWS
 from onnxruntime.quantization import QuantFormat, quantize_static
 from textual.events import Key
 from textual.pilot import Pilot
@@ -653,6 +656,61 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
     play(lake, scene)
 
 
+def test_runs_of_every_kind_have_rows_a_chart_and_a_way_to_their_nodes(lake: Path) -> None:
+    """What each view lists is what its query gives."""
+    kinds = ("error-accumulation", "distribution", "channelwise-distribution")
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        for kind in kinds:
+            (run,) = Lake.open(lake).query("runs", kind=kind)
+            view = VIEWS[kind][0]
+            metric = {"metric": "sqnr"} if view.by_metric else {}
+            rows = Lake.open(lake).query(view.query, run_id=run["run_id"], **metric)
+            table(pilot).go_to(run["run_id"])
+            await pilot.press("enter")
+            await until(pilot, lambda rows=rows: table(pilot).row_count == len(rows))
+            assert app.screen.query_one("#chart", Panel).display
+            assert list(table(pilot).rows) == rows
+            node = rows[0]["node"]
+            await pilot.press("enter")
+            await until(pilot, lambda: hasattr(app.screen, "name_shown"))
+            assert app.screen.name_shown == node
+            await pilot.press("escape", "escape")
+            await until(pilot, lambda: table(pilot).id == "runs")
+
+    play(lake, scene)
+
+
+def test_weight_and_activation_stand_beside_their_node_and_why_is_told(lake: Path) -> None:
+    """Of the newest ranking's worst node, as the command line has measured them."""
+    worst = Lake.open(lake).query("runs", kind="sensitivity")[0]["worst_node"]
+    weight, *_ = (n for n in calibration_nodes(lake, worst) if "weight" in kinds_of(lake)[n])
+    rank = ("get-sensitivity-of-nodes", MODEL, DATA, "-m", "sqnr", "-d", "4")
+    analyse(*rank, "-n", "weight", "-i", f"[{weight}]", lake=lake)
+    analyse("diagnose", MODEL, DATA, "-n", f"[{worst}]", "-d", "4", "-m", "sqnr", lake=lake)
+    reader = Reader(lake)
+    run = next(r for r in reader.runs() if r.kind == "sensitivity" and r.worst_node == worst)
+    row = next(r for r in reader.ranking(run, Metric.SQNR).rows if r.name == worst)
+    of_weight = Lake.open(lake).query("runs", kind="sensitivity")[0]["worst_value"]
+    assert row.weight[Metric.SQNR] == of_weight
+    assert not row.activation
+    diagnosis = Lake.open(lake).query("runs", kind="diagnosis")[0]["run_id"]
+    causes = Lake.open(lake).query("causes", run_id=diagnosis, metric="sqnr")
+    best = Lake.open(lake).query("remedies", run_id=diagnosis, metric="sqnr")[0]
+    told = reader.diagnosis(run, worst, Metric.SQNR)
+    assert all(any(c["node"] in line and f"{c['alone']:.5f}" in line for line in told)
+               for c in causes)  # fmt: skip
+    assert any(best["remedy"] in line and f"{best['after']:.5f}" in line for line in told)
+
+
+def kinds_of(lake: Path) -> dict[str, str]:
+    run = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
+    rows = Lake.open(lake).query("model_nodes", run_id=run)
+    return {row["node"]: row["type"] for row in rows}
+
+
 def test_two_runs_are_compared(lake: Path) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: table(pilot).row_count == 5)
@@ -1075,13 +1133,32 @@ def test_screens_look_as_they_did(
     assert pictures[0] == path.read_text()
 
 
-def test_thousands_of_rows_move_and_filter_without_lag(written: Path) -> None:
+def test_a_key_costs_the_rows_in_sight_however_many_there_are(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: cells are made of rows in sight only, and no key asks the lake."""
+    made, asked = [0], [0]
+    cells, query = RankingScreen._cells, Lake.query
+
+    def counted_cells(self: Any, row: Any) -> Any:
+        made[0] += 1
+        return cells(self, row)
+
+    def counted_query(self: Any, name: str, **parameters: Any) -> Any:
+        asked[0] += name != "running"  # the watch for dead processes asks that by itself
+        return query(self, name, **parameters)
+
+    monkeypatch.setattr(RankingScreen, "_cells", counted_cells)
+    monkeypatch.setattr(Lake, "query", counted_query)
+
     async def scene(pilot: Pilot[None]) -> None:
         await go_to("ranking", pilot)
-        began = time.monotonic()
-        await pilot.press("end", "home", "pagedown", "s", "r", "slash", *"4999")
+        keys = ["end", "home", "pagedown", "s", "r", "slash", *"4999"]
+        made[0] = asked[0] = 0
+        await pilot.press(*keys)
         await until(pilot, lambda: table(pilot).row_count == 1)
-        assert time.monotonic() - began < 5  # each key is some tens of milliseconds
+        assert made[0] <= 4 * len(keys) * table(pilot).size.height  # a key may paint twice
+        assert asked[0] == 0
 
     play(written, scene)
 

@@ -13,7 +13,13 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
-from hmct_track.analyses import Analysis, PlotAccError, PlotDistribution, SensitivityAnalysis
+from hmct_track.analyses import (
+    Analysis,
+    Diagnose,
+    PlotAccError,
+    PlotDistribution,
+    SensitivityAnalysis,
+)
 from hmct_track.errors import UsageError
 from hmct_track.options.parsing import parse_flat_list, show_names
 from hmct_track.options.patterns import matching
@@ -35,6 +41,7 @@ _ACTIONS = {
     "l": "leave them out of quantization, one after the other",
     "o": "quantize only them: the error curve",
     "n": "quantize all but them: the error curve",
+    "w": "diagnose them: why they cost accuracy, and what mends them",
     "d": "histograms of them",
     "y": "copy their names as a list",
     "c": "mark none",
@@ -136,6 +143,7 @@ class MarkingScreen(LakeScreen):
             "l": (SensitivityAnalysis.command, {**partly, "qtype": "float32"}),
             "o": (PlotAccError.command, {**curve, "quantize_node": [marked]}),
             "n": (PlotAccError.command, {**curve, "non_quantize_node": [marked]}),
+            "w": (Diagnose.command, {"nodes": marked, "metric": metric}),
             "d": (PlotDistribution.command, {"nodes_list": marked}),
         }
         if answer == "y":

@@ -12,6 +12,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from hmct_track.analyses import (
+    Diagnose,
     GetChannelwiseDataDistribution,
     PlotAccError,
     PlotDistribution,
@@ -60,6 +61,7 @@ class NodeScreen(LakeScreen):
         Binding("d", "compute('histogram')", "Histograms"),
         Binding("b", "compute('channels')", "Boxes"),
         Binding("e", "compute('curve')", "Curve"),
+        Binding("w", "diagnose", "Why"),
         *(
             Binding(str(i), f"panel('{name}')", name, show=False)
             for i, name in enumerate(_PANELS, start=1)
@@ -78,6 +80,7 @@ class NodeScreen(LakeScreen):
         self._evidence: dict[str, Evidence] = {}
         self._curve: Curve | None = None
         self._asked = ""
+        self._diagnosis: list[str] = []
 
     @property
     def name_shown(self) -> str:
@@ -109,6 +112,7 @@ class NodeScreen(LakeScreen):
 
     def _show_node(self) -> None:
         self._tensor, self._evidence, self._curve = self.name_shown, {}, None
+        self._diagnosis = []
         self._show_heading()
         self._show_facts()
         self._ask()
@@ -132,6 +136,7 @@ class NodeScreen(LakeScreen):
         self._asked = name
         self.ask("evidence", partial(self.reader.evidence, run, self._tensors()))
         self.ask("curve", partial(self.reader.curve, run, name))
+        self.ask("diagnosis", partial(self.reader.diagnosis, run, name, self._metric))
         self.ask("history", partial(self.reader.history, run, name))
 
     def _tensors(self) -> list[str]:
@@ -188,6 +193,11 @@ class NodeScreen(LakeScreen):
                 "Not measured yet.  e computes the error curve of this node through the model."
             )
 
+    def show_diagnosis(self, lines: list[str]) -> None:
+        """Why it costs accuracy, and what mends it."""
+        self._diagnosis = lines
+        self._show_facts()
+
     def show_history(self, rows: list[NodeHistoryOfModelRow]) -> None:
         """The node in other runs."""
         panel = self.query_one("#history", Panel)
@@ -201,8 +211,13 @@ class NodeScreen(LakeScreen):
     def _facts(self) -> list[tuple[str, str]]:
         nodes, name = self._ranking.nodes, self.name_shown
         node, row = nodes.get(name), self._rows.get(name)
-        lines = [("verdict", told) for told in self._verdicts()]
+        lines = [("diagnosis", told) for told in self._diagnosis]
+        lines += [("verdict", told) for told in self._verdicts()]
         if row:
+            for what, part in (("weight", row.weight), ("activation", row.activation)):
+                if part:
+                    alone = number(part[self._metric]) or "nan"
+                    lines.append((what, f"alone {self._metric.value} {alone}"))
             values = "  ".join(f"{m.value} {number(row.values[m]) or 'nan'}" for m in Metric)
             lines.append(("metrics", values))
         if node:
@@ -328,6 +343,16 @@ class NodeScreen(LakeScreen):
             self.debugger.show_figure(run_id, node)
         else:
             self._compute(panel, node, with_figure=True)
+
+    def action_diagnose(self) -> None:
+        """Why it costs accuracy and what mends it: the form of a diagnosis of this node."""
+        row, node = self._rows.get(self.name_shown), self._ranking.nodes.get(self.name_shown)
+        names = [self.name_shown]
+        if node and node["type"] != "node":
+            names = list(row.consumers) if row else []
+        given = {"nodes": names, "metric": self._metric.value}
+        run_id = row.run_id if row else self._ranking.run.run_id
+        self.follow_up(run_id, Diagnose.command, None, **given)
 
     def action_compute(self, panel: str) -> None:
         """Compute what a panel shows."""

@@ -20,10 +20,12 @@ from hmct_track.options.recording import Recording
 from hmct_track.types import NodeType
 
 from .graph import Graph
+from .text import number
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake, Result, RunComparison
     from hmct_track.lake.rows import (
+        CausesRow,
         ChannelDistributionRow,
         DistributionRow,
         HistogramRow,
@@ -100,6 +102,10 @@ class Ranked:
     bits: int | None
     run_id: str
     values: dict[Metric, float | None] = field(hash=False)
+    weight: dict[Metric, float | None] = field(hash=False, default_factory=dict)
+    """Of a general node: where its weight alone is quantized, if some run ranked weights."""
+    activation: dict[Metric, float | None] = field(hash=False, default_factory=dict)
+    """The same of the worst of its activations."""
 
 
 @dataclass(frozen=True)
@@ -237,9 +243,10 @@ class Reader:
         others = self._ranked([r for r in current if _is_like(ranking, r)], metric, nodes)
         others = {name: row for name, row in others.items() if name not in own}
         whole = self._whole(family)
-        return Ranking(
-            run, list(own.values()), list(others.values()), whole, nodes, Graph.of(nodes)
-        )
+        every = others | own
+        rows, rest = ([_apart(row, every, nodes, metric) for row in found.values()]
+                      for found in (own, others))  # fmt: skip
+        return Ranking(run, rows, rest, whole, nodes, Graph.of(nodes))
 
     def _ranked(
         self, runs: list[RunInfo], metric: Metric, nodes: dict[str, ModelNodesRow]
@@ -308,6 +315,28 @@ class Reader:
         ]
         return Curve(latest["run_id"], metric, kept)
 
+    def diagnosis(self, run: RunInfo, node: str, metric: Metric) -> list[str]:
+        """Why a node costs accuracy and what mends it: of the newest diagnosis of it, in lines.
+
+        Values are those of the node's quantizers at the model's output, by ``metric``.
+        """
+        for other in self.runs():
+            if other.kind != "diagnosis" or other.model_id != run.model_id:
+                continue
+            given: dict[str, Any] = {"run_id": other.run_id, "metric": metric.value}
+            causes = [c for c in self.lake.query("causes", **given) if c["subject"] == node]
+            if not causes:
+                continue
+            told = [_cause(c, metric) for c in causes]
+            mended = [r for r in self.lake.query("remedies", **given) if r["subject"] == node]
+            best: dict[str, str] = {}
+            for r in mended:
+                if r["gain"] > 0:
+                    values = f"{number(r['before'])} -> {number(r['after'])}"
+                    best.setdefault(r["price"], f"{r['price']}: {r['remedy']}, {values}")
+            return [*told, *(best.values() or ["no remedy that was tried makes it better"])]
+        return []
+
     def history(self, run: RunInfo, node: str) -> list[NodeHistoryOfModelRow]:
         """What the node cost in every run of the model."""
         return self.lake.query("node_history_of_model", run_id=run.run_id, node=node)
@@ -342,6 +371,17 @@ class Reader:
     def partial(self, run_id: str, metric: Metric) -> list[PartialQuantizationRow]:
         """The steps of a partial quantization."""
         return self.lake.query("partial_quantization", run_id=run_id, metric=metric.value)
+
+    def rows_of(self, query: str, run_id: str, metric: Metric | None) -> list[Any]:
+        """The rows of a shipped query about one run.
+
+        Args:
+            query: its name.
+            run_id: the run.
+            metric: where the query takes one.
+        """
+        by: dict[str, Any] = {"metric": metric.value} if metric else {}
+        return list(self.lake.query(query, run_id=run_id, **by))
 
     def follow_up(
         self, run_id: str, command: str, given: dict[str, Any]
@@ -435,6 +475,36 @@ def _run(row: RunListRow) -> RunInfo:
         worst_node=row["worst_node"],
         worst_value=row["worst_value"],
         whole_value=row["whole_value"],
+    )
+
+
+def _cause(cause: CausesRow, metric: Metric) -> str:
+    parts = [f"{cause['node']} alone {metric.value} {number(cause['alone'])}"]
+    for what in ("clipping", "rounding"):
+        value = number(cause["clipping"] if what == "clipping" else cause["rounding"])
+        parts += [f"{what} only {value}"] if value else []
+    if cause["effective_bits"] is not None:
+        parts.append(f"{cause['effective_bits']:.1f} bits used of {cause['bits']}")
+    if cause["imbalance"] is not None and (cause["scales"] or 1) == 1:
+        parts.append(f"channels {cause['imbalance']:.4g} to 1 with one scale")
+    return ", ".join(parts)
+
+
+def _apart(
+    row: Ranked, every: dict[str, Ranked], nodes: dict[str, ModelNodesRow], metric: Metric
+) -> Ranked:
+    """A general node with what its weight and its worst activation cost alone, where known."""
+    node = nodes.get(row.name)
+    if row.type != "node" or node is None:
+        return row
+    parts = [every[name] for name in node["calibration_nodes"] or () if name in every]
+    worst: dict[str, Ranked] = {}
+    for part in sorted(parts, key=lambda p: metric.badness(p.values[metric])):
+        worst[part.type] = part
+    return replace(
+        row,
+        weight=worst["weight"].values if "weight" in worst else {},
+        activation=worst["activation"].values if "activation" in worst else {},
     )
 
 

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import DescendantFocus
 from textual.widgets import Input, Static
 
 from .base import LakeScreen, feet
 from .grid import Grid, GridColumn, stretched
-from .reads import RunInfo
+from .reads import RANKED, RunInfo
 from .text import STATES, clean, moment, number, plain, seconds, severity, shortened, squeezed
 
 _COLUMNS = (
@@ -31,6 +31,15 @@ _COLUMNS = (
     GridColumn("run", "run id", 27),
 )
 _NEEDED = ("state", "kind", "whole", "worst")
+
+
+def open_run(app: App[Any], run: RunInfo) -> None:
+    """The screen for a run of its kind: its ranking, or else its rows with their chart."""
+    from .ranking import RankingScreen
+    from .views import VIEWS, ViewScreen
+
+    has_rows = run.kind in VIEWS and run.kind not in RANKED
+    app.push_screen(ViewScreen(run) if has_rows else RankingScreen(run))
 
 
 class RunsScreen(LakeScreen):
@@ -166,9 +175,7 @@ class RunsScreen(LakeScreen):
         self._fill()
 
     def _open(self, run: RunInfo) -> None:
-        from .ranking import RankingScreen
-
-        self.app.push_screen(RankingScreen(run))
+        open_run(self.app, run)
 
     def _fill(self, *, from_top: bool = False) -> None:
         if self._runs is None:

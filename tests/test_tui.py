@@ -33,12 +33,13 @@ from hmct_track.tui.views import VIEWS
 from onnxruntime.quantization import QuantFormat, quantize_static
 from textual.events import Key
 from textual.pilot import Pilot
-from textual.widgets import Button, Input, OptionList, Select, TextArea
+from textual.widgets import Button, Input, OptionList, Select, TextArea, Tree
 
 from hmct_track import demo
 from hmct_track.analyses import ANALYSES, Analysis, GetSensitivityOfNodes, Runall
 from hmct_track.cli import main
-from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
+from hmct_track.errors import UsageError
+from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake, find_run
 from hmct_track.lake.schema import MEASUREMENTS
 from hmct_track.options import options_of
 from hmct_track.options.parsing import show_names
@@ -728,8 +729,135 @@ def test_two_runs_are_compared(lake: Path) -> None:
         await pilot.press("o")
         names = [row["node"] for row in table(pilot).rows]
         assert names == sorted(names)
+        row = table(pilot).current
         await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Notice))
+        (line,) = (x for x in text_of(pilot).splitlines() if "chebyshev" in x and ":" not in x)
+        left, right = line.split("chebyshev")[1].strip(" │").split()
+        assert (left, right) == (f"{row['value_a']:.5f}", f"{row['value_b']:.5f}")
+        await pilot.press("escape", "w")
         await shows(pilot, "data_num")
+
+    play(lake, scene)
+
+
+def test_what_cannot_be_compared_says_why_in_full(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("c", "end", "c")  # an error curve, and a ranking
+        await until(pilot, lambda: table(pilot).id == "comparison")
+        await shows(pilot, "They cannot be compared: ")
+        runs = [pilot.app.screen._before, pilot.app.screen._after]
+        with pytest.raises(UsageError) as caught:
+            Reader(lake).comparison(*runs, Metric.SQNR)
+        said = " ".join(text_of(pilot).split())
+        assert " ".join(str(caught.value).split()) in said
+
+    play(lake, scene, (80, 24))
+
+
+def test_runs_of_other_terminals_are_listed_and_cancelled(lake: Path) -> None:
+    """One is ours, though this process did not start it; one is a notebook and is left alone."""
+    ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "hmct_track"])
+    notebook = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    about = {"kind": "sensitivity", "started_at": just_now(), "host": platform.node()}
+    ids = ["20990101T000000000-aaaaaaaa", "20990101T000000000-bbbbbbbb"]
+    rows = [run_row(i, pid=p.pid, **about) for i, p in zip(ids, (ours, notebook), strict=True)]
+    Lake.open(lake).append(RUNS, rows)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 7)
+        await pilot.press("f4")
+        await until(pilot, lambda: {r.run_id for r in table(pilot).rows} == set(ids))
+        assert f"in process {ours.pid} on {platform.node()}" in text_of(pilot)
+        table(pilot).go_to(ids[1])
+        await pilot.press("x")
+        await shows(pilot, "is no hmct-debugger")
+        assert notebook.poll() is None
+        table(pilot).go_to(ids[0])
+        await pilot.press("x")
+        await until(pilot, lambda: ours.poll() is not None)
+        assert ours.returncode == -signal.SIGINT
+
+    try:
+        play(lake, scene, toasts=True)
+    finally:
+        for process in (ours, notebook):
+            process.kill()
+            process.wait()
+
+
+def test_from_sql_and_the_palette_to_runs_and_nodes(lake: Path) -> None:
+    (worst,) = {r["worst_node"] for r in Lake.open(lake).query("runs", kind="sensitivity")[:1]}
+    ranking = next(r for r in Reader(lake).runs() if r.kind == "sensitivity")
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("f2")
+        editor = app.screen.query_one(TextArea)
+        editor.text = "SELECT run_id, worst_no"
+        editor.move_cursor((0, len(editor.text)))
+        await pilot.press("ctrl+n")
+        assert editor.text == "SELECT run_id, worst_node"
+        editor.text = "SELECT run_id, worst_node AS node FROM runs WHERE kind = 'sensitivity'"
+        editor.text += " ORDER BY run_id DESC LIMIT 1"
+        await pilot.press("f5")
+        await until(pilot, lambda: table(pilot).row_count == 1 and table(pilot).has_focus)
+        await pilot.press("enter")
+        await shows(pilot, f"node: {worst}")
+        await pilot.press("n")
+        await until(pilot, lambda: getattr(app.screen, "name_shown", None) == worst)
+        await pilot.press("escape", "enter", "o")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count)
+        found = {text: call for text, _, call in app.places(app.screen)}
+        assert {worst, "sensitivity", "compare_nodes"} <= set(found)
+        assert any(ranking.run_id in text for text in found)
+        await pilot.press("ctrl+p", *worst)
+        await shows(pilot, "a node")
+        await pilot.press("escape")
+        found[worst]()
+        await until(pilot, lambda: getattr(app.screen, "name_shown", None) == worst)
+
+    play(lake, scene)
+
+
+def test_a_run_is_named_and_its_model_inspected_by_key(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        run = table(pilot).current.run_id
+        await pilot.press("b")
+        await shows(pilot, f"baseline is run {run}")
+        assert find_run(Lake.open(lake), "baseline")["run_id"] == run
+        await pilot.press("t", *"1x", "enter")
+        await shows(pilot, "cannot be a tag")
+        await pilot.press("i")
+        await shows(pilot, "calibration nodes")
+
+    play(lake, scene, toasts=True)
+
+
+def test_a_node_is_drawn_among_its_neighbours_and_modules_fold(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        rows = list(table(pilot).rows)
+        await pilot.press("g")
+        tree = app.screen.query_one(Tree)
+        assert len(tree.root.children) == len(rows)  # the names of the demo have no modules
+        assert "100.0 %" in str(tree.root.label)
+        whole = sum(row.values[Metric.MSE] for row in rows)
+        worst = next(leaf for leaf in tree.root.children if leaf.data.name == rows[0].name)
+        assert f"{100 * worst.data.values[Metric.MSE] / whole:.1f} %" in str(worst.label)
+        await pilot.press("escape", "enter")
+        await shows(pilot, "1 What it is")
+        feeds = app.screen._ranking.graph.feeds(rows[0].name)
+        await pilot.press("g")
+        await until(pilot, lambda: isinstance(app.screen, Notice))
+        assert all(name in text_of(pilot) for name in (rows[0].name, *feeds))
+        before = app.screen_stack[-2]._ranking.graph.fed_by(rows[0].name)
+        await pilot.press(str(len(before) + 1))
+        await until(pilot, lambda: getattr(app.screen, "name_shown", None) == feeds[0])
 
     play(lake, scene)
 

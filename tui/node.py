@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
@@ -24,7 +25,7 @@ from .base import LakeScreen, Notice, feet
 from .charts import Panel, facts
 from .launch import Job
 from .reads import Curve, Evidence, Ranked, Ranking
-from .text import number, numbers, plain, severity, shortened, worst_of
+from .text import bar, clean, number, numbers, plain, severity, share, shortened, worst_of
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import ModelNodesRow, NodeHistoryOfModelRow
@@ -34,6 +35,9 @@ _MOST_SAMPLES = 16
 
 _CLIPPED, _WIDE = 1.05, 2.0
 """How far data may be beyond a threshold, or a threshold beyond the data, before it is told."""
+
+_MOST_KEYS = 8
+"""Nodes before and after a node that are drawn."""
 
 _PANELS = ("facts", "histogram", "channels", "curve", "history")
 
@@ -57,6 +61,7 @@ class NodeScreen(LakeScreen):
         Binding("right", "step(1)", "Next", key_display="→"),
         Binding("u", "go('fed_by')", "Fed by"),
         Binding("f", "go('feeds')", "Feeds"),
+        Binding("g", "around", "Around"),
         Binding("t", "tensor", "Tensor"),
         Binding("d", "compute('histogram')", "Histograms"),
         Binding("b", "compute('channels')", "Boxes"),
@@ -303,6 +308,40 @@ class NodeScreen(LakeScreen):
                     self._go_to(found[int(answer) - 1])
 
             self.app.push_screen(Notice("Which node?", "", answers), choose)
+
+    def action_around(self) -> None:
+        """What feeds the node and what it feeds, drawn around it with what each costs."""
+        graph, name = self._ranking.graph, self.name_shown
+        before, after = graph.fed_by(name)[:_MOST_KEYS], graph.feeds(name)[:_MOST_KEYS]
+        keys = dict(zip("123456789abcfghij", [*before, *after], strict=False))
+        named = {near: key for key, near in keys.items()}
+        text = Text(no_wrap=True)
+        for near in before:
+            text.append_text(self._costs(near, named.get(near, ""))).append("\n")
+        text.append("  │\n  ▼\n" if before else "the input\n  ▼\n")
+        text.append_text(self._costs(name, "")).append("\n")
+        text.append("  │\n  ▼\n" if after else "  ▼\nthe output")
+        for near in after:
+            text.append_text(self._costs(near, named.get(near, ""))).append("\n")
+
+        def choose(answer: str | None) -> None:
+            if answer:
+                self._go_to(keys[answer])
+
+        self.app.push_screen(Notice("Around it", text, {k: clean(n) for k, n in keys.items()}),
+                             choose)  # fmt: skip
+
+    def _costs(self, name: str, key: str) -> Text:
+        """A node with its bar, as bad as it is beside the others of the ranking."""
+        row, node = self._rows.get(name), self._ranking.nodes.get(name)
+        value = row.values[self._metric] if row else None
+        values = [r.values[self._metric] for r in self._rows.values() if row and r.type == row.type]
+        style = self.color(severity(value, self._metric, self._worst())) if row else "dim"
+        text = plain(f"{key:2}{shortened(name, 40):40} {(node or {}).get('op_type') or '':12} ")
+        if row is None:
+            return text.append_text(plain("not ranked", "dim"))
+        text.append_text(bar(share(value, values, self._metric), 10, style))
+        return text.append_text(plain(f" {number(value) or 'nan'}", style))
 
     def _go_to(self, name: str) -> None:
         if name not in self._names:

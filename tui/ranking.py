@@ -39,6 +39,7 @@ class RankingScreen(MarkingScreen):
         Binding("x", "try_out", "Try marked"),
         Binding("m", "mark_many", "Mark by"),
         Binding("o", "steps", "Rows"),
+        Binding("g", "tree", "By module"),
         Binding("p", "figure", "Figure"),
         Binding("w", "widen", "Measure type"),
         Binding("y", "copy", "Copy name"),
@@ -56,6 +57,11 @@ class RankingScreen(MarkingScreen):
         self._values: list[float | None] = []
         self._columns: tuple[GridColumn, ...] = ()
         self._widths: dict[str, int] = {}
+
+    @property
+    def ranking(self) -> Ranking | None:
+        """What is shown; None until it was read."""
+        return self._ranking
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
@@ -166,6 +172,14 @@ class RankingScreen(MarkingScreen):
         """The figure of the run that ranked the node under the cursor."""
         row = self.query_one(Grid).current
         self.debugger.show_figure(row.run_id if row else self.run.run_id)
+
+    def action_tree(self) -> None:
+        """The listed nodes as a tree of their modules."""
+        from .tree import TreeScreen
+
+        rows = self.query_one(Grid).rows
+        if self._ranking and rows:
+            self.app.push_screen(TreeScreen(self._ranking, rows, self._metric))
 
     def action_steps(self) -> None:
         """What a run found besides its ranking, such as the steps of a partial quantization."""

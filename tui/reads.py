@@ -20,7 +20,7 @@ from hmct_track.options.recording import Recording
 from hmct_track.types import NodeType
 
 from .graph import Graph
-from .text import number
+from .text import number, numbers
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake, Result, RunComparison
@@ -136,6 +136,17 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A run that some process makes, as it said itself."""
+
+    run_id: str
+    kind: str
+    host: str
+    pid: int
+    started_at: Any
+
+
+@dataclass(frozen=True)
 class Curve:
     """The error at every node when only one is quantized."""
 
@@ -211,6 +222,16 @@ class Reader:
         if lost:
             mark_killed(self.lake, lost)
         return lost
+
+    def elsewhere(self) -> list[Elsewhere]:
+        """The runs that are going on, newest first; steps are told by the run that they are of."""
+        runs = {run.run_id: run for run in self.runs() if not run.parent}
+        rows = sorted(self.lake.query("running"), key=lambda row: row["run_id"], reverse=True)
+        return [
+            Elsewhere(row["run_id"], runs[row["run_id"]].label, row["host"] or "?",
+                      row["pid"], row["started_at"])
+            for row in rows if row["run_id"] in runs
+        ]  # fmt: skip
 
     def read_ahead(self) -> None:
         """Read the runs before a screen asks for them, which tells what goes wrong."""
@@ -367,6 +388,30 @@ class Reader:
                     )
                 return compare_runs(self.lake, rows[0]["run_id"], rows[1]["run_id"], metric)
         raise problem or UsageError("the runs rank no nodes")
+
+    def told_of(self, run_id: str, name: str) -> dict[str, str]:
+        """What a run knows of a node, to be laid beside what another one does; empty if nothing."""
+        runs = self.runs()
+        run = next((r for r in runs if r.run_id == run_id), None)
+        nodes = self.nodes(run) if run else {}
+        if run is None or name not in nodes:
+            return {}
+        told = {"node": name, "op": nodes[name]["op_type"] or ""}
+        for row in self.lake.query("sensitivity", run_id=run_id, metric=run.metric.value):
+            if row["subject"] == name:
+                told["rank"] = str(row["rank"])
+                told |= {m.value: number(value_of(row, m)) or "nan" for m in Metric}
+        own = nodes[name]["calibration_nodes"] or [name]
+        for place, quantizer in enumerate(own, start=1):
+            q = nodes.get(quantizer)
+            if q and q["qtype"]:
+                told[f"quantizer {place}"] = quantizer
+                told[f"{place} type"] = f"{q['qtype']}{'' if q['enabled'] else ', switched off'}"
+                told[f"{place} thresholds"] = numbers(q["thresholds"])
+                told[f"{place} scales"] = numbers(q["scales"])
+        graph = Graph.of(nodes)
+        told["fed by"] = ", ".join(graph.fed_by(name)) or "no node"
+        return told
 
     def partial(self, run_id: str, metric: Metric) -> list[PartialQuantizationRow]:
         """The steps of a partial quantization."""

@@ -142,6 +142,7 @@ class ViewScreen(LakeScreen):
         self._bins: Rows = ()
         self._drawn: str | None = None
         self._widths: dict[str, int] = {}
+        self._wanted = ""
 
     @property
     def view(self) -> View:

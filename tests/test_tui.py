@@ -34,6 +34,7 @@ from onnxruntime.quantization import QuantFormat, quantize_static
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, OptionList, Select, TextArea, Tree
+from textual.widgets._footer import FooterKey
 
 from hmct_track import demo
 from hmct_track.analyses import ANALYSES, Analysis, GetSensitivityOfNodes, Runall
@@ -1227,6 +1228,8 @@ async def go_to(screen: str, pilot: Pilot[None]) -> None:
     elif screen == "new":
         await pilot.press("n")
         await shows(pilot, "model_or_file: ")
+    if screen != "help":  # a text over a screen has no footer of its own
+        await until(pilot, lambda: len(pilot.app.screen.query(FooterKey)) > 1)
     await pilot.pause(0.3)
 
 

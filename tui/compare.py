@@ -85,10 +85,6 @@ class CompareScreen(LakeScreen):
         text.append("\n\n").append(f"They cannot be compared: {clean(reason)}", self.color("bad"))
         self.query_one(".heading", Static).update(text)
 
-    @on(Grid.Chosen)
-    def _chosen(self) -> None:
-        self.action_both()
-
     def action_both(self) -> None:
         """The node under the cursor in both runs, side by side."""
         row = self.query_one(Grid).current
@@ -155,7 +151,7 @@ class CompareScreen(LakeScreen):
 
     @on(Grid.Chosen)
     def _chosen(self) -> None:
-        self.action_why()
+        self.action_both()
 
     def action_why(self) -> None:
         """In what else the runs differ: settings, quantizers, channels."""

@@ -337,7 +337,9 @@ class NodeScreen(LakeScreen):
         value = row.values[self._metric] if row else None
         values = [r.values[self._metric] for r in self._rows.values() if row and r.type == row.type]
         style = self.color(severity(value, self._metric, self._worst())) if row else "dim"
-        text = plain(f"{key:2}{shortened(name, 40):40} {(node or {}).get('op_type') or '':12} ")
+        text = plain(
+            f"{key:2}{shortened(name, 40):40} {(node['op_type'] if node else '') or '':12} "
+        )
         if row is None:
             return text.append_text(plain("not ranked", "dim"))
         text.append_text(bar(share(value, values, self._metric), 10, style))

@@ -229,7 +229,7 @@ class Reader:
         rows = sorted(self.lake.query("running"), key=lambda row: row["run_id"], reverse=True)
         return [
             Elsewhere(row["run_id"], runs[row["run_id"]].label, row["host"] or "?",
-                      row["pid"], row["started_at"])
+                      row["pid"] or 0, row["started_at"])
             for row in rows if row["run_id"] in runs
         ]  # fmt: skip
 

@@ -40,7 +40,7 @@ from hmct_track import demo
 from hmct_track.analyses import ANALYSES, Analysis, GetSensitivityOfNodes, Runall
 from hmct_track.cli import main
 from hmct_track.errors import UsageError
-from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake, find_run
+from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake, find_run, load_query
 from hmct_track.lake.schema import MEASUREMENTS
 from hmct_track.options import options_of
 from hmct_track.options.parsing import show_names
@@ -683,6 +683,18 @@ def test_runs_of_every_kind_have_rows_a_chart_and_a_way_to_their_nodes(lake: Pat
             await until(pilot, lambda: table(pilot).id == "runs")
 
     play(lake, scene)
+
+
+def test_views_name_columns_of_their_queries_for_every_kind_of_run() -> None:
+    kinds = {analysis.kind for analysis in ANALYSES.values()}
+    assert kinds - {"sensitivity", "runall", "plan-check"} == set(VIEWS)
+    for kind, views in VIEWS.items():
+        for view in views:
+            query = load_query(view.query)
+            columns = {column.name for column in query.columns}
+            assert {*view.named, *view.numbered} <= columns, (kind, view.title)
+            assert view.node in (None, *view.named)
+            assert view.by_metric == ("metric" in {p.name for p in query.optional})
 
 
 def test_weight_and_activation_stand_beside_their_node_and_why_is_told(lake: Path) -> None:

@@ -111,6 +111,10 @@ VIEWS: dict[str, tuple[View, ...]] = {
         View("local errors", "local_errors", ("node", "kind", "qtype"),
              ("own", "accumulated", "elements"), "node", by_metric=True),
     ),
+    "interactions": (
+        View("interactions", "interactions", ("node", "other"),
+             ("together", "value", "low", "high", "interacts"), "node"),
+    ),
     "sensitive-samples": (
         View("samples", "sensitive_samples", ("source",), ("rank", "sample", "value"),
              by_metric=True),

@@ -17,6 +17,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import hmct_track.debug as dbg
+import hmct_track.demo
 from hmct_track.engine import Engine, distributed
 from hmct_track.engine.blocks import MOST_SECONDS, TASK_SECONDS, Pool
 from hmct_track.engine.distributed import Connection, DistributedEngine, apart, check_versions
@@ -26,7 +27,8 @@ from hmct_track.errors import UsageError
 from hmct_track.lake import Lake
 from hmct_track.model import load_model
 from tests.support.evaluator_contract import CONFIGS, OUTPUTS, EvaluatorContract, by_key, network
-from tests.support.here import DEMO
+
+DEMO = Path(hmct_track.demo.__file__).parent
 
 
 def drain(pool: Pool, workers: int, seconds: float | None) -> list[int]:

@@ -91,7 +91,7 @@ class Connection:
                 f"the Dask scheduler at {self._address!r} has no workers within "
                 f"{WAIT_SECONDS:.0f} s; start some with: dask worker {self._address}"
             ) from error
-        LOG.info("measuring on %d Dask workers; %s", self.workers, self.dashboard)
+        LOG.warning("measuring on %d Dask workers; %s", self.workers, self.dashboard)
         self.name = self._address
 
     @property

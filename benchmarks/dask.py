@@ -77,7 +77,7 @@ def main() -> None:
     for workers in asked.workers:
         with (
             LocalCluster(
-                n_workers=workers, processes=False, threads_per_worker=1, dashboard_address=None
+                n_workers=workers, processes=False, threads_per_worker=1, dashboard_address=":0"
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):

@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 import hmct_track.debug as dbg
 import hmct_track.demo
 from hmct_track.engine import Engine, distributed
-from hmct_track.engine.blocks import MOST_SECONDS, TASK_SECONDS, Pool
+from hmct_track.engine.blocks import LEAST_SECONDS, MOST_SECONDS, TASK_SECONDS, Pool
 from hmct_track.engine.distributed import Connection, DistributedEngine, apart, check_versions
 from hmct_track.engine.protocols import Evaluator
 from hmct_track.engine.remote import Facts
@@ -65,7 +65,7 @@ def test_tasks_are_sized_by_cost_and_the_biggest_go_first() -> None:
     pool.learn(1000, 10.0)
     sizes = drain(pool, 8, 0.01)
     assert sizes[0] * 0.01 == pytest.approx(TASK_SECONDS, rel=0.2)
-    assert sizes[-1] == 200  # a sample with all of its configurations
+    assert min(sizes[:-1]) * 0.01 >= LEAST_SECONDS  # the last one is the rest
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -121,7 +121,7 @@ def test_a_scheduler_that_is_not_there_is_one_line_after_a_short_wait(
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     with LocalCluster(
-        n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=2, processes=True, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as made:
         yield made
 
@@ -137,7 +137,7 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
 def test_a_scheduler_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "WAIT_SECONDS", 0.5)
     with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
         Client(empty, set_as_default=False) as own,
         pytest.raises(UsageError, match="has no workers within"),
     ):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 TASK_SECONDS = 15.0
 """What a task is to take once costs are known: long beside the scheduler's milliseconds, short
 enough that a killed worker, or a budget that is spent, loses little."""
+LEAST_SECONDS = 1.0
+"""No task is made shorter than this for the sake of an even end."""
 MOST_SECONDS = 60.0
 """A sample whose configurations would take longer than this is split by them."""
 
@@ -88,8 +90,12 @@ class Pool:
             return []
         share = left / (2 * workers)
         # Four rounds of small tasks at most tell the cost without being a part of it worth naming.
-        size = share / 4 if self.cost is None else min(share, TASK_SECONDS / max(self.cost, 1e-9))
-        few = len(self._rest) < 2 * workers
+        if self.cost is None:
+            size = share / 4
+        else:
+            cost = max(self.cost, 1e-9)
+            size = max(min(share, TASK_SECONDS / cost), LEAST_SECONDS / cost)
+        few = len(self._rest) < workers
         first = self._rest[0]
         too_long = self.cost is not None and len(first.todo) * self.cost > MOST_SECONDS
         if len(first.todo) > size and (few or too_long):

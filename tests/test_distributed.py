@@ -185,8 +185,8 @@ def test_a_ranking_is_the_local_one_and_says_what_computed_it(
     there = dbg.get_sensitivity_of_nodes(**asked, **given, scheduler=client)
     here = dbg.get_sensitivity_of_nodes(**asked, **given, reuse=False)
     assert there == here
-    rows = Lake.open(tmp_path / "lake").query("runs")
+    rows = Lake.open(tmp_path / "lake").query("run_list")
     kept = {row["run_id"]: json.loads(row["parameters"]) for row in rows}
     (kind,) = kept[there.run_id]["computed_on"]  # type: ignore[attr-defined]
-    assert kind.startswith("2 x ") and "onnxruntime-" in kind
+    assert kind[0] in "12" and " x " in kind and "onnxruntime-" in kind
     assert "computed_on" not in kept[here.run_id]  # type: ignore[attr-defined]

@@ -56,13 +56,10 @@ class Pool:
             for s in samples
         ]
         self._rest = deque(block for block in rest if block.todo)
+        self.units = sum(block.units for block in self._rest)
+        """How many pairs of configuration and sample are left to hand out."""
         self._seconds = 0.0
         self._units = 0
-
-    @property
-    def units(self) -> int:
-        """How many pairs of configuration and sample are left to hand out."""
-        return sum(block.units for block in self._rest)
 
     @property
     def cost(self) -> float | None:
@@ -78,6 +75,7 @@ class Pool:
         """Have the blocks of a task that was lost handed out again, before all others."""
         single = [Block(b.todo, (s,)) for b in blocks for s in b.samples]
         self._rest.extendleft(reversed(single))
+        self.units += sum(block.units for block in single)
 
     def take(self, workers: int) -> list[Block]:
         """The next task; empty if nothing is left.
@@ -85,6 +83,11 @@ class Pool:
         Args:
             workers: how many there are, at least 1.
         """
+        found = self._next(workers)
+        self.units -= sum(block.units for block in found)
+        return found
+
+    def _next(self, workers: int) -> list[Block]:
         left = self.units
         if not left:
             return []

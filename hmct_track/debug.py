@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
+    import distributed
     import onnx
 
     from hmct_track.analyses.base import Result
@@ -51,6 +52,10 @@ class Recording(TypedDict, total=False):
     """
     providers: Sequence[str]
     """onnxruntime's execution providers, the preferred first; the CPU's by default."""
+    scheduler: str | distributed.Client | None
+    """Of Dask: its address, such as ``tcp://host:8786``, or a client; its workers measure."""
+    workers: int | None
+    """Processes on this machine that measure, by Dask; by default this one does."""
 
 
 def get_sensitivity_of_nodes(

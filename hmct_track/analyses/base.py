@@ -212,13 +212,15 @@ class Analysis(Generic[R]):
     @staticmethod
     def engine_of(model: QuantModel, recording: Recording) -> tuple[QuantModel, Engine]:
         """A model, and what evaluates it."""
-        from hmct_track.engine import Engine
+        from hmct_track.engine import make_engine
 
-        engine = Engine(
+        engine = make_engine(
             model,
             threads=recording.threads,
             memory=recording.memory,
             providers=tuple(recording.providers),
+            scheduler=recording.scheduler,
+            workers=recording.workers,
         )
         return model, engine
 

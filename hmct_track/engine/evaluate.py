@@ -69,6 +69,11 @@ class Engine:
         """Name of what computes; part of a measurement's key."""
         return self._runtime.name
 
+    @property
+    def computed_on(self) -> tuple[str, ...]:
+        """The kinds of other machines that gave values; none, where all are this one's."""
+        return ()
+
     def runtime_for(self, weights: Mapping[str, NDArray[Any]]) -> Runtime:
         """What runs another model on the same threads and providers."""
         return Runtime(weights, threads=self._threads, providers=self._providers)

@@ -132,6 +132,9 @@ class Run:
         if self._monitor:
             self._monitor.stop()
         self.row["noise_floor"] = self.measuring.noise_floor
+        if machines := self.subject.engine.computed_on:
+            given = json.loads(self.row["parameters"])
+            self.row["parameters"] = json.dumps({**given, "computed_on": list(machines)})
         if error is None:
             self._end(RunState.FINISHED)
             return

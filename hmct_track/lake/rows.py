@@ -277,6 +277,14 @@ class KnownMeasurementsRow(TypedDict):
     sample_id: str
 
 
+class KnownScoresRow(TypedDict):
+    """A row of known_scores."""
+
+    config_id: str
+    sample_id: str
+    score: str
+
+
 class LocalErrorsRow(TypedDict):
     """A row of local_errors."""
 
@@ -738,6 +746,61 @@ class SampleValuesRow(TypedDict):
     values: list[float]
 
 
+class ScoreFlipsRow(TypedDict):
+    """A row of score_flips."""
+
+    sample: int
+    source: str
+    place: int
+    score: str
+    value: float | None
+    float_value: float | None
+    lost: float | None
+    changed: bool | None
+    nodes: list[str] | None
+
+
+class ScoreResultsRow(TypedDict):
+    """A row of score_results."""
+
+    position: int
+    subject: str
+    role: str
+    config_id: str
+    place: int
+    score: str
+    higher_is_better: bool
+    samples: int
+    value: float
+    float_value: float
+    lost: float
+    value_low: float | None
+    value_high: float | None
+    lost_low: float | None
+    lost_high: float | None
+    method: str
+    level: float
+    worse: int | None
+    better: int | None
+
+
+class ScoreValuesRow(TypedDict):
+    """A row of score_values."""
+
+    position: int
+    subject: str
+    role: str
+    config_id: str
+    place: int
+    score: str
+    sample: int
+    source: str
+    value: float | None
+    float_value: float | None
+    part: str | None
+    float_part: str | None
+
+
 class SensitiveSamplesRow(TypedDict):
     """A row of sensitive_samples."""
 
@@ -857,6 +920,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "histogram": ("histograms",),
     "intervals": ("confidence", "subject_values"),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
+    "known_scores": ("run_configs", "run_scores", "runs", "scores"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
     "mending": ("measurements", "metric_values", "run_configs", "runs", "samples"),
     "mending_steps": ("mending_steps",),
@@ -907,6 +971,9 @@ READS: Mapping[str, tuple[str, ...]] = {
     "running": ("runs",),
     "runs": ("models", "run_configs", "runs", "tags"),
     "sample_values": ("metric_values",),
+    "score_flips": ("run_scores", "score_values"),
+    "score_results": ("run_configs", "run_scores", "score_totals"),
+    "score_values": ("run_configs", "run_scores", "runs", "samples", "scores"),
     "sensitive_samples": ("metric_values", "runs", "samples"),
     "sensitivity": ("calibration_nodes", "nodes", "runs", "subject_values"),
     "subject_values": ("metric_values",),
@@ -1029,6 +1096,9 @@ class TypedQueries:
     def query(
         self, name: Literal["known_measurements"], /, *, run_id: str
     ) -> list[KnownMeasurementsRow]: ...
+
+    @overload
+    def query(self, name: Literal["known_scores"], /, *, run_id: str) -> list[KnownScoresRow]: ...
 
     @overload
     def query(
@@ -1173,6 +1243,15 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["sample_values"], /, *, run_id: str) -> list[SampleValuesRow]: ...
+
+    @overload
+    def query(self, name: Literal["score_flips"], /, *, run_id: str) -> list[ScoreFlipsRow]: ...
+
+    @overload
+    def query(self, name: Literal["score_results"], /, *, run_id: str) -> list[ScoreResultsRow]: ...
+
+    @overload
+    def query(self, name: Literal["score_values"], /, *, run_id: str) -> list[ScoreValuesRow]: ...
 
     @overload
     def query(

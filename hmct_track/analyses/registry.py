@@ -19,6 +19,7 @@ _SHIPPED = {
     "local-errors": "LocalErrors",
     "diagnose": "Diagnose",
     "mend": "Mend",
+    "device": "Device",
     "plan": "Plan",
     "plan-check": "PlanCheck",
     "calibrate": "Calibrate",

@@ -202,6 +202,26 @@ class DataSetsRow(TypedDict):
     last_used: datetime
 
 
+class DeviceTensorsRow(TypedDict):
+    """A row of device_tensors."""
+
+    device: str
+    position: int
+    tensor: str
+    node: str | None
+    is_output: bool
+    samples: int
+    quantization: float | None
+    device_value: float | None
+    total: float | None
+    rounding: float
+    apart: float | None
+    ratio: float | None
+    parts: bool
+    is_first: bool
+    nonfinite: int
+
+
 class DistributionRow(TypedDict):
     """A row of distribution."""
 
@@ -915,6 +935,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "compare_summary": ("compare_calibration", "compare_nodes", "subject_values"),
     "config_values": ("metric_values", "runs"),
     "data_sets": ("runs",),
+    "device_tensors": ("device_tensors_rows",),
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),
     "histogram": ("histograms",),
@@ -1069,6 +1090,11 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["data_sets"], /) -> list[DataSetsRow]: ...
+
+    @overload
+    def query(
+        self, name: Literal["device_tensors"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[DeviceTensorsRow]: ...
 
     @overload
     def query(self, name: Literal["distribution"], /, *, run_id: str) -> list[DistributionRow]: ...

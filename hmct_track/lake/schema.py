@@ -467,6 +467,32 @@ PLAN_MOVES = Table(
         without            DOUBLE     the value of the plan with this change alone taken back
     """),
 )
+DEVICE_TENSORS = Table(
+    "device_tensors_rows",
+    "how far float model, simulation and device are apart in a tensor of a sample",
+    ("run_id", "device", "tensor", "pair", "sample_id"),
+    _columns("""
+        run_id       VARCHAR  key of runs
+        device       VARCHAR  what the device is called
+        tensor       VARCHAR  the tensor
+        pair         VARCHAR  quantization (float, simulation), device (simulation, it), total, rounding
+        sample_id    VARCHAR  a sample's content hash
+        position     BIGINT   place of the node that gives it, from 1; 0 is an input
+        node         VARCHAR  that node; empty of an input
+        is_output    BOOLEAN  whether it is an output of the model
+        step         DOUBLE   largest step of the quantizer that reads it; empty if there is none
+        count        BIGINT   number of elements
+        sum_xx       DOUBLE   sum of x^2
+        sum_yy       DOUBLE   sum of y^2
+        sum_xy       DOUBLE   sum of x y
+        sum_dd       DOUBLE   sum of (x - y)^2
+        sum_abs_d    DOUBLE   sum of |x - y|
+        sum_abs_x    DOUBLE   sum of |x|
+        max_abs_d    DOUBLE   largest |x - y|
+        nonfinite_x  BIGINT   number of NaN and Inf in x
+        nonfinite_y  BIGINT   number of NaN and Inf in y
+    """),
+)
 RUN_SCORES = Table(
     "run_scores",
     "which record of a score a run uses for a sample",
@@ -548,6 +574,7 @@ TABLES = (
     RUN_SCORES,
     SCORES,
     SCORE_TOTALS,
+    DEVICE_TENSORS,
 )
 
 REFERENCES = (
@@ -571,5 +598,6 @@ REFERENCES = (
     (SCORES, "model_id", MODELS),
     (SCORES, "config_id", CONFIGS),
     (SCORE_TOTALS, "run_id", RUNS),
+    (DEVICE_TENSORS, "run_id", RUNS),
 )
 """A table's column, and the table that has it in its key."""

@@ -1,10 +1,14 @@
 -- Where does a device part from the simulation? Its tensors in topological order.
 --
 -- Three distances: float to simulation (what quantization costs), simulation to device (what the device
--- adds), float to device (both). Rounding explains a distance of simulation and device (as a root mean
--- square) up to the largest of: 4 times what inputs moved by about 1e-7 change in the simulation, 0.3
--- times the distance of float and simulation, and 0.1 steps of the quantizer that reads the tensor.
--- A tensor parts where the device is farther away than that, or gave NaN or Inf that the simulation has not.
+-- adds), float to device (both). Its own error is that of the tensor computed in simulation from what the
+-- device itself gave before it, so that what came in with its inputs does not count. Rounding moves such
+-- a tensor by a step of the quantizer that reads it at most: it parts where its own error is above 1.5
+-- steps somewhere, or, where no quantizer reads it, above a thousandth of its norm. Where quantizers lie
+-- between it and the dumped tensors before it, rounding in those adds up; it parts then where simulation
+-- and device are apart (root mean square) by more than all of: 4 times what inputs moved by about 1e-7
+-- change, 0.3 times the distance of float and simulation, and 0.1 steps. NaN or Inf that the simulation has
+-- not part as well.
 --
 -- :use user
 -- :param run_id VARCHAR a run of kind device
@@ -18,9 +22,10 @@
 -- :column quantization DOUBLE? float to simulation
 -- :column device_value DOUBLE? simulation to device
 -- :column total DOUBLE? float to device
--- :column rounding DOUBLE root mean square that rounding explains between simulation and device
--- :column apart DOUBLE? root mean square of simulation and device
--- :column ratio DOUBLE? apart over rounding
+-- :column own DOUBLE? the metric of its own error
+-- :column own_steps DOUBLE? its largest own error in steps; empty where no quantizer reads it
+-- :column hidden BIGINT quantizers between it and the dumped tensors before it
+-- :column ratio DOUBLE? its error over what rounding explains
 -- :column parts BOOLEAN whether the device parts from the simulation by more than rounding explains
 -- :column is_first BOOLEAN whether it is the first tensor of its device that parts
 -- :column nonfinite BIGINT number of NaN and Inf that the device gave
@@ -35,6 +40,7 @@ WITH summed AS (
         any_value(node) AS node,
         any_value(is_output) AS is_output,
         any_value(step) AS step,
+        any_value(hidden) AS hidden,
         count(DISTINCT sample_id) AS samples,
         sum(count)::BIGINT AS elements,
         sum(nonfinite_x)::BIGINT AS nonfinite_x,
@@ -71,6 +77,10 @@ wide AS (
         any_value(node) AS node,
         any_value(is_output) AS is_output,
         max(samples) AS samples,
+        any_value(hidden) AS hidden,
+        any_value(if(isnan(value), NULL, value)) FILTER (pair = 'own') AS own,
+        any_value(chebyshev / step) FILTER (pair = 'own') AS own_steps,
+        any_value(if(xx > 0, sqrt(dd / xx), if(dd > 0, 'Infinity'::DOUBLE, 0))) FILTER (pair = 'own') AS own_share,
         any_value(if(isnan(value), NULL, value)) FILTER (pair = 'quantization') AS quantization,
         any_value(if(isnan(value), NULL, value)) FILTER (pair = 'device') AS device_value,
         any_value(if(isnan(value), NULL, value)) FILTER (pair = 'total') AS total,
@@ -88,8 +98,13 @@ wide AS (
 told AS (
     SELECT
         *,
-        if(rounding > 0, apart / rounding, if(apart = 0, 0, 'Infinity'::DOUBLE)) AS ratio,
-        coalesce(apart > rounding, true) OR is_broken AS parts
+        CASE
+            WHEN hidden = 0 THEN coalesce(own_steps / 1.5, own_share / 1e-3)
+            WHEN rounding > 0 THEN apart / rounding
+            WHEN apart = 0 THEN 0
+            ELSE 'Infinity'::DOUBLE
+        END AS ratio,
+        coalesce(ratio > 1, true) OR is_broken AS parts
     FROM wide
 )
 SELECT
@@ -102,9 +117,10 @@ SELECT
     quantization,
     device_value,
     total,
-    rounding,
-    apart,
-    ratio,
+    own,
+    own_steps,
+    hidden,
+    if(isnan(ratio), NULL, ratio) AS ratio,
     parts,
     parts AND row_number() OVER (PARTITION BY device, parts ORDER BY position, tensor) = 1 AS is_first,
     nonfinite

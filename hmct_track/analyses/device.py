@@ -227,12 +227,15 @@ def _rows(run: Run, device: str, dumps: Dumps) -> Iterator[dict[str, Any]]:
         ),
         strict=True,
     )
+    stages = engine.stages(config, next(iter(inputs.values())), tensors)
     for place, (sample_id, x, y, *others) in enumerate(runs):
+        given = dict(inputs[sample_id])
         for tensor in tensors:
             if y[tensor].dtype.kind != "f":
                 raise DataError(f"tensor {tensor!r} holds no float values to compare")
             params: QuantParams | None = readers.get(tensor)
-            z = dumps.load(tensor, place, y[tensor].shape, params)
+            z = given[tensor] = dumps.load(tensor, place, y[tensor].shape, params)
+            stage = stages.get(tensor)
             row = {
                 "run_id": run.run_id,
                 "device": device,
@@ -242,15 +245,20 @@ def _rows(run: Run, device: str, dumps: Dumps) -> Iterator[dict[str, Any]]:
                 "node": made.get(tensor, (0, None))[1],
                 "is_output": tensor in outputs,
                 "step": _step(params),
+                "hidden": stage.hidden if stage else 0,
             }
             simulated = [y[tensor], *(other[tensor] for other in others)]
+            # Of what the device itself has put in, so that no error before this tensor counts.
+            own = stage.run(given) if stage else y[tensor]
             # A device that computes in integers gives a tensor as its reader's quantizer has it.
             if params is not None and _on_grid(z, y[tensor], fake_quantize(y[tensor], params)):
                 simulated = [fake_quantize(each, params) for each in simulated]
+                own = fake_quantize(own, params)
             pairs = {
                 "quantization": (x[tensor], simulated[0]),
                 "device": (simulated[0], z),
                 "total": (x[tensor], z),
+                "own": (own, z),
             }
             pairs |= {f"rounding {c}": (simulated[0], s) for c, s in enumerate(simulated[1:], 1)}
             for pair, (a, b) in pairs.items():

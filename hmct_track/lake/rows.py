@@ -214,8 +214,9 @@ class DeviceTensorsRow(TypedDict):
     quantization: float | None
     device_value: float | None
     total: float | None
-    rounding: float
-    apart: float | None
+    own: float | None
+    own_steps: float | None
+    hidden: int
     ratio: float | None
     parts: bool
     is_first: bool

@@ -475,12 +475,13 @@ DEVICE_TENSORS = Table(
         run_id       VARCHAR  key of runs
         device       VARCHAR  what the device is called
         tensor       VARCHAR  the tensor
-        pair         VARCHAR  quantization (float, simulation), device (simulation, it), total, rounding
+        pair         VARCHAR  quantization, device, total, own, or rounding with a number
         sample_id    VARCHAR  a sample's content hash
         position     BIGINT   place of the node that gives it, from 1; 0 is an input
         node         VARCHAR  that node; empty of an input
         is_output    BOOLEAN  whether it is an output of the model
         step         DOUBLE   largest step of the quantizer that reads it; empty if there is none
+        hidden       BIGINT   quantizers between it and the dumped tensors before it
         count        BIGINT   number of elements
         sum_xx       DOUBLE   sum of x^2
         sum_yy       DOUBLE   sum of y^2

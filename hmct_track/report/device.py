@@ -55,9 +55,11 @@ def first_line(rows: Sequence[Row]) -> str:
     parting = sum(bool(row["parts"]) for row in rows)
     before = [row for row in rows if row["position"] < first["position"]]
     since = f"; the last before it that agrees is {visible(before[-1]['tensor'])}" if before else ""
+    steps = first["own_steps"]
+    by = f" (off by up to {steps:.3g} steps given its own inputs)" if steps is not None else ""
     return (
         f"{device}: parts from the simulation at {visible(first['tensor'])}{node}, by "
-        f"{_times(first['ratio'])} what rounding explains ({parting} of {len(rows)} tensors "
+        f"{_times(first['ratio'])} what rounding explains{by} ({parting} of {len(rows)} tensors "
         f"part){since}"
     )
 
@@ -68,20 +70,20 @@ def _times(ratio: float | None) -> str:
 
 def _header(metric: Metric) -> list[str]:
     pairs = ("float/simulation", "simulation/device", "float/device")
-    return ["device", "tensor", "node", *(f"{metric} {p}" for p in pairs), "of rounding", ""]
+    return ["device", "tensor", "node", *(f"{metric} {p}" for p in pairs), "own", "steps", ""]
 
 
 def _cells(row: Row) -> list[str]:
     mark = "first to part" if row["is_first"] else "parts" if row["parts"] else ""
-    values = (row["quantization"], row["device_value"], row["total"])
-    ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}"
+    values = (row["quantization"], row["device_value"], row["total"], row["own"])
+    steps = "" if row["own_steps"] is None else f"{row['own_steps']:.3g}"
     names = (visible(row["device"]), visible(row["tensor"]), visible(row["node"] or ""))
-    return [*names, *map(format_value, values), ratio, mark]
+    return [*names, *map(format_value, values), steps, mark]
 
 
 def device_table(rows: Sequence[Row], metric: Metric) -> Table:
     """The tensors for pages and notebooks."""
-    return Table(tuple(_header(metric)), [_cells(row) for row in rows], frozenset(range(3, 7)))
+    return Table(tuple(_header(metric)), [_cells(row) for row in rows], frozenset(range(3, 8)))
 
 
 def device_figure(rows: Sequence[Row], title: str) -> Figure:
@@ -113,7 +115,7 @@ def device_figure(rows: Sequence[Row], title: str) -> Figure:
         axes.axhline(1, color="0.4", linestyle=(0, (5, 2)), label="what rounding explains")
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set(xlabel="node, in topological order", ylabel="simulation to device, of rounding")
+        axes.set(xlabel="node, in topological order", ylabel="error of a tensor, of rounding")
         axes.legend(frameon=False, fontsize=9)
     settle(figure)
     return figure

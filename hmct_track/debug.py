@@ -75,6 +75,7 @@ def get_sensitivity_of_nodes(
     intervals: bool = False,
     score: Scores = None,
     labels: Any = None,
+    share: bool = False,
     **recording: Unpack[Recording],
 ) -> dict[str, dict[str, float]]:
     """Rank nodes by how much the output changes when each alone is quantized.
@@ -105,6 +106,7 @@ def get_sensitivity_of_nodes(
             the methods ``sample`` and ``total``, or a list of them; docs/scores.md has all of it.
         labels: what scores get of each sample: a folder, CSV, .npz or .npy file, a mapping of
             sample names, or a sequence in the data's order.
+        share: measure also what share of the whole model's error is gone without each node.
         **recording: see `Recording`.
 
     Returns:

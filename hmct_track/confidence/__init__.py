@@ -14,6 +14,7 @@ from hmct_track.confidence.intervals import (
 )
 from hmct_track.confidence.proportions import paired_difference, wilson
 from hmct_track.confidence.ranks import Ranks, rank_nodes
+from hmct_track.confidence.shares import Shares, shares
 from hmct_track.confidence.values import Means, means_of
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     "Intervals",
     "Means",
     "Ranks",
+    "Shares",
     "mean_intervals",
     "means_of",
     "paired_difference",
     "rank_nodes",
+    "shares",
     "wilson",
 ]

@@ -315,20 +315,20 @@ class KnownMeasurementsRow(TypedDict):
     sample_id: str
 
 
-class KnownScoresRow(TypedDict):
-    """A row of known_scores."""
-
-    config_id: str
-    sample_id: str
-    score: str
-
-
 class KnownMovedRow(TypedDict):
     """A row of known_moved."""
 
     config_id: str
     sample_id: str
     copy: int
+
+
+class KnownScoresRow(TypedDict):
+    """A row of known_scores."""
+
+    config_id: str
+    sample_id: str
+    score: str
 
 
 class LocalErrorsRow(TypedDict):
@@ -1012,8 +1012,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "interactions": ("interactions",),
     "intervals": ("confidence", "subject_values"),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
-    "known_scores": ("run_configs", "run_scores", "runs", "scores"),
     "known_moved": ("moved_measurements", "run_configs", "runs", "samples"),
+    "known_scores": ("run_configs", "run_scores", "runs", "scores"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
     "mending": ("measurements", "metric_values", "run_configs", "runs", "samples"),
     "mending_steps": ("mending_steps",),
@@ -1202,8 +1202,10 @@ class TypedQueries:
     ) -> list[KnownMeasurementsRow]: ...
 
     @overload
-    def query(self, name: Literal["known_scores"], /, *, run_id: str) -> list[KnownScoresRow]: ...
     def query(self, name: Literal["known_moved"], /, *, run_id: str) -> list[KnownMovedRow]: ...
+
+    @overload
+    def query(self, name: Literal["known_scores"], /, *, run_id: str) -> list[KnownScoresRow]: ...
 
     @overload
     def query(

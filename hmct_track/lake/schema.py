@@ -548,6 +548,8 @@ SCORE_TOTALS = Table(
         level        DOUBLE   how often such intervals hold what they are of
         worse        BIGINT   samples that score worse than in float; empty of a class
         better       BIGINT   samples that score better; likewise
+    """),
+)
 SHARES = Table(
     "shares",
     "what share of the fully quantized model's mse belongs to a node; 1 is all of it",

@@ -8,6 +8,7 @@
 -- :column config_id VARCHAR key of configs
 -- :column place BIGINT place of the score among those of the run
 -- :column score VARCHAR name of the score
+-- :column score_id VARCHAR hash of the score's source, the sample's label and the outputs
 -- :column sample BIGINT place of the sample in the run's data, from 0
 -- :column source VARCHAR the file, or the place in the arrays that were given
 -- :column value DOUBLE? the score of the quantized outputs; empty of a class
@@ -22,6 +23,7 @@ SELECT
     c.config_id,
     r.place,
     r.score,
+    r.score_id,
     r.sample,
     s.source,
     v.value,

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from scipy.stats import binomtest
 
+import hmct_track
 import hmct_track.debug as dbg
 from benchmarks import rebuild
 from hmct_track import demo
@@ -270,3 +271,54 @@ def test_a_file_that_does_not_load_is_complained_of(tmp_path: Path) -> None:
     assert not before.higher_is_better
     (tmp_path / "own.py").write_text(SOURCE + "\n# changed\n")
     assert load_scores(f"{tmp_path / 'own.py'}:distance")[0].content != before.content
+
+
+def test_a_gate_on_the_score_of_two_models(ranked: tuple[Any, Path], tmp_path: Path) -> None:
+    found, lake = ranked
+    float_like = rebuild.build(onnx.load(MODEL), [])
+    onnx.save(float_like, tmp_path / "float.onnx")
+    made = hmct_track.calibrate(
+        tmp_path / "float.onnx", DATA, tmp_path / "c.onnx", lake=lake, track=False
+    )
+    assert made.run_id
+    after = dbg.get_sensitivity_of_nodes(
+        tmp_path / "c.onnx", ["sqnr"], DATA, data_num=None, score="top1", labels=LABELS, lake=lake,
+        track=False,
+    )  # fmt: skip
+    result = hmct_track.compare(
+        found.run_id, after.run_id, fail_if=["score_drop > 0", "score_worse >= 1"], lake=lake
+    )
+    whole = [
+        next(
+            r["value"]
+            for r in Lake.open(lake).query("score_results", run_id=run)
+            if r["role"] == "reference" and r["score"] == "top1"
+        )
+        for run in (found.run_id, after.run_id)
+    ]
+    assert result.comparison.sure["score_drop"] == pytest.approx(whole[0] - whole[1])
+    assert result.comparison.sure["score_drop"] < 0, "per channel it is better"
+    assert result.failed == (("score_worse >= 1",) if result.comparison.sure["score_worse"] else ())
+    plain = dbg.get_sensitivity_of_nodes(
+        MODEL, ["sqnr"], DATA, data_num=None, lake=lake, track=False
+    )
+    with pytest.raises(UsageError, match="rank both models with --score"):
+        hmct_track.compare(plain.run_id, after.run_id, fail_if="score_drop > 0", lake=lake)
+
+
+def test_a_plan_keeps_what_may_be_lost_of_a_score(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"score": "top1", "labels": LABELS, "lake": tmp_path, "track": False}
+    found = hmct_track.plan(
+        MODEL, DATA, "top1 drop <= 2.5 %", confidence=0.5, held_out_share=0, **given
+    )
+    rows = found.answer.lake.query("score_results", run_id=found.run_id)
+    chosen = found.config.config_id
+    losses = {r["config_id"]: r["lost"] for r in rows}
+    assert found.summary["value"] == pytest.approx(losses[chosen])
+    assert losses[chosen] <= 0.025 < found.summary["calibrated"]
+    # With a margin, 40 samples cannot show that so little is lost: Wilson's bound of 0 of 40.
+    with pytest.raises(UsageError, match="not reachable"):
+        hmct_track.plan(MODEL, DATA, "top1 drop <= 1 %", held_out_share=0, **given)
+    for target, said in (("top1 >= 0.9", "write what may be lost"), ("top5 drop <= 1 %", "top5")):
+        with pytest.raises(UsageError, match=said):
+            hmct_track.plan(MODEL, DATA, target, **given)

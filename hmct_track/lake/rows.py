@@ -851,6 +851,7 @@ class ScoreValuesRow(TypedDict):
     config_id: str
     place: int
     score: str
+    score_id: str
     sample: int
     source: str
     value: float | None

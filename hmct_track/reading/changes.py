@@ -74,7 +74,8 @@ def score_changes(lake: Lake, before: str, after: str) -> dict[str, float | None
         after: another's, of the same samples.
 
     Returns:
-        Quantities whose names begin with ``score``; none where not both have the score.
+        Quantities whose names begin with ``score``; none where not both have the score, of the same
+        function and labels.
     """
     runs = [
         {r["score"]: r for r in lake.query("score_results", run_id=run) if r["role"] == "reference"}
@@ -92,13 +93,16 @@ def score_changes(lake: Lake, before: str, after: str) -> dict[str, float | None
     }
     values = [
         {
-            r["sample"]: r["value"]
+            (r["sample"], r["score_id"]): r["value"]
             for r in lake.query("score_values", run_id=run)
-            if r["score"] == name and r["role"] == "reference" and r["value"] is not None
+            if r["score"] == name and r["role"] == "reference"
         }
         for run in (before, after)
     ]
-    drops = [sign * (values[0][k] - values[1][k]) for k in values[0].keys() & values[1].keys()]
+    if values[0].keys() != values[1].keys():
+        return {}  # of other labels, or a function that has changed since
+    pairs = [(values[0][k], values[1][k]) for k in values[0]]
+    drops = [sign * (x - y) for x, y in pairs if x is not None and y is not None]
     if drops:
         found["score_worse"] = float(sum(drop > _CLOSE for drop in drops))
         found["score_better"] = float(sum(drop < -_CLOSE for drop in drops))

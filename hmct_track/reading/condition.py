@@ -38,11 +38,13 @@ _WHY = (
     )
     | dict.fromkeys(
         ("whole_drop_low", "whole_drop_high", "surely_worse", "surely_better"),
-        "one sample says too little, and so do other samples or outputs; rank both models with -d 8",
+        "one sample says too little, and so do other samples or outputs; rank both models "
+        "with -d 8",
     )
     | dict.fromkeys(
         ("score_drop", "score_a", "score_b", "score_worse", "score_better"),
-        "not both runs have the score, of the same samples and outputs; rank both models with --score",
+        "not both runs have the same score of the same samples, labels and outputs; rank both "
+        "models with --score",
     )
 )
 

@@ -12,7 +12,7 @@
 --
 -- :use user
 -- :param run_id VARCHAR a run of kind device
--- :optional metric VARCHAR='sqnr' the metric of the distances, over all samples together
+-- :optional metric VARCHAR='cosine-similarity' the metric of the distances, over all samples together
 -- :column device VARCHAR what the device is called
 -- :column position BIGINT place of the node that gives the tensor, in topological order from 1; 0 is an input
 -- :column tensor VARCHAR the tensor

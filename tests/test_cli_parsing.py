@@ -258,6 +258,9 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "budget": None,
         "confidence": 0.95,
         "intervals": False,
+        "share": False,
+        "score": None,
+        "labels": None,
         "float_model": None,
     }
 

@@ -112,7 +112,7 @@ def test_the_whole_model_is_told_with_an_interval_that_fits_proportions(
     assert row["worse"] == np.sum(right["float"] & ~right["whole"]) > 0
     oracle = binomtest(int(right["whole"].sum()), COUNT).proportion_ci(0.95, method="wilson")
     assert (row["value_low"], row["value_high"]) == pytest.approx((oracle.low, oracle.high))
-    text = found._result.answer.analysis.text(found._result.answer)
+    text = found.result.answer.analysis.text(found.result.answer)
     assert text.startswith(f"all nodes quantized: top1 {row['value']:.3g}")
     assert "those of one value are ordered by sqnr" in text
 

@@ -169,7 +169,7 @@ def test_a_ranking_with_shares(demo_lake: Path, capsys: pytest.CaptureFixture[st
     )
     figures = result.figures  # type: ignore[attr-defined]
     assert isinstance(figures["shares_of_node"], Figure)
-    assert "interacts" in result._result.table.header  # type: ignore[attr-defined]
+    assert "interacts" in result.result.table.header  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

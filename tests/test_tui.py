@@ -27,7 +27,6 @@ from hmct_track.tui.charts import Panel
 from hmct_track.tui.fields import Field
 from hmct_track.tui.grid import Grid
 from hmct_track.tui.launch import Command, Job
-from hmct_track.tui.ranking import RankingScreen
 from hmct_track.tui.reads import Reader
 from hmct_track.tui.views import VIEWS
 from onnxruntime.quantization import QuantFormat, quantize_static
@@ -864,11 +863,11 @@ def test_a_node_is_drawn_among_its_neighbours_and_modules_fold(lake: Path) -> No
         assert f"{100 * worst.data.values[Metric.MSE] / whole:.1f} %" in str(worst.label)
         await pilot.press("escape", "enter")
         await shows(pilot, "1 What it is")
-        feeds = app.screen._ranking.graph.feeds(rows[0].name)
+        feeds = app.screen.ranking.graph.feeds(rows[0].name)
         await pilot.press("g")
         await until(pilot, lambda: isinstance(app.screen, Notice))
         assert all(name in text_of(pilot) for name in (rows[0].name, *feeds))
-        before = app.screen_stack[-2]._ranking.graph.fed_by(rows[0].name)
+        before = app.screen_stack[-2].ranking.graph.fed_by(rows[0].name)
         await pilot.press(str(len(before) + 1))
         await until(pilot, lambda: getattr(app.screen, "name_shown", None) == feeds[0])
 
@@ -1281,17 +1280,20 @@ def test_a_key_costs_the_rows_in_sight_however_many_there_are(
 ) -> None:
     """Counted, not timed: cells are made of rows in sight only, and no key asks the lake."""
     made, asked = [0], [0]
-    cells, query = RankingScreen._cells, Lake.query
+    show, query = Grid.show, Lake.query
 
-    def counted_cells(self: Any, row: Any) -> Any:
-        made[0] += 1
-        return cells(self, row)
+    def counted_show(self: Any, columns: Any, rows: Any, cells: Any, *more: Any, **o: Any) -> None:
+        def counted_cells(row: Any) -> Any:
+            made[0] += 1
+            return cells(row)
+
+        show(self, columns, rows, counted_cells, *more, **o)
 
     def counted_query(self: Any, name: str, **parameters: Any) -> Any:
         asked[0] += name != "running"  # the watch for dead processes asks that by itself
         return query(self, name, **parameters)
 
-    monkeypatch.setattr(RankingScreen, "_cells", counted_cells)
+    monkeypatch.setattr(Grid, "show", counted_show)
     monkeypatch.setattr(Lake, "query", counted_query)
 
     async def scene(pilot: Pilot[None]) -> None:

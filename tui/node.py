@@ -88,6 +88,11 @@ class NodeScreen(LakeScreen):
         self._diagnosis: list[str] = []
 
     @property
+    def ranking(self) -> Ranking:
+        """The ranking that it is of."""
+        return self._ranking
+
+    @property
     def name_shown(self) -> str:
         """The node's name."""
         return self._names[self._place]

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hmct_track.analyses.base import Analysis, Answer, Drawing, data_num, save_dir
 from hmct_track.analyses.configurations import every
 from hmct_track.errors import DataError, UsageError
@@ -19,6 +16,7 @@ from hmct_track.types import CalibrationKind, Metric, QuantConfig, Quantization
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from hmct_track.dumped import Dumps
     from hmct_track.engine import Engine
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 _STEM = "device"
 _COPIES = 2
 """Moved copies of each sample, on which is measured what rounding ties do."""
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,9 +261,9 @@ def _rows(run: Run, device: str, dumps: Dumps) -> Iterator[dict[str, Any]]:
                 yield {**row, "pair": pair, **asdict(pair_statistics(a, b))}
 
 
-def _on_grid(z: Array, plain: Array, quantized: Array) -> bool:
+def _on_grid(z: NDArray[Any], plain: NDArray[Any], quantized: NDArray[Any]) -> bool:
     """Whether a dump is nearer to the quantized tensor than to the one before its quantizer."""
-    return bool(np.abs(z - quantized).sum() <= np.abs(z - plain).sum())
+    return bool(abs(z - quantized).sum() <= abs(z - plain).sum())
 
 
 def _step(params: QuantParams | None) -> float | None:

@@ -490,6 +490,11 @@ class Ranking(dict[str, dict[str, float]]):
         self._result = result
 
     @property
+    def result(self) -> Result:
+        """All that the run gave: its text, table and rows, and where they come from."""
+        return self._result
+
+    @property
     def run_id(self) -> str:
         """The run that recorded it."""
         return self._result.run_id

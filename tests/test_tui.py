@@ -759,7 +759,7 @@ def test_what_cannot_be_compared_says_why_in_full(lake: Path) -> None:
         await pilot.press("c", "end", "c")  # an error curve, and a ranking
         await until(pilot, lambda: table(pilot).id == "comparison")
         await shows(pilot, "They cannot be compared: ")
-        runs = [pilot.app.screen._before, pilot.app.screen._after]
+        runs = [pilot.app.screen.before, pilot.app.screen.after]
         with pytest.raises(UsageError) as caught:
             Reader(lake).comparison(*runs, Metric.SQNR)
         said = " ".join(text_of(pilot).split())

@@ -48,8 +48,8 @@ class CompareScreen(LakeScreen):
     def __init__(self, before: RunInfo, after: RunInfo) -> None:
         super().__init__()
         # The older one comes first, however they were marked.
-        self._before, self._after = sorted((before, after), key=lambda run: run.run_id)
-        self._metric = self._before.metric
+        self.before, self.after = sorted((before, after), key=lambda run: run.run_id)
+        self._metric = self.before.metric
         self._by_name = False
         self._found: RunComparison | None = None
 
@@ -66,7 +66,7 @@ class CompareScreen(LakeScreen):
         self._compare()
 
     def _compare(self) -> None:
-        call = partial(self.reader.comparison, self._before, self._after, self._metric)
+        call = partial(self.reader.comparison, self.before, self.after, self._metric)
         self.ask("comparison", call)
 
     def show_comparison(self, found: RunComparison) -> None:
@@ -81,7 +81,7 @@ class CompareScreen(LakeScreen):
             return
         self._found = None
         self.query_one(Grid).show((), [], lambda row: (), empty="")
-        text = plain(f"{self._label(self._before)}  ->  {self._label(self._after)}", "bold")
+        text = plain(f"{self._label(self.before)}  ->  {self._label(self.after)}", "bold")
         text.append("\n\n").append(f"They cannot be compared: {clean(reason)}", self.color("bad"))
         self.query_one(".heading", Static).update(text)
 
@@ -146,7 +146,7 @@ class CompareScreen(LakeScreen):
 
     def action_swap(self) -> None:
         """The other one is before."""
-        self._before, self._after = self._after, self._before
+        self.before, self.after = self.after, self.before
         self._compare()
 
     @on(Grid.Chosen)
@@ -198,7 +198,7 @@ class CompareScreen(LakeScreen):
                                    empty="No node fits the filter.", from_top=from_top)  # fmt: skip
         s = self._found.summary
         counts = ", ".join(f"{s[k]} {k}" for k in ("worse", "better", "same", "added", "removed"))
-        heading = plain(f"{self._label(self._before)}  ->  {self._label(self._after)}", "bold")
+        heading = plain(f"{self._label(self.before)}  ->  {self._label(self.after)}", "bold")
         heading.append("\n")
         heading.append_text(self._whole())
         self.query_one(".heading", Static).update(

@@ -207,7 +207,7 @@ def test_words_for_shares_never_lack_an_interval_or_claim_a_sum() -> None:
     none = row | {"subject": "b", "share": 0.01, "share_low": -0.1, "share_high": 0.1}
     shown = shares_text([row, none | {"interacts": False}], None)
     assert "50.0 %    40.0 .. 60.0" in shown and "rounding alone" in shown
-    assert "1 more nodes are not told apart from 0 %" in shown and "\nb" not in shown
+    assert "not told apart from 0 %: 1 more node" in shown and "\nb" not in shown
     assert "add up" not in shown
 
 

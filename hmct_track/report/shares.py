@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.html import Table
+from hmct_track.report.labels import distinct_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,13 +48,16 @@ def shares_text(rows: Rows, added: Mapping[str, Any] | None) -> str:
     lines = [_HEADER, *(_line(row) for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     widths[0] = min(widths[0], max(_WIDTH - 2 * (len(widths) - 1) - sum(widths[1:]), 8))
+    names = [_HEADER[0], *distinct_labels([row["subject"] for row in shown], widths[0])]
     table = [
-        "  ".join(_cut(cell, w).ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        "  ".join(cell.ljust(w) for cell, w in zip((name, *line[1:]), widths, strict=True)).rstrip()
+        for name, line in zip(names, lines, strict=True)
     ]
     hidden = len(rows) - len(shown)
-    if hidden:
-        table.append(f"{hidden} more nodes are not told apart from 0 %")
+    if not shown:
+        table = ["no share of a node is told apart from 0 %"]
+    elif hidden:
+        table.append(f"not told apart from 0 %: {hidden} more node{'s' * (hidden > 1)}")
     said = [f"interacts: {_INTERACTS}"] if any(row["interacts"] for row in rows) else []
     said += [sum_line(added)] if added else []
     return "\n\n".join(
@@ -92,7 +96,6 @@ def shares_figure(rows: Rows, title: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from hmct_track.report.labels import distinct_labels
     from hmct_track.report.style import BLUE, RED, head, settle, style
 
     drawn = rows[:_MOST_BARS]
@@ -144,10 +147,6 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
         interval(row["alone_low"], row["alone_high"]),
         "interacts" if row["interacts"] else "",
     )
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else "..." + text[3 - width :]
 
 
 def _filled(line: str) -> str:

@@ -39,6 +39,7 @@ COMMANDS = (
     "runall",
     "select-sensitive-samples",
     "local-errors",
+    "interactions",
     "diagnose",
     "mend",
     "plan",

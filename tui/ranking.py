@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -20,6 +21,9 @@ from .grid import Grid, GridColumn, stretched
 from .marks import MarkingScreen
 from .reads import Ranked, Ranking, RunInfo
 from .text import bar, clean, moment, number, plain, severity, share, shortened, worst_of
+
+if TYPE_CHECKING:
+    from hmct_track.lake.rows import SharesRow
 
 _TYPES = ("all", "node", "weight", "activation")
 _BAR = 10
@@ -256,6 +260,7 @@ class RankingScreen(MarkingScreen):
             "bits": row.bits or 0,
             "threshold": -(row.threshold or 0),
             "feeds": row.consumers,
+            "share": -(self._shares[row.name]["share"] if row.name in self._shares else -math.inf),
         }
         if self._sort in keys:
             return (keys[self._sort], row.position)
@@ -272,6 +277,7 @@ class RankingScreen(MarkingScreen):
             *([GridColumn("so far", "so far", 10, right=True)] if self._steps else []),
             GridColumn("bar", self._metric.value[:_BAR], _BAR),
             GridColumn(self._metric.value, self._metric.value[:9], 10, right=True),
+            *([GridColumn("share", "share", 9, right=True)] if self._shares else []),
             *(GridColumn(m.value, m.value[:10], 10, right=True) for m in others),
             GridColumn("type", "type", 10),
             GridColumn("bits", "bits", 4, right=True),
@@ -289,6 +295,15 @@ class RankingScreen(MarkingScreen):
         needed = ("op", "bar", "so far", self._metric.value)
         fitting = stretched(columns, self.size.width - 3, longest, needed)
         return tuple(self._sign(column) for column in fitting)
+
+    @property
+    def _shares(self) -> dict[str, SharesRow]:
+        return self._ranking.shares if self._ranking else {}
+
+    def _share(self, name: str) -> str:
+        """The node's share of the whole model's error; a star where it interacts."""
+        row = self._shares.get(name)
+        return f"{100 * row['share']:.1f} %{'*' * row['interacts']}" if row else ""
 
     def _sign(self, column: GridColumn) -> GridColumn:
         """The column with the sign of the order, if the rows are sorted by it."""
@@ -308,6 +323,7 @@ class RankingScreen(MarkingScreen):
             metric.value: plain("nan" if value is None else number(value), style),
             **{m.value: plain(number(row.values[m])) for m in Metric if m is not metric},
             "so far": plain(number(self.so_far.get(row.name))),
+            "share": plain(self._share(row.name)),
             "type": plain(row.type),
             "bits": plain(number(row.bits)),
             "threshold": plain(number(row.threshold)),

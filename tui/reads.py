@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PartialQuantizationRow,
         RunListRow,
         SensitivityRow,
+        SharesRow,
     )
 
     _OfNode = TypeVar("_OfNode", DistributionRow, HistogramRow, ChannelDistributionRow)
@@ -114,6 +115,8 @@ class Ranking:
     """The fully quantized model; empty if the run has not measured it."""
     nodes: dict[str, ModelNodesRow]
     graph: Graph
+    shares: dict[str, SharesRow] = field(default_factory=dict)
+    """What share of the whole model's error is a node's, where that was measured."""
 
 
 @dataclass(frozen=True)
@@ -237,8 +240,15 @@ class Reader:
         others = self._ranked([r for r in current if _is_like(ranking, r)], metric, nodes)
         others = {name: row for name, row in others.items() if name not in own}
         whole = self._whole(family)
+        shares = self.lake.query("shares", run_id=ranking.run_id)
         return Ranking(
-            run, list(own.values()), list(others.values()), whole, nodes, Graph.of(nodes)
+            run,
+            list(own.values()),
+            list(others.values()),
+            whole,
+            nodes,
+            Graph.of(nodes),
+            {row["subject"]: row for row in shares},
         )
 
     def _ranked(

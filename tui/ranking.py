@@ -277,7 +277,7 @@ class RankingScreen(MarkingScreen):
             *([GridColumn("so far", "so far", 10, right=True)] if self._steps else []),
             GridColumn("bar", self._metric.value[:_BAR], _BAR),
             GridColumn(self._metric.value, self._metric.value[:9], 10, right=True),
-            *([GridColumn("share", "share", 9, right=True)] if self._shares else []),
+            *([GridColumn("share", "share", 19, right=True)] if self._shares else []),
             *(GridColumn(m.value, m.value[:10], 10, right=True) for m in others),
             GridColumn("type", "type", 10),
             GridColumn("bits", "bits", 4, right=True),
@@ -301,9 +301,12 @@ class RankingScreen(MarkingScreen):
         return self._ranking.shares if self._ranking else {}
 
     def _share(self, name: str) -> str:
-        """The node's share of the whole model's error; a star where it interacts."""
+        """The node's share of the whole model's error, and its interval; a star if it interacts."""
         row = self._shares.get(name)
-        return f"{100 * row['share']:.1f} %{'*' * row['interacts']}" if row else ""
+        if row is None or row["share_low"] is None or row["share_high"] is None:
+            return ""
+        low, high = 100 * row["share_low"], 100 * row["share_high"]
+        return f"{100 * row['share']:.0f} ({low:.0f}..{high:.0f}) %{'*' * row['interacts']}"
 
     def _sign(self, column: GridColumn) -> GridColumn:
         """The column with the sign of the order, if the rows are sorted by it."""

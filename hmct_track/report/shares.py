@@ -16,6 +16,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 _WIDTH = 80
 _MOST_BARS = 30
+_SHOWN = 10
+"""Nodes that are shown however little is known of them."""
 _HEADER = ("node", "left out", "interval", "alone", "interval", "")
 
 
@@ -38,7 +40,8 @@ def shares_text(rows: Rows, added: Mapping[str, Any] | None) -> str:
     """
     if not rows:
         return ""
-    shown = [row for row in rows if _is_told(row)]
+    largest = sorted(rows, key=lambda row: -abs(row["share"]))[:_SHOWN]
+    shown = [row for row in rows if row["told"] or row["interacts"] or row in largest]
     first = rows[0]
     how = f"{first['samples']} samples" if first["samples"] > 1 else "1 sample, rounding alone"
     title = (
@@ -54,11 +57,11 @@ def shares_text(rows: Rows, added: Mapping[str, Any] | None) -> str:
         for name, line in zip(names, lines, strict=True)
     ]
     hidden = len(rows) - len(shown)
-    if not shown:
-        table = ["no share of a node is told apart from 0 %"]
-    elif hidden:
-        table.append(f"not told apart from 0 %: {hidden} more node{'s' * (hidden > 1)}")
-    said = [f"interacts: {_INTERACTS}"] if any(row["interacts"] for row in rows) else []
+    if hidden:
+        table.append(f"and {hidden} more node{'s' * (hidden > 1)} with smaller shares")
+    unsure = sum(not row["told"] for row in rows)
+    said = [f"0?: not told apart from 0 %, {unsure} of {len(rows)} nodes"] if unsure else []
+    said += [f"interacts: {_INTERACTS}"] if any(row["interacts"] for row in rows) else []
     said += [sum_line(added)] if added else []
     return "\n\n".join(
         ["\n".join([title, "", *table]), *(["\n".join(map(_filled, said))] if said else [])]
@@ -132,12 +135,6 @@ def shares_figure(rows: Rows, title: str) -> Figure:
     return figure
 
 
-def _is_told(row: Mapping[str, Any]) -> bool:
-    """Whether a share is more than chance, or might be seen to be one."""
-    low, high = row["share_low"], row["share_high"]
-    return bool(row["interacts"]) or (low is not None and (low > 0 or high < 0))
-
-
 def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         row["subject"],
@@ -145,7 +142,7 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
         interval(row["share_low"], row["share_high"]),
         percent(row["alone"]),
         interval(row["alone_low"], row["alone_high"]),
-        "interacts" if row["interacts"] else "",
+        "interacts" if row["interacts"] else "" if row["told"] else "0?",
     )
 
 

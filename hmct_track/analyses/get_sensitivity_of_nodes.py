@@ -438,7 +438,11 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
             for metric in Metric
         }
         if shared := answer.query("shares"):
-            curves["by_node.share"] = sorted((row["position"], row["share"]) for row in shared)
+            named: list[dict[str, Any]] = [dict(row) for row in shared]
+            for name in ("share", "share_low", "share_high"):
+                curves[f"by_node.{name}"] = sorted(
+                    (row["position"], _number(row[name])) for row in named
+                )
         return curves
 
     def note(self, answer: Answer[SensitivityRow]) -> str:
@@ -560,7 +564,8 @@ def _share_summary(answer: Answer[SensitivityRow]) -> dict[str, float]:
     rows = answer.query("shares")
     if not rows:
         return {}
-    found = {"share.largest": rows[0]["share"]}
+    ends = {"": rows[0]["share"], ".low": rows[0]["share_low"], ".high": rows[0]["share_high"]}
+    found = {f"share.largest{end}": value for end, value in ends.items() if value is not None}
     found["nodes_interacting"] = float(sum(row["interacts"] for row in rows))
     for row in answer.query("share_sum"):
         found["share.sum_alone"] = row["sum"]

@@ -917,6 +917,7 @@ class SharesRow(TypedDict):
     share: float
     share_low: float | None
     share_high: float | None
+    told: bool
     alone: float
     alone_low: float | None
     alone_high: float | None

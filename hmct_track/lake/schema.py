@@ -568,6 +568,7 @@ SHARES = Table(
         share        DOUBLE   the part of the whole model's error that is gone without the node
         share_low    DOUBLE   its interval
         share_high   DOUBLE   likewise
+        told         BOOLEAN  whether share is told apart from 0, for all nodes together
         rounding     DOUBLE   standard deviation of share that rounding makes
         gap          DOUBLE   share - alone
         gap_low      DOUBLE   its interval

@@ -830,6 +830,7 @@ def test_from_sql_and_the_palette_to_runs_and_nodes(lake: Path) -> None:
         await pilot.press("escape")
         found[worst]()
         await until(pilot, lambda: getattr(app.screen, "name_shown", None) == worst)
+        await until(pilot, lambda: app.screen.query("#facts"))
 
     play(lake, scene)
 

@@ -60,6 +60,15 @@ def _steps(rows: Rows, metric: Metric) -> Callable[[Plot], None]:
     return charts.curves([*points, *alone], metric)
 
 
+def _devices(rows: Rows, metric: Metric) -> Callable[[Plot], None]:
+    several = len({row["device"] for row in rows}) > 1
+    points = [("quantization", r["position"], r["quantization"], r["tensor"]) for r in rows]
+    for row in rows:
+        name = f"{row['device']} adds" if several else "the device adds"
+        points.append((name, row["position"], row["device_value"], row["tensor"]))
+    return charts.curves(points, metric)
+
+
 def _frontier(rows: Rows, _: Metric) -> Callable[[Plot], None]:
     return charts.frontier(
         [(r["cost"], r["value"], r["step"] is not None, r["chosen"]) for r in rows]
@@ -114,6 +123,11 @@ VIEWS: dict[str, tuple[View, ...]] = {
     "interactions": (
         View("interactions", "interactions", ("node", "other"),
              ("together", "value", "low", "high", "interacts"), "node"),
+    ),
+    "device": (
+        View("float model, simulation and device", "device_tensors", ("tensor", "node", "device"),
+             ("quantization", "device_value", "total", "own_steps", "ratio", "parts", "is_first"),
+             "node", by_metric=True, draw=_devices),
     ),
     "sensitive-samples": (
         View("samples", "sensitive_samples", ("source",), ("rank", "sample", "value"),
@@ -316,9 +330,15 @@ class ViewScreen(LakeScreen):
             self.app.pop_screen()
 
 
+_KEYS = (
+    "node", "slot", "subject", "series", "channel", "curve", "step", "remedy", "config_id", "other",
+    "sample", "device", "tensor",
+)  # fmt: skip
+"""What tells rows of a view apart, of any query."""
+
+
 def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    keys = ("node", "slot", "subject", "series", "channel", "curve", "step", "remedy", "config_id")
-    return tuple(row.get(key) for key in keys)
+    return tuple(row.get(key) for key in _KEYS)
 
 
 def _text(value: Any) -> str:

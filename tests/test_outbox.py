@@ -94,6 +94,58 @@ def test_a_run_that_was_told_by_halves_is_told_once_with_its_name(tmp_path: Path
     assert run["state"] == "FINISHED" and run["tags"]["hmct_track.tag.baseline"] == "true"
 
 
+def test_a_run_whose_process_was_killed_as_it_ended_is_told_as_killed(tmp_path: Path) -> None:
+    """The entry is there before the last row; one that is killed in between leaves it held."""
+    program = """
+import os, sys
+from hmct_track.lake import Lake
+from hmct_track.cli import main
+append = Lake.append
+def killed(lake, table, rows, *part):
+    if table.name == "runs" and rows[0]["state"] == "FINISHED":
+        os.kill(os.getpid(), 9)
+    append(lake, table, rows, *part)
+Lake.append = killed
+main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", program, *RANK, *PARTIAL]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    lake = tmp_path / "lake"
+    (entry,) = outbox.waiting(lake)
+    assert done.returncode == -9 and entry.holder and not entry.begun
+    assert tell_waiting(Lake.open(lake)) == [] and outbox.waiting(lake) == []
+    (run,) = find_runs(Lake.open(lake))
+    assert run["state"] == "KILLED" and run["mlflow_run_id"]
+    assert [each["state"] for each in told(lake)] == ["KILLED"]
+
+
+def test_a_run_that_ends_who_tells_it_holds_up_no_other_and_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    lake = tmp_path / "lake"
+    rank(lake)
+    rank(lake)
+    poisonous, other = outbox.waiting(lake)
+    outbox.put(lake, outbox.replace(poisonous, begun=True, starts=3))
+    seen: list[str] = []
+
+    def ends(tracked: Any, *_: object) -> None:
+        seen.append(tracked.tags["hmct_track.run_id"])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hmct_track.analyses.recorder.track", ends)
+        with pytest.raises(KeyboardInterrupt):
+            tell_waiting(Lake.open(lake))
+        outbox.take(lake, other.run_id)
+        with pytest.raises(KeyboardInterrupt):
+            tell_waiting(Lake.open(lake))
+    assert seen == [other.run_id, poisonous.run_id]
+    done = cli("lake", "status", "--lake", "lake")
+    assert done.returncode == 3 and "3 processes were killed, or broke off" in done.stdout
+    assert tell_waiting(Lake.open(lake)) == [] and outbox.waiting(lake) == []
+
+
 def test_a_store_that_takes_nothing_is_told_of_and_asked_again(tmp_path: Path, cli: Cli) -> None:
     rank(tmp_path / "lake")
     broken = tmp_path / "lake" / "mlflow.db"

@@ -20,6 +20,7 @@ from hmct_track.analyses.runner import content_of
 from hmct_track.analyses.stored import answer_of
 from hmct_track.errors import HmctTrackError, LakeError, TrackingError
 from hmct_track.lake import OWN_STEP, RUNS, Lake, find_runs
+from hmct_track.lake.care import mark_killed
 from hmct_track.recording import outbox
 from hmct_track.recording.draft import Content, calibration_of, draft
 from hmct_track.recording.outbox import Entry
@@ -28,6 +29,8 @@ from hmct_track.types import RunState
 
 _MOST_FAILURES = 3
 """After so many runs in a row that MLflow did not take, the others are not tried."""
+_MOST_STARTS = 3
+"""When so many processes have ended while they told a run, something is wrong with telling it."""
 PATIENCE = 120.0
 """Seconds to wait for another process that empties the outbox."""
 _NICER = 10
@@ -61,7 +64,8 @@ def tell_waiting(lake: Lake, seconds: float = 0.0) -> list[Entry]:
 
 
 def _untried(lake: Lake, tried: Mapping[str, Entry]) -> list[Entry]:
-    return [entry for entry in outbox.waiting_here(lake.path) if entry.run_id not in tried]
+    left = [entry for entry in outbox.waiting_here(lake.path) if entry.run_id not in tried]
+    return sorted(left, key=lambda entry: entry.starts)  # one that ends processes comes last
 
 
 @contextmanager
@@ -87,9 +91,14 @@ def _tell(lake: Lake, entry: Entry) -> Entry:
         if entry.run_id not in rows:  # dropped from the lake
             outbox.take(lake.path, entry.run_id)
             return entry
+        if rows[entry.run_id]["state"] == RunState.RUNNING:  # killed as it ended: nobody holds it
+            mark_killed(lake, [entry.run_id])
+            rows = {str(row["run_id"]): dict(row) for row in lake.rows(RUNS)}
         again = entry.begun  # who began was killed, or MLflow has refused the half of it
-        # From now on, whoever names the run waits until it is told.
-        entry = replace(entry, begun=True, error="")
+        # From now on, whoever names the run waits until it is told. An error stays until then.
+        entry = replace(
+            entry, begun=True, starts=entry.starts + 1, error=entry.error or _lost(entry)
+        )
         outbox.put(lake.path, entry)
         tracked, steps = _drafted(lake, entry, rows)
         if again:
@@ -101,12 +110,19 @@ def _tell(lake: Lake, entry: Entry) -> Entry:
     except Exception as error:  # noqa: BLE001 - one run must not keep the others from being told
         told = isinstance(error, HmctTrackError)
         reason = str(error) if told else f"unforeseen {type(error).__name__}: {error}"
-        entry = replace(entry, error=reason)
+        entry = replace(entry, starts=0, error=reason)
         with suppress(LakeError):  # the disk may be full, or the lake gone
             outbox.put(lake.path, entry)
         return entry
     outbox.take(lake.path, entry.run_id)
-    return entry
+    return replace(entry, error="")
+
+
+def _lost(entry: Entry) -> str:
+    """What is wrong where processes end again and again as they tell of a run."""
+    if entry.starts < _MOST_STARTS:
+        return ""
+    return f"{entry.starts} processes were killed, or broke off, as they told MLflow of it"
 
 
 def _drafted(

@@ -62,7 +62,8 @@ def draft(
         experiment=entry.experiment,
         state=row["state"],
         started_ms=_milliseconds(row["started_at"]),
-        ended_ms=_milliseconds(row["ended_at"]),
+        # The end of one whose process was killed is when that was noticed.
+        ended_ms=_milliseconds(row["ended_at"] or row["updated_at"]),
         params={
             "model": entry.label,
             **({"calibration_method": calibration} if calibration else {}),

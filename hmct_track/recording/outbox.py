@@ -63,6 +63,8 @@ class Entry:
     """What the machine did: metric name to (milliseconds since 1970, value)."""
     begun: bool = False
     """Whether somebody began to tell it, so that MLflow may have half of it."""
+    starts: int = 0
+    """How many processes have begun to tell it since one last came to an end with it."""
     holder: str = ""
     """Host and process that tells it itself, and is waited for; empty if any may."""
     error: str = ""

@@ -159,17 +159,17 @@ class Run:
 
     def _end(self, state: RunState) -> None:
         self.row.update(state=state, ended_at=_now())
+        told = self.recording.track and self.parent is None
+        entry = self._entry() if told else None
+        if entry:  # first, so that a process that is killed between the two leaves no run untold
+            outbox.put(self.lake.path, outbox.held(entry))
         # The answer is safe before MLflow is asked, which may be slow or fail.
         self._write_row()
-        if not self.recording.track:
-            return
-        entry = self._entry()
-        if self.parent:
-            if self._manner is Manner.WAIT:
-                self.parent._nested.append((self, self._draft(entry)))
+        if self.recording.track and self.parent and self._manner is Manner.WAIT:
+            self.parent._nested.append((self, self._draft(self._entry())))
+        if not entry:
             return
         if self._manner is Manner.WAIT:
-            outbox.put(self.lake.path, outbox.held(entry))
             self._track(entry)
             return
         outbox.put(self.lake.path, entry)

@@ -696,6 +696,25 @@ def test_views_name_columns_of_their_queries_for_every_kind_of_run() -> None:
             assert view.by_metric == ("metric" in {p.name for p in query.optional})
 
 
+def test_shares_stand_beside_their_node_as_the_query_has_them(lake: Path) -> None:
+    rank = ("get-sensitivity-of-nodes", MODEL, DATA, "-m", "sqnr", "-d", "4", "--share")
+    analyse(*rank, "-i", "[Conv_2,Conv_4,Conv_6]", lake=lake)
+    run = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
+    shares = Lake.open(lake).query("shares", run_id=run)
+    assert len(shares) == 3
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 6)
+        table(pilot).go_to(run)
+        await pilot.press("enter")
+        await until(pilot, lambda: table(pilot).row_count == 3)
+        for row in shares:
+            low, high = (100 * (row[end] or 0) for end in ("share_low", "share_high"))
+            assert f"{100 * row['share']:.0f} ({low:.0f}..{high:.0f}) %" in text_of(pilot)
+
+    play(lake, scene, (160, 40))
+
+
 def test_weight_and_activation_stand_beside_their_node_and_why_is_told(lake: Path) -> None:
     """Of the newest ranking's worst node, as the command line has measured them."""
     worst = Lake.open(lake).query("runs", kind="sensitivity")[0]["worst_node"]

@@ -383,6 +383,15 @@ class ModelCalibrationRow(TypedDict):
     activation_type: str | None
 
 
+class ModelEndsRow(TypedDict):
+    """A row of model_ends."""
+
+    model_id: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+
+
 class ModelNodesRow(TypedDict):
     """A row of model_nodes."""
 
@@ -864,6 +873,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "metric_values": ("results",),
     "metrics": ("metric_rows",),
     "model_calibration": ("runs",),
+    "model_ends": ("models", "runs"),
     "model_nodes": ("calibration_nodes", "nodes", "runs"),
     "moved_values": ("moved_measurements", "run_configs", "runs", "samples"),
     "node_evidence": ("channel_summaries", "run_configs", "runs", "tensor_summaries"),
@@ -1062,6 +1072,9 @@ class TypedQueries:
     def query(
         self, name: Literal["model_calibration"], /, *, made: str
     ) -> list[ModelCalibrationRow]: ...
+
+    @overload
+    def query(self, name: Literal["model_ends"], /, *, run_id: str) -> list[ModelEndsRow]: ...
 
     @overload
     def query(self, name: Literal["model_nodes"], /, *, run_id: str) -> list[ModelNodesRow]: ...

@@ -5,6 +5,7 @@ Only rows of shipped queries go in, so that the graph, the tables and the termin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -142,7 +143,7 @@ def _structure(lake: Lake, run_id: str) -> tuple[list[Item], list[tuple[int, int
             item.quantizers = [of_quantizer[n] for n in row["calibration_nodes"] or ()
                                if n in of_quantizer]  # fmt: skip
         else:
-            item.qtypes = (row["qtype"],)
+            item.qtypes = (row["qtype"] or "",)
             item.facts += _quantizer(row)
     for item in items:
         if item.type == NODE:
@@ -178,7 +179,7 @@ def _numbers(values: Sequence[float] | None, most: int = 8) -> str:
 
 def _rankings(lake: Lake, run: Row) -> dict[str, Row]:
     """What is ranked to the ranking: the run's own, then the newest that were measured alike."""
-    every = [r for r in lake.query("rankings") if r["model_id"] == run["model_id"]]
+    every: list[Row] = [r for r in lake.query("rankings") if r["model_id"] == run["model_id"]]
     family = {run["run_id"], run["parent_run_id"] or run["run_id"]}
     own = [r for r in every if r["run_id"] == run["run_id"]]
     own += [r for r in every if r not in own and family & {r["run_id"], r["parent_run_id"]}]
@@ -211,12 +212,12 @@ def _rank(
             item.row = row
             items[row["subject"]] = item
     for metric in dict.fromkeys((found.metric, *map(Metric, ranking["metrics"] or ()))):
-        for row in lake.query("intervals", run_id=run_id, metric=metric.value):
-            if row["role"] == "only" and row["subject"] in items:
-                items[row["subject"]].sure[metric] = row
+        for sure in lake.query("intervals", run_id=run_id, metric=metric.value):
+            if sure["role"] == "only" and sure["subject"] in items:
+                items[sure["subject"]].sure[metric] = sure
     if not found.whole:
-        rows = lake.query("whole_model", run_id=run_id)
-        found.whole = {Metric(row["metric"]): row["value"] for row in rows}
+        whole = lake.query("whole_model", run_id=run_id)
+        found.whole = {Metric(row["metric"]): row["value"] for row in whole}
 
 
 def _diagnose(
@@ -254,7 +255,7 @@ def _plan(
     run = next((r for r in same if r["kind"] == "plan"), None)
     if run is None:
         return
-    (plan,) = lake.query("plan_result", run_id=run["run_id"]) or [None]
+    plan = next(iter(lake.query("plan_result", run_id=run["run_id"])), None)
     if plan is None:
         return
     found.used.append(("plan", run["run_id"]))
@@ -283,16 +284,16 @@ def _evidence(lake: Lake, found: Network, same: Sequence[Row]) -> None:
         if not new:
             continue
         found.used.append(("histograms", run["run_id"]))
-        for row in lake.query("histogram", run_id=run["run_id"]):
-            bins.setdefault((row["node"], row["series"]), []).append(row)
+        for counted in lake.query("histogram", run_id=run["run_id"]):
+            bins.setdefault((counted["node"], counted["series"]), []).append(counted)
         for row in rows:
             if row["node"] in new:
                 series = _series(row, bins.get((row["node"], row["series"]), []))
                 by_name[row["node"]].series.append(series)
     for run in [r for r in same if r["kind"] == "channelwise-distribution"][:_EVIDENCE]:
         used = False
-        rows = lake.query("channel_distribution", run_id=run["run_id"])
-        for node, boxes in groupby(rows, key=lambda row: row["node"]):
+        channels = lake.query("channel_distribution", run_id=run["run_id"])
+        for node, boxes in groupby(channels, key=lambda row: row["node"]):
             seen = by_name.get(node)
             if seen is not None and not seen.channels:
                 seen.channels, used = _boxes(list(boxes)), True
@@ -312,11 +313,16 @@ def _series(row: Row, bins: Sequence[Row]) -> dict[str, Any]:
     return {
         "series": row["series"],
         "told": told + (f", {nonfinite:,} not finite" if nonfinite else ""),
-        "low": bins[0]["low"] if bins else None,
-        "high": bins[-1]["high"] if bins else None,
-        "threshold": row["threshold"],
+        "low": _finite(bins[0]["low"]) if bins else None,
+        "high": _finite(bins[-1]["high"]) if bins else None,
+        "threshold": _finite(row["threshold"]),
         "counts": counts,
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """A number that JSON has; None for all others."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _short(value: float | None) -> str:
@@ -330,7 +336,7 @@ def _boxes(rows: list[Row]) -> dict[str, Any]:
     boxes = [
         [r["channel"], *(float(f"{r[n]:.4g}") for n in names)]
         for r in sorted(widest, key=lambda r: r["channel"])
-        if all(r[n] is not None for n in names)
+        if all(_finite(r[n]) is not None for n in names)
     ]
     return {"axis": rows[0]["axis"], "channels": len(rows), "boxes": boxes}
 

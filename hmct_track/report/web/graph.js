@@ -503,7 +503,7 @@ class Graph {
     const figure = element("figure"), most = Math.max(...series.counts, 1), n = series.counts.length;
     const of = (named ? item.name + ", " : "") + series.series;
     figure.append(element("figcaption", of + ": " + series.told));
-    if (!n) return figure;
+    if (!n || series.low === null || series.high === null) return figure;
     const svg = drawn("svg", { viewBox: "0 0 300 92", role: "img", "aria-label": "histogram of " + of });
     series.counts.forEach((count, k) => {
       const tall = count ? Math.max(74 * Math.log1p(count) / Math.log1p(most), 1) : 0;

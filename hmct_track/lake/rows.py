@@ -444,6 +444,8 @@ class ModelEndsRow(TypedDict):
     name: str
     inputs: list[str]
     outputs: list[str]
+    runtime: str | None
+    package_version: str | None
 
 
 class ModelNodesRow(TypedDict):

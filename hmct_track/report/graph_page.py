@@ -85,27 +85,11 @@ _LIST = """
 {%- endif %}>{% if loop.index0 == 1 %}<button type="button" class="hg-go">{{ text }}</button>
 {%- else %}{{ text }}{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
+{%- if table.rows|length > 40 %}<p class="hg-paper">Printed are the first 40 of
+ {{ table.rows|length }} rows; the page has all.</p>{% endif %}
 {%- if table.left_out %}<p>The {{ table.rows|length }} worst of
  {{ table.rows|length + table.left_out }};
  the search of the graph finds all.</p>{% endif %}</section>
-"""
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{{ title }}</title>
-<style>{{ css }}</style>
-<body class="hg-page">
-<header><h1>{{ title }}</h1><p class="hg-lead">{{ lead }}</p></header>
-{{ graph }}
-<h2>Nodes</h2>
-{{ list }}
-<footer><h2>Where this is from</h2><dl>
-{%- for name, value in facts %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl></footer>
-{{ scripts }}
-</html>
 """
 
 
@@ -155,9 +139,8 @@ def _script_safe(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def payload(network: Network, ways: Sequence[Coloring] | None = None) -> dict[str, Any]:
+def payload(network: Network, ways: Sequence[Coloring]) -> dict[str, Any]:
     """What the script of the page is given: items, edges, groups and colours. Plain JSON."""
-    ways = colorings(network) if ways is None else ways
     groups = [
         {"label": visible(g.label), "kind": g.kind, "up": g.parent, "n": len(g.nodes),
          "open": g.opened}
@@ -253,34 +236,25 @@ def _listed(network: Network) -> _List:
     return _List(header, rows, max(len(places) - _MOST_ROWS, 0))
 
 
-def graph_html(network: Network) -> str:
-    """The graph as an element; a page needs `stylesheet` and `scripts` once as well."""
+def graph_html(network: Network, way: Coloring | None = None) -> str:
+    """The graph as an element; a page needs `stylesheet` and `scripts` once as well.
+
+    Args:
+        network: what is drawn.
+        way: the colours that are shown first; by default those of the metric or the change.
+    """
     from markupsafe import Markup
 
-    data = Markup(_script_safe(payload(network)))  # noqa: S704
+    ways = colorings(network)
+    if way is not None:
+        ways.sort(key=lambda w: w.id != way.id)  # stable
+    data = Markup(_script_safe(payload(network, ways)))  # noqa: S704
     return _rendered(_GRAPH, data=data)
 
 
 def list_html(network: Network) -> str:
     """The sortable list of what was ranked, as an element."""
     return _rendered(_LIST, table=_listed(network))
-
-
-def page(network: Network, title: str, lead: str, facts: Sequence[tuple[str, str]]) -> str:
-    """The whole page.
-
-    Args:
-        network: what is drawn.
-        title: its heading.
-        lead: how bad it is, in a sentence.
-        facts: where it is from.
-    """
-    from markupsafe import Markup
-
-    made = {"css": stylesheet(), "graph": graph_html(network), "list": list_html(network),
-            "scripts": scripts()}  # fmt: skip
-    safe = {name: Markup(text) for name, text in made.items()}  # noqa: S704
-    return _rendered(_PAGE, title=title, lead=lead, facts=facts, policy=POLICY, **safe)
 
 
 def _rendered(source: str, **given: Any) -> str:

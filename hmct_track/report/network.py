@@ -14,6 +14,7 @@ from typing import Any
 from hmct_track.lake import Lake, compare_runs, find_run
 from hmct_track.report.diagnosis import words_table
 from hmct_track.report.folding import Folding, fold
+from hmct_track.report.plan import plan_lines
 from hmct_track.report.tables import format_value
 from hmct_track.types import Metric, NodeType
 
@@ -33,6 +34,8 @@ class Item:
     type: str
     """node, weight, activation, input or output."""
     op_type: str = ""
+    output: str = ""
+    """The first tensor that it gives out."""
     quantizers: list[int] = field(default_factory=list)
     """Positions of those that feed a node."""
     row: Row | None = None
@@ -67,10 +70,22 @@ class Network:
     folding: Folding
     """Of the items that are nodes; they come first."""
     whole: dict[Metric, float | None] = field(default_factory=dict)
+    samples: int = 0
+    """Samples that ``whole`` is the mean of."""
+    single: bool = False
+    """Whether an output has one element, whose cosine is 1 or -1 whatever it costs."""
     used: list[tuple[str, str]] = field(default_factory=list)
     """What is shown, and the run that it is of."""
     name: str = ""
     model_id: str = ""
+    made_with: str = ""
+    """Versions of what measured it."""
+    words: list[tuple[str, str, str]] = field(default_factory=list)
+    """Each diagnosed node, what is wrong with it, and what mends it; the worst first."""
+    judges: int = 0
+    """Samples of the run that diagnosed; of several every second one judges."""
+    planned: list[str] = field(default_factory=list)
+    """A plan for the model, a sentence each."""
     against: str = ""
     """The run that it is compared with."""
 
@@ -89,7 +104,8 @@ def network_of(
         lake: where they are.
         run_id: the full id of the run, of any kind.
         before: the id of an older run of the same or another model, to tell what changed.
-        metric: what ranks and changes; the run's own by default.
+        metric: what ranks and changes; by default the run's own, or SQNR where that is the cosine
+            of an output of one element, which is 1 or -1 whatever it costs.
 
     Raises:
         LakeError: the lake cannot be read.
@@ -97,20 +113,30 @@ def network_of(
     """
     runs = lake.query("runs")
     run = find_run(lake, run_id)
-    chosen = metric or Metric(next(iter(run["metrics"] or ()), Metric.COSINE_SIMILARITY))
+    rankings = _rankings(lake, run)
+    single = _is_single(lake, run, rankings)
+    asked = Metric(next(iter(run["metrics"] or ()), Metric.COSINE_SIMILARITY))
+    telling = Metric.SQNR if single and asked is Metric.COSINE_SIMILARITY else asked
+    chosen = metric or telling
     items, edges = _structure(lake, run_id)
     general = [item for item in items if item.type == NODE]
     folding = fold([i.name for i in general], [i.op_type for i in general])
-    found = Network(run, chosen, items, edges, folding)
+    found = Network(run, chosen, items, edges, folding, single=single)
     (ends,) = lake.query("model_ends", run_id=run_id)
     found.name, found.model_id = ends["name"], ends["model_id"]
+    versions = (f"hmct-track {ends['package_version']}", ends["runtime"])
+    found.made_with = ", ".join(version for version in versions if version)
     by_name = {(i.type, i.name): i for i in items}
-    rankings = _rankings(lake, run)
     for what, ranking in rankings.items():
         _rank(lake, found, what, ranking, by_name)
     same = [r for r in runs if r["model_id"] == run["model_id"] and r["state"] == "FINISHED"]
     family = {run_id, run["parent_run_id"] or run_id}
-    same.sort(key=lambda r: not family & {r["run_id"], r["parent_run_id"]})  # stable: newest first
+    same.sort(  # stable: newest first
+        key=lambda r: (
+            not family & {r["run_id"], r["parent_run_id"]},
+            r["data_id"] != run["data_id"],
+        )
+    )
     _diagnose(lake, found, same, by_name)
     _plan(lake, found, same, by_name)
     _evidence(lake, found, same)
@@ -119,12 +145,21 @@ def network_of(
     return found
 
 
+def _is_single(lake: Lake, run: Row, rankings: Mapping[str, Row]) -> bool:
+    ranking = next(iter(rankings.values()), run)
+    ends = lake.query("whole_model", run_id=ranking["run_id"])
+    return any(row["elements"] == 1 for row in ends)
+
+
 def _structure(lake: Lake, run_id: str) -> tuple[list[Item], list[tuple[int, int]]]:
     """Items and the edges between them: nodes first, then quantizers, then the model's ends."""
     rows = lake.query("model_nodes", run_id=run_id)
     general = sorted((r for r in rows if r["type"] == NODE), key=lambda r: r["node_index"])
     others = [r for r in rows if r["type"] != NODE]
-    items = [Item(r["node"], r["type"], r["op_type"]) for r in (*general, *others)]
+    items = [
+        Item(r["node"], r["type"], r["op_type"], next(iter(r["outputs"]), ""))
+        for r in (*general, *others)
+    ]
     producers: dict[str, int] = {}
     for position, row in enumerate((*general, *others)):
         producers |= dict.fromkeys(row["outputs"], position)
@@ -134,7 +169,7 @@ def _structure(lake: Lake, run_id: str) -> tuple[list[Item], list[tuple[int, int
         tensor, _, told = text.rpartition(": ")
         if tensor not in producers:
             producers[tensor] = len(items)
-            items.append(Item(tensor, INPUT, "", facts=[("tensor", told)]))
+            items.append(Item(tensor, INPUT, facts=[("tensor", told)]))
     edges = []
     for position, row in enumerate((*general, *others)):
         edges += [(producers[t], position) for t in dict.fromkeys(row["inputs"]) if t in producers]
@@ -152,7 +187,7 @@ def _structure(lake: Lake, run_id: str) -> tuple[list[Item], list[tuple[int, int
         tensor, _, told = text.rpartition(": ")
         if tensor in producers:
             edges.append((producers[tensor], len(items)))
-            items.append(Item(tensor, OUTPUT, "", facts=[("tensor", told)]))
+            items.append(Item(tensor, OUTPUT, facts=[("tensor", told)]))
     return items, list(dict.fromkeys(edges))
 
 
@@ -218,6 +253,7 @@ def _rank(
     if not found.whole:
         whole = lake.query("whole_model", run_id=run_id)
         found.whole = {Metric(row["metric"]): row["value"] for row in whole}
+        found.samples = find_run(lake, run_id)["data_num"]
 
 
 def _diagnose(
@@ -227,13 +263,18 @@ def _diagnose(
     if run is None:
         return
     metric = Metric(next(iter(run["metrics"] or ()), found.metric))
+    if metric is Metric.COSINE_SIMILARITY and found.single:
+        return  # of one element it tells nothing
+    found.judges = run["data_num"]
     about = {"run_id": run["run_id"], "metric": metric.value}
     causes, remedies = lake.query("causes", **about), lake.query("remedies", **about)
-    found.used.append(("diagnosis", run["run_id"]))
+    other = "" if run["data_id"] == found.run["data_id"] else " of other samples"
+    found.used.append((f"diagnosis{other}", run["run_id"]))
     words = words_table(causes, remedies, metric).rows
     for (subject, rows), (wrong, mends) in zip(
         groupby(causes, key=lambda row: row["subject"]), words, strict=True
     ):
+        found.words.append((subject, wrong + (f" ({other.strip()})" if other else ""), mends))
         item = by_name.get((NODE, subject))
         if item is None:
             continue
@@ -259,6 +300,7 @@ def _plan(
     if plan is None:
         return
     found.used.append(("plan", run["run_id"]))
+    found.planned = list(plan_lines(plan, lake.query("plan_frontier", run_id=run["run_id"])))
     value = "share of the error" if plan["is_share"] else plan["metric"]
     for row in lake.query("plan_nodes", run_id=run["run_id"]):
         told = "stays as calibrated"

@@ -425,6 +425,7 @@ class Graph {
   details(as) {
     const panel = this.parts.panel;
     panel.replaceChildren();
+    panel.classList.toggle("hg-none", !as);
     if (!as) return this.overview(panel);
     if (as[0] === "g") return this.groupDetails(panel, this.groups[+as.slice(1)]);
     const item = this.items[+as.slice(1)];
@@ -664,6 +665,9 @@ class List {
   }
 }
 
+/* Paper has no buttons: what is folded is printed, too. */
+addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach(d => { d.open = true; d.dataset.was = ""; }));
+addEventListener("afterprint", () => document.querySelectorAll("details[data-was]").forEach(d => { d.open = false; delete d.dataset.was; }));
 const graphs = [...document.querySelectorAll(".hg")].map(root => new Graph(root));
 document.querySelectorAll(".hg-list").forEach(root => new List(root, graphs[0]));
 if (location.hash === "#dark" || location.hash === "#light") {

@@ -181,7 +181,7 @@ def _stretches(members: list[_Tree | int], operators: Sequence[str]) -> list[_Tr
             size = -(-len(row) // -(-len(row) // _STRETCH))  # stretches of about one length
             for start in range(0, len(row), size):
                 part = row[start : start + size]
-                label = f"{len(part)} nodes: {operators[part[0]]} to {operators[part[-1]]}"
+                label = f"{operators[part[0]]} to {operators[part[-1]]}"
                 found.append(_Tree(label, "stretch", [*part]))
         row.clear()
 
@@ -201,14 +201,7 @@ def _parts(members: Sequence[_Tree | int]) -> list[_Tree | int]:
         return [*members]
     size = -(-len(members) // _STRETCH)
     parts = [[*members[start : start + size]] for start in range(0, len(members), size)]
-    return [
-        _Tree(f"part {number}: {sum(map(_size, part))} nodes", "stretch", part)
-        for number, part in enumerate(parts, start=1)
-    ]
-
-
-def _size(member: _Tree | int) -> int:
-    return 1 if isinstance(member, int) else len(member.positions())
+    return [_Tree(f"part {number}", "stretch", part) for number, part in enumerate(parts, start=1)]
 
 
 def _number(

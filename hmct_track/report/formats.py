@@ -1,4 +1,4 @@
-"""A network for other programs: Graphviz's DOT and SVG, and node data of Google's Model Explorer."""
+"""A network for other programs: Graphviz's DOT and SVG, and node data of Model Explorer."""
 
 from __future__ import annotations
 
@@ -57,9 +57,13 @@ def dot_text(network: Network, way: Coloring) -> str:
     drawn = {k for k, item in enumerate(items) if item.type not in QUANTIZERS}
     if len(items) <= _MOST_QUANTIZERS:
         drawn = set(range(len(items)))
+    group_of = dict(enumerate(folding.group_of))
+    for k, item in enumerate(items):
+        if item.type == NODE:  # a quantizer is where it is read
+            group_of |= {q: group_of[k] for q in item.quantizers if q not in group_of}
     inside: dict[int | None, list[int]] = {}
     for k in sorted(drawn):
-        group = folding.group_of[k] if k < len(folding.group_of) else None
+        group = group_of.get(k)
         inside.setdefault(group, []).append(k)
     below: dict[int | None, list[int]] = {}
     for number, group_ in enumerate(folding.groups):
@@ -78,6 +82,7 @@ def dot_text(network: Network, way: Coloring) -> str:
     lines = [
         "digraph network {",
         f"  graph [label={_quoted(title)}, labelloc=t, fontname=Helvetica, color=gray];",
+        "  graph [newrank=true];",
         "  node [style=filled, fontname=Helvetica, fontsize=10, color=gray40];",
         "  edge [color=gray40, arrowsize=0.6];",
         *block(None, "  "),

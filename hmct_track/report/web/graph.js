@@ -229,6 +229,7 @@ class Graph {
       this.say(`${shown} are too many to draw at once (${MOST_DRAWN} at most); open groups one by one`);
     }
     for (const g of this.groups) g.was = g.open;
+    for (const node of nodes) Object.assign(node.data, this.painted(node.data.id));
     if (!this.cy) {
       this.cy = cytoscape({ container: this.parts.canvas, style: this.style(nodes.length), minZoom: 0.01, maxZoom: 3,
         autoungrabify: true, boxSelectionEnabled: false, hideEdgesOnViewport: nodes.length > 2000,
@@ -236,7 +237,8 @@ class Graph {
     } else {
       this.cy.batch(() => { this.cy.elements().remove(); this.cy.add({ nodes, edges }); });
     }
-    this.colour();
+    this.legend();
+    this.strip();
     this.mark();
   }
   style() {
@@ -262,13 +264,13 @@ class Graph {
     ];
   }
   colour() {
-    this.cy.batch(() => this.cy.nodes().forEach(node => {
-      const look = this.look(node.id());
-      node.data({ fill: look.fill, ink: look.none ? this.ink().text : look.ink, none: look.none,
-        label: this.label(node.id(), look.text) });
-    }));
+    this.cy.batch(() => this.cy.nodes().forEach(node => { node.data(this.painted(node.id())); }));
     this.legend();
     this.strip();
+  }
+  painted(as) {
+    const look = this.look(as);
+    return { fill: look.fill, ink: look.none ? this.ink().text : look.ink, none: look.none, label: this.label(as, look.text) };
   }
   legend() {
     const place = this.parts.legend;

@@ -28,6 +28,8 @@ class NetworkGraph:
     way: Coloring | None = field(repr=False)
     """Its colours, where the user chose them."""
     run_id: str
+    lake: Path = field(repr=False)
+    """The lake that it is from."""
 
     @cached_property
     def html(self) -> str:
@@ -121,4 +123,4 @@ def graph(
     shown = find_run(opened, after)["run_id"] if after else first
     network = network_of(opened, shown, first if after else None)
     way = None if by is None else coloring_of(network, by)
-    return NetworkGraph(network, way, shown)
+    return NetworkGraph(network, way, shown, opened.path)

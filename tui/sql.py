@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from os.path import commonprefix
 from pathlib import Path
@@ -19,6 +19,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Label, OptionList, Static, TextArea
+from textual.widgets.text_area import TextAreaTheme
 from textual.widgets.option_list import Option
 
 from .base import LakeScreen, Notice, feet
@@ -77,7 +78,8 @@ class SqlScreen(LakeScreen):
         with Horizontal():
             yield OptionList(id="catalog", markup=False)
             with Vertical():
-                yield TextArea("SELECT * FROM runs ORDER BY run_id DESC LIMIT 20", id="editor")
+                text = "SELECT * FROM runs ORDER BY run_id DESC LIMIT 20"
+                yield TextArea(text, language="sql", id="editor")
                 yield Vertical(id="parameters")
                 yield Static(markup=False, id="said")
                 yield Grid("f5 or ctrl+r runs the statement.", id="result")
@@ -88,6 +90,19 @@ class SqlScreen(LakeScreen):
         self.query_one("#editor").focus()
         self.ask("catalog", _catalog)
         self.ask("history", _read_history)
+
+    def resized(self) -> None:
+        """Words of SQL in colours that can be read on the theme's background."""
+        editor = self.query_one("#editor", TextArea)
+        if self.app.current_theme.dark:
+            editor.theme = "css"
+            return
+        light = TextAreaTheme.get_builtin_theme("github_light")
+        assert light is not None
+        # Its grey of types, which tables are to it, can hardly be read.
+        styles = {**light.syntax_styles, "type": light.syntax_styles["class"]}
+        editor.register_theme(replace(light, name="light", syntax_styles=styles))
+        editor.theme = "light"
 
     def show_catalog(self, found: list[tuple[str, str]]) -> None:
         """Shipped queries, then tables."""

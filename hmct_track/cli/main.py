@@ -27,6 +27,7 @@ _OTHERS = (
     "tag",
     "repeat",
     "figure",
+    "graph",
     "tui",
     "inspect",
     "nodes",

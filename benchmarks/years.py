@@ -1,12 +1,12 @@
-"""How long a lake of years takes to answer: up to 100,000 runs and 100 million measurements.
+"""How long a lake of years takes to answer: up to 100,000 runs, 100 million values.
 
-``python -m benchmarks.years FOLDER RUNS`` writes a lake of so many runs where there is none, else it
-asks the one that is there. Ten runs a model, ten models a network, each node named in one network
-only, 100 nodes and 10 samples a run. Its parts are as `lake compact` left them before parts were
-laid out by key: of about 128 MB, of any model. ``lake compact`` lays them out anew.
+``python -m benchmarks.years FOLDER RUNS`` writes a lake of so many runs where there is none, else
+it asks the one that is there. Ten runs a model, ten models a network, each node named in one
+network only, 100 nodes and 10 samples a run. Its parts are as `lake compact` left them before
+parts were laid out by key: of about 128 MB, of any model. ``lake compact`` lays them out anew.
 
-``python -m benchmarks.years FOLDER RUNS --grow`` adds run after run as analyses do, with what follows
-the end of a run, and tells what that took.
+``python -m benchmarks.years FOLDER RUNS --grow`` adds run after run as analyses do, with what
+follows the end of a run, and tells what that took.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PARTS_OF = 128 * 2**20
 _ROW_BYTES = {"measurements": 50, "run_configs": 12}
 """About what a row takes, packed."""
 
-# Ids are made of numbers: the model of a run by division, run ids by time, as the program makes them.
+# Ids are made of numbers: a run's model by division, run ids by time as the program makes them.
 _RUN_ID = (
     "strftime(TIMESTAMP '2024-01-01' + to_seconds(r * 600), '%Y%m%dT%H%M%S') || '000-' "
     "|| left(md5('r' || r), 8)"
@@ -56,12 +56,12 @@ _CONFIG_ID = f"md5('c' || (m // {MODELS_A_NETWORK}) || '/' || n)"
 _SAMPLE_ID = "md5('s' || (r % 100) || '/' || s)"
 
 
-def _rows(table: Table, runs: int) -> tuple[str, dict[str, str]]:
+def _rows(table: Table, runs: int) -> tuple[str, dict[str, str]]:  # noqa: PLR0911
     """What a table's rows are made from, and the columns that are not NULL, in SQL."""
-    all_runs = f"(SELECT range AS r, range // {RUNS_A_MODEL} AS m FROM range({runs}))"
-    models = f"(SELECT range AS m FROM range({-(-runs // RUNS_A_MODEL)}))"
-    nodes = f"(SELECT range AS n FROM range({NODE_COUNT}))"
-    samples = f"(SELECT range AS s FROM range({SAMPLE_COUNT}))"
+    all_runs = f"(SELECT range AS r, range // {RUNS_A_MODEL} AS m FROM range({runs}))"  # noqa: S608
+    models = f"(SELECT range AS m FROM range({-(-runs // RUNS_A_MODEL)}))"  # noqa: S608
+    nodes = f"(SELECT range AS n FROM range({NODE_COUNT}))"  # noqa: S608
+    samples = f"(SELECT range AS s FROM range({SAMPLE_COUNT}))"  # noqa: S608
     if table is RUNS:
         started = "TIMESTAMP '2024-01-01' + to_seconds(r * 600)"
         return all_runs, {
@@ -109,7 +109,7 @@ def _rows(table: Table, runs: int) -> tuple[str, dict[str, str]]:
 
 
 def build(place: Path, runs: int) -> None:
-    """A lake as an earlier `compact` left it: parts by the time of their runs, each sorted by key."""
+    """A lake as an earlier `compact` left it: parts by time of runs, each sorted by key."""
     Lake.create(place)
     for table in (RUNS, MODELS, NODES, CALIBRATION_NODES, SAMPLES, CONFIGS, RUN_CONFIGS):
         if table is not CALIBRATION_NODES:
@@ -175,14 +175,19 @@ def _append(lake: Lake, run: int) -> None:
 
 
 def timed(what: str, call: Callable[[], Any], times: int) -> None:
-    """Print median and largest of the times of a call, and how many rows it gave."""
-    seconds, count = [], 0
+    """Print the times of a call, on the clock and of the cores, and how many rows it gave."""
+    seconds, computed, count = [], [], 0
     for _ in range(times):
-        start = time.perf_counter()
+        start, start_computed = time.perf_counter(), time.process_time()
         count = len(call())
         seconds.append(time.perf_counter() - start)
-    middle, most = statistics.median(seconds), max(seconds)
-    print(f"{what} ({count} rows): median {middle:.3f} s, largest {most:.3f} s", flush=True)
+        computed.append(time.process_time() - start_computed)
+    middle, most, cores = statistics.median(seconds), max(seconds), statistics.median(computed)
+    print(
+        f"{what} ({count} rows): median {middle:.3f} s, largest {most:.3f} s, "
+        f"{cores:.3f} s of cores",
+        flush=True,
+    )
 
 
 def ask(place: Path, runs: int, times: int) -> None:

@@ -1162,6 +1162,7 @@ class TypedQueries:
         name: Literal["runs"],
         /,
         *,
+        run: str | None = ...,
         kind: str | None = ...,
         state: str | None = ...,
         model: str | None = ...,

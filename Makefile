@@ -23,10 +23,10 @@ test: lint
 
 # No coverage: the floor is of all tests.
 test-fast: .venv/test.stamp
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow and not long"
 
 test-lowest: .venv/lowest.stamp
-	.venv/lowest/bin/python -m pytest -n auto -m "not slow" -p no:cacheprovider
+	.venv/lowest/bin/python -m pytest -n auto -m "not slow and not long" -p no:cacheprovider
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .

@@ -69,6 +69,7 @@ def get_sensitivity_of_nodes(
     budget: float | None = None,
     confidence: float = 0.95,
     intervals: bool = False,
+    share: bool = False,
     **recording: Unpack[Recording],
 ) -> dict[str, dict[str, float]]:
     """Rank nodes by how much the output changes when each alone is quantized.
@@ -94,6 +95,7 @@ def get_sensitivity_of_nodes(
         budget: stop after so many seconds from the call, with what is known by then.
         confidence: how sure the top and the intervals are to be, between 0 and 1.
         intervals: print the table with intervals of the first metric and of the ranks.
+        share: measure also what share of the whole model's error is gone without each node.
         **recording: see `Recording`.
 
     Returns:

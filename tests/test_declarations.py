@@ -97,6 +97,7 @@ RUNS: dict[str, list[str]] = {
     "plot-distribution": ["-n", "[Conv_2]", "--data-num", "2"],
     "get-channelwise-data-distribution": ["-n", "[304_HzCalibration]", "-a", "0"],
     "sensitivity-analysis": ["-sn", "[Conv_2,Conv_8]", "-q", "int16", "-d", "2"],
+    "interactions": ["-m", "mse", "-k", "2", "-i", "[Conv_2,Conv_4]", "-d", "2"],
     "local-errors": ["-m", "mse", "--by", "accumulated", "-i", "[Conv_2]", "-d", "2"],
     "select-sensitive-samples": ["-m", "sqnr", "-d", "3", "-sn", "2"],
     "plan": ["-t", "error <= 20 %", "-d", "8", "-g", "node", "--moves", "[int16,float16]"],

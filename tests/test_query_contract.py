@@ -39,7 +39,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     place = tmp_path_factory.mktemp("contract")
     options: dict[str, Any] = {"lake": place / "lake", "track": False}
     nodes = ["Conv_2", "Conv_4"]
-    debug.get_sensitivity_of_nodes(DEMO, "sqnr", DATA, data_num=2, **options)
+    debug.get_sensitivity_of_nodes(DEMO, "sqnr", DATA, data_num=2, share=True, **options)
     debug.get_sensitivity_of_nodes(onnx.load(DEMO), "mse", DATA, data_num=1, **options)
     debug.get_sensitivity_of_nodes(DEMO, "mse", DATA, node_type="weight", data_num=1, **options)
     debug.plot_acc_error(None, DATA, DEMO, quantize_node=nodes, **options)
@@ -51,6 +51,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     main(["local-errors", str(DEMO), str(DATA), "--lake", str(place / "lake"), "--no-track"])
     recorded = ["--lake", str(place / "lake"), "--no-track"]
     main(["diagnose", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
+    main(["interactions", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
     main(["mend", str(DEMO), str(DATA), "-d", "4", "-o", str(place / "m.onnx"), *recorded])
     onnx.save(rebuild.build(onnx.load(DEMO), ()), place / "float.onnx")
     main(
@@ -76,7 +77,7 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
     kinds |= {"channel_distribution": "channelwise-distribution"}
     kinds |= {"sensitive_samples": "sensitive-samples", "local_errors": "local-errors"}
     kinds |= dict.fromkeys(("plan_result", "plan_nodes", "plan_frontier", "plan_values"), "plan")
-    kinds |= {"plan_check": "plan-check"}
+    kinds |= {"plan_check": "plan-check", "interactions": "interactions"}
     weights, _, nodes = lake.query("runs", kind="sensitivity")
     kinds |= {"causes": "diagnosis", "remedies": "diagnosis", "config_values": "diagnosis"}
     kinds |= {"mending": "mending", "mending_steps": "mending"}

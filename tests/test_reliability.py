@@ -357,7 +357,7 @@ def test_killed_at_the_first_files_that_it_puts_into_place_nothing_is_lost(
     assert found == {"killed": 2, "ended": 0, "problems": []}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["analysis", "compact", "import"])
 @pytest.mark.parametrize("how", ["renames", "moments"])
 def test_killed_at_each_file_and_at_any_moment_nothing_is_lost(

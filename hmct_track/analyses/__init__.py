@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         GetChannelwiseDataDistribution,
     )
     from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
+    from hmct_track.analyses.interactions import Interactions
     from hmct_track.analyses.local_errors import LocalErrors
     from hmct_track.analyses.mend import Mend
     from hmct_track.analyses.plan import Plan
@@ -47,6 +48,7 @@ __all__ = [
     "Drawing",
     "GetChannelwiseDataDistribution",
     "GetSensitivityOfNodes",
+    "Interactions",
     "LocalErrors",
     "Mend",
     "Plan",

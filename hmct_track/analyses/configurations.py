@@ -45,6 +45,19 @@ def without(
     return QuantConfig.all_but(switched, state).canonical(every(model))
 
 
+def left_out(
+    model: QuantModel, names: Iterable[str], node_type: NodeType = NodeType.NODE
+) -> list[Planned]:
+    """Everything quantized but one node each; of type output, what each gives out."""
+    known = every(model)
+    output = node_type is NodeType.OUTPUT
+    switched = model.output_quantizers if output else model.calibrations_of
+    return [
+        Planned(name, "without", QuantConfig.all_but(switched(name)).canonical(known))
+        for name in names
+    ]
+
+
 def names_of_type(model: QuantModel, node_type: NodeType) -> list[str]:
     """The nodes of a type that can be quantized alone, in topological order."""
     if node_type is NodeType.NODE:

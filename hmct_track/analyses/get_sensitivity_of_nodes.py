@@ -102,6 +102,10 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         SWITCH, "print the table with intervals of the first metric and of the ranks",
         default=False,
     )  # fmt: skip
+    share: bool = option(
+        SWITCH, "measure also what share of the whole model's error is gone without each node",
+        default=False,
+    )  # fmt: skip
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
@@ -193,8 +197,20 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         # A race has a time to keep, and several samples to tell the noise.
         self._record(run, [] if self.races else noisy)
         left = run.lake.query("unmeasured", run_id=run.run_id) if self.races else []
+        if not left and (self.share or self.budget is not None):
+            self._record_shares(run)
         if left and all(row["local_error"] is None for row in left):
             record_local_errors(run, self._planned(model))
+
+    def _record_shares(self, run: Run) -> None:
+        """What each node has to do with the whole, as far as there is time."""
+        from hmct_track.analyses.racing import end_of
+        from hmct_track.analyses.shares import record_shares
+
+        model = run.subject.model
+        until = None if self.budget is None else end_of(self.budget, run.began)
+        nodes, node_type = self._planned(model), self.ranked_type(model)
+        record_shares(run, nodes, node_type, self.confidence, until)
 
     def interrupted(self, run: Run) -> None:
         """Record how sure the ranking is as far as it came."""
@@ -228,8 +244,25 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         else:
             table = sensitivity_table(rows, _type_of(answer), self.metrics_asked)
         note = confidence_note(rows, found, answer.run["data_num"])
-        parts = [_whole_line(answer), table if rows else "", note, self._race_note(answer)]
+        parts = [
+            _whole_line(answer),
+            table if rows else "",
+            note,
+            self._shares_text(answer),
+            self._race_note(answer),
+        ]
         return "\n\n".join(part for part in parts if part)
+
+    def _shares_text(self, answer: Answer[SensitivityRow]) -> str:
+        from hmct_track.report.shares import shares_text
+
+        rows = answer.query("shares")
+        if not rows and self.share and answer.rows:
+            spent = self.budget is not None
+            return "shares were not measured: " + (
+                "there was no time left" if spent else "the whole model has no error"
+            )
+        return shares_text(rows, next(iter(answer.query("share_sum")), None))
 
     def _race_note(self, answer: Answer[SensitivityRow]) -> str:
         if not self.races:
@@ -271,7 +304,8 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         """The ranking with bars."""
         from hmct_track.report.html import ranking
 
-        return ranking(answer.rows, self.metrics_asked, _intervals(answer))
+        shared = {row["position"]: row for row in answer.query("shares")}
+        return ranking(answer.rows, self.metrics_asked, _intervals(answer), shared)
 
     def drawings(self, answer: Answer[SensitivityRow]) -> list[Drawing]:
         """The ranking."""
@@ -296,7 +330,7 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
                 whole=answer.whole.get(first),
             )
 
-        return [Drawing(f"sensitivity_of_{node_type}", draw)]
+        return [Drawing(f"sensitivity_of_{node_type}", draw), *_share_drawings(answer)]
 
     def texts(self, answer: Answer[SensitivityRow]) -> dict[str, str]:
         """The documented table."""
@@ -325,7 +359,7 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         summary[f"nodes_below_{_NEARLY_EQUAL}"] = float(
             sum(value is None or not value >= _NEARLY_EQUAL for value in cosine)
         )
-        summary |= self._sureness(answer)
+        summary |= self._sureness(answer) | _share_summary(answer)
         # Last, as the web UI's plots begin with the first.
         summary["nodes"] = float(len(answer.rows))
         return summary
@@ -352,21 +386,27 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
 
     def run_curves(self, answer: Answer[SensitivityRow]) -> dict[str, list[tuple[int, float]]]:
         """Each metric over the nodes in topological order."""
-        return {
+        curves = {
             f"by_node.{metric}": sorted(
                 (row["position"], _number(value_of(row, metric))) for row in answer.rows
             )
             for metric in Metric
         }
+        if shared := answer.query("shares"):
+            curves["by_node.share"] = sorted((row["position"], row["share"]) for row in shared)
+        return curves
 
     def note(self, answer: Answer[SensitivityRow]) -> str:
         """The most sensitive nodes."""
         from hmct_track.report import ranking_markdown
         from hmct_track.report.confidence import confidence_note
+        from hmct_track.report.shares import sum_line
 
         table = ranking_markdown(answer.rows, _type_of(answer), answer.run_id)
         note = confidence_note(answer.rows, _intervals(answer), answer.run["data_num"])
-        return "\n\n".join([table, *note.splitlines()])
+        added = answer.query("share_sum")
+        said = [sum_line(row) for row in added]
+        return "\n\n".join([table, *note.splitlines(), *said])
 
 
 class Ranking(dict[str, dict[str, float]]):
@@ -431,6 +471,30 @@ def _intervals(answer: Answer[SensitivityRow]) -> dict[int, IntervalsRow]:
     first = answer.analysis.metrics_asked[0]
     rows = answer.lake.query("intervals", run_id=answer.run_id, metric=first.value)
     return {row["position"]: row for row in rows if row["role"] == "only"}
+
+
+def _share_drawings(answer: Answer[SensitivityRow]) -> list[Drawing]:
+    """The nodes' shares, where they were measured."""
+    rows = answer.query("shares")
+
+    def draw() -> Figure:
+        from hmct_track.report.shares import shares_figure
+
+        return shares_figure(rows, f"Shares of the error of {answer.label}")
+
+    return [Drawing(f"shares_of_{_type_of(answer)}", draw)] if rows else []
+
+
+def _share_summary(answer: Answer[SensitivityRow]) -> dict[str, float]:
+    """The largest share, how many nodes interact, and what all of them add up to."""
+    rows = answer.query("shares")
+    if not rows:
+        return {}
+    found = {"share.largest": rows[0]["share"]}
+    found["nodes_interacting"] = float(sum(row["interacts"] for row in rows))
+    for row in answer.query("share_sum"):
+        found["share.sum_alone"] = row["sum"]
+    return found
 
 
 def _interval(sure: IntervalsRow | None) -> tuple[float, float] | None:

@@ -122,7 +122,12 @@ class Race:
     def _until(self, seen: Seen) -> float | None:
         if self.budget is None:
             return None
-        return seen.began + self.budget - min(_RESERVE * self.budget, _MOST_RESERVE)
+        return end_of(self.budget, seen.began)
+
+
+def end_of(budget: float, began: float) -> float:
+    """When to stop measuring, by `time.monotonic`."""
+    return began + budget - min(_RESERVE * budget, _MOST_RESERVE)
 
 
 def sample_order(samples: int) -> NDArray[np.int64]:

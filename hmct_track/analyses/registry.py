@@ -17,6 +17,7 @@ _SHIPPED = {
     "runall": "Runall",
     "select-sensitive-samples": "SelectSensitiveSamples",
     "local-errors": "LocalErrors",
+    "interactions": "Interactions",
     "diagnose": "Diagnose",
     "mend": "Mend",
     "plan": "Plan",

@@ -66,6 +66,7 @@ def run_analysis(
         parent=parent,
         emit=emit,
     )
+    run.began = began
     with run:
         run.row["float_gap"] = parent.row["float_gap"] if parent else _float_gap(analysis, subject)
         try:

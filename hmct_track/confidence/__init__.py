@@ -13,6 +13,7 @@ from hmct_track.confidence.intervals import (
     mean_intervals,
 )
 from hmct_track.confidence.ranks import Ranks, rank_nodes
+from hmct_track.confidence.shares import Shares, shares
 from hmct_track.confidence.values import Means, means_of
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "Intervals",
     "Means",
     "Ranks",
+    "Shares",
     "mean_intervals",
     "means_of",
     "rank_nodes",
+    "shares",
 ]

@@ -249,6 +249,23 @@ class HistogramRow(TypedDict):
     count: int
 
 
+class InteractionsRow(TypedDict):
+    """A row of interactions."""
+
+    node: str
+    other: str
+    rank: int
+    other_rank: int
+    samples: int
+    copies: int
+    level: float
+    together: float
+    value: float
+    low: float | None
+    high: float | None
+    interacts: bool
+
+
 class IntervalsRow(TypedDict):
     """A row of intervals."""
 
@@ -275,6 +292,14 @@ class KnownMeasurementsRow(TypedDict):
 
     config_id: str
     sample_id: str
+
+
+class KnownMovedRow(TypedDict):
+    """A row of known_moved."""
+
+    config_id: str
+    sample_id: str
+    copy: int
 
 
 class LocalErrorsRow(TypedDict):
@@ -401,6 +426,18 @@ class ModelNodesRow(TypedDict):
     zero_points: list[int] | None
     thresholds: list[float] | None
     enabled: bool | None
+
+
+class MovedErrorsRow(TypedDict):
+    """A row of moved_errors."""
+
+    position: int
+    subject: str
+    role: str
+    output: str
+    samples: list[int]
+    copies: list[int]
+    errors: list[float]
 
 
 class MovedValuesRow(TypedDict):
@@ -771,6 +808,38 @@ class SensitivityRow(TypedDict):
     all_zero: int
 
 
+class ShareSumRow(TypedDict):
+    """A row of share_sum."""
+
+    nodes: int
+    sum: float
+    sum_low: float | None
+    sum_high: float | None
+    least: float
+    most: float
+    agrees: bool
+
+
+class SharesRow(TypedDict):
+    """A row of shares."""
+
+    rank: int
+    position: int
+    subject: str
+    samples: int
+    copies: int
+    level: float
+    share: float
+    share_low: float | None
+    share_high: float | None
+    alone: float
+    alone_low: float | None
+    alone_high: float | None
+    gap: float
+    rounding: float | None
+    interacts: bool
+
+
 class SubjectValuesRow(TypedDict):
     """A row of subject_values."""
 
@@ -855,8 +924,10 @@ READS: Mapping[str, tuple[str, ...]] = {
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),
     "histogram": ("histograms",),
+    "interactions": ("interactions",),
     "intervals": ("confidence", "subject_values"),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
+    "known_moved": ("moved_measurements", "run_configs", "runs", "samples"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
     "mending": ("measurements", "metric_values", "run_configs", "runs", "samples"),
     "mending_steps": ("mending_steps",),
@@ -865,6 +936,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("metric_rows",),
     "model_calibration": ("runs",),
     "model_nodes": ("calibration_nodes", "nodes", "runs"),
+    "moved_errors": ("moved_measurements", "run_configs", "runs", "samples"),
     "moved_values": ("moved_measurements", "run_configs", "runs", "samples"),
     "node_evidence": ("channel_summaries", "run_configs", "runs", "tensor_summaries"),
     "node_history": ("models", "ranked", "runs"),
@@ -909,6 +981,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "sample_values": ("metric_values",),
     "sensitive_samples": ("metric_values", "runs", "samples"),
     "sensitivity": ("calibration_nodes", "nodes", "runs", "subject_values"),
+    "share_sum": ("shares",),
+    "shares": ("shares",),
     "subject_values": ("metric_values",),
     "thresholds": ("calibration_nodes", "channel_summaries", "runs", "tensor_summaries"),
     "unmeasured": ("local_errors", "nodes", "results", "run_configs", "runs"),
@@ -1021,6 +1095,9 @@ class TypedQueries:
     def query(self, name: Literal["histogram"], /, *, run_id: str) -> list[HistogramRow]: ...
 
     @overload
+    def query(self, name: Literal["interactions"], /, *, run_id: str) -> list[InteractionsRow]: ...
+
+    @overload
     def query(
         self, name: Literal["intervals"], /, *, run_id: str, metric: str | None = ...
     ) -> list[IntervalsRow]: ...
@@ -1029,6 +1106,9 @@ class TypedQueries:
     def query(
         self, name: Literal["known_measurements"], /, *, run_id: str
     ) -> list[KnownMeasurementsRow]: ...
+
+    @overload
+    def query(self, name: Literal["known_moved"], /, *, run_id: str) -> list[KnownMovedRow]: ...
 
     @overload
     def query(
@@ -1065,6 +1145,9 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["model_nodes"], /, *, run_id: str) -> list[ModelNodesRow]: ...
+
+    @overload
+    def query(self, name: Literal["moved_errors"], /, *, run_id: str) -> list[MovedErrorsRow]: ...
 
     @overload
     def query(self, name: Literal["moved_values"], /, *, run_id: str) -> list[MovedValuesRow]: ...
@@ -1184,6 +1267,12 @@ class TypedQueries:
     def query(
         self, name: Literal["sensitivity"], /, *, run_id: str, metric: str | None = ...
     ) -> list[SensitivityRow]: ...
+
+    @overload
+    def query(self, name: Literal["share_sum"], /, *, run_id: str) -> list[ShareSumRow]: ...
+
+    @overload
+    def query(self, name: Literal["shares"], /, *, run_id: str) -> list[SharesRow]: ...
 
     @overload
     def query(self, name: Literal["subject_values"], /) -> list[SubjectValuesRow]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised when a table or a column is added. Parts written before lack it and read as NULL there."""
 
 FILLED = frozenset({"version", "imported_from"})
@@ -180,7 +180,7 @@ RUN_CONFIGS = Table(
         position   BIGINT   position in the plan; topological order of the subjects
         config_id  VARCHAR  key of configs
         subject    VARCHAR  the node, or the curve, that it is about
-        role       VARCHAR  only (all others off), partial, curve or reference
+        role       VARCHAR  only (all others off), without, pair, partial, curve or reference
     """),
 )
 MEASUREMENTS = Table(
@@ -467,6 +467,51 @@ PLAN_MOVES = Table(
         without            DOUBLE     the value of the plan with this change alone taken back
     """),
 )
+SHARES = Table(
+    "shares",
+    "what share of the fully quantized model's mse belongs to a node; 1 is all of it",
+    ("run_id", "position"),
+    _columns("""
+        run_id       VARCHAR  key of runs
+        position     BIGINT   place in the run's plan of the node alone, or of the whole model
+        subject      VARCHAR  the node, or calibrated_model: there alone is the sum of all nodes
+        role         VARCHAR  only, or reference for the whole model
+        samples      BIGINT   number of samples that it rests on
+        copies       BIGINT   moved copies of each of them, the same for all nodes
+        level        DOUBLE   how often such intervals hold what they are of
+        alone        DOUBLE   the error of the node alone, as a share of the whole model's
+        alone_low    DOUBLE   its interval
+        alone_high   DOUBLE   likewise
+        share        DOUBLE   the part of the whole model's error that is gone without the node
+        share_low    DOUBLE   its interval
+        share_high   DOUBLE   likewise
+        rounding     DOUBLE   standard deviation of share that rounding makes
+        gap          DOUBLE   share - alone
+        gap_low      DOUBLE   its interval
+        gap_high     DOUBLE   likewise
+        interacts    BOOLEAN  whether the gap is more than noise, for all nodes together
+    """),
+)
+INTERACTIONS = Table(
+    "interactions",
+    "what two nodes cost together beyond what each costs alone; 1 is the whole model's mse",
+    ("run_id", "node", "other"),
+    _columns("""
+        run_id     VARCHAR  key of runs
+        node       VARCHAR  a node, the worse of the two
+        other      VARCHAR  the other; the node itself for what it costs alone
+        rank       BIGINT   rank of the node among the nodes that were paired, from 1
+        other_rank BIGINT   rank of the other
+        samples    BIGINT   number of samples that it rests on
+        copies     BIGINT   moved copies of each of them, the same for all pairs
+        level      DOUBLE   how often such intervals hold what they are of
+        together   DOUBLE   the error of both, as a share of the whole model's
+        value      DOUBLE   together, less what each costs alone; of a node itself, what it costs
+        low        DOUBLE   interval of value
+        high       DOUBLE   likewise
+        interacts  BOOLEAN  whether value is more than noise, for all pairs together
+    """),
+)
 TABLES = (
     RUNS,
     TAGS,
@@ -489,6 +534,8 @@ TABLES = (
     PLANS,
     PLAN_POINTS,
     PLAN_MOVES,
+    SHARES,
+    INTERACTIONS,
 )
 
 REFERENCES = (
@@ -508,5 +555,7 @@ REFERENCES = (
     (MOVED_MEASUREMENTS, "model_id", MODELS),
     (MOVED_MEASUREMENTS, "config_id", CONFIGS),
     (CONFIDENCE, "run_id", RUNS),
+    (SHARES, "run_id", RUNS),
+    (INTERACTIONS, "run_id", RUNS),
 )
 """A table's column, and the table that has it in its key."""

@@ -123,9 +123,9 @@ class Measuring:
         *,
         until: float | None = None,
     ) -> None:
-        """Measure configurations of the plan on copies of samples that are moved by about 1e-7.
+        """Measure configurations on copies of samples that are moved by about 1e-7.
 
-        They are kept by themselves, and in no mean.
+        They are kept by themselves, and in no mean. What the plan lacks is added to it.
 
         Args:
             planned: the configurations.
@@ -133,12 +133,15 @@ class Measuring:
             copies: how many copies of each, the same ones for every configuration and run.
             until: as in `measure`.
         """
+        self._record_plan(planned)
         configs = {p.config.config_id: p.config for p in planned}
-        rows = self._lake.query("moved_values", run_id=self._run_id)
-        known = {(r["config_id"], moved_id(r["sample_id"], r["copy"])) for r in rows if self._reuse}
+        rows = self._lake.query("known_moved", run_id=self._run_id)
+        pairs = {(r["config_id"], moved_id(r["sample_id"], r["copy"])) for r in rows}
+        known = pairs if self._reuse else pairs & self._own
         inputs = MovedSamples(self._subject.inputs(chosen), range(1, copies + 1))
         names = set(inputs)
         known = {(c, s) for c, s in known if c in configs and s in names}
+        self._own |= {(c, s) for c in configs for s in names} - known
         self._evaluate(configs, inputs, known, moved=True, until=until)
 
     def _evaluate(

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -73,6 +74,8 @@ class Run:
         )
         self.results: list[Any] = []
         """The results of its steps."""
+        self.began = time.monotonic()
+        """When the user gave the command, by `time.monotonic`."""
         self.remarks: list[str] = []
         """What was seen on the way that makes its values mean less than they seem to."""
         self._nested: list[tuple[Run, TrackedRun]] = []

@@ -73,12 +73,16 @@ class Table:
 
 
 def ranking(
-    rows: Rows, metrics: Sequence[Metric], sure: Mapping[int, Mapping[str, Any]] | None = None
+    rows: Rows,
+    metrics: Sequence[Metric],
+    sure: Mapping[int, Mapping[str, Any]] | None = None,
+    shared: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> Table:
     """Of rows of the query ``sensitivity``: nodes, metrics, each node's part of the worst error.
 
     With rows of the query ``intervals`` by position, also the first metric's interval and the
-    ranks that a node may have, where several samples tell them.
+    ranks that a node may have, where several samples tell them; with rows of the query ``shares``
+    by position, also each node's share of the whole model's error.
 
     The parts are of the first metric; of a decibel they are those of the noise itself.
     """
@@ -88,6 +92,7 @@ def ranking(
     header = ["", "node", *(["read by"] if consumed else []), *(column.name for column in shown)]
     texts = len(header) - len(metrics)
     header += ["interval", "ranks"] if spans else []
+    header += ["share", "share interval", "interacts"] if shared else []
     lines = [
         [
             str(rank),
@@ -95,6 +100,7 @@ def ranking(
             *([", ".join(row["consumers"] or ())] if consumed else []),
             *(column.texts[rank - 1] for column in shown),
             *(spans[rank - 1] if spans else ()),
+            *(_shared(shared.get(row["position"])) if shared else ()),
         ]
         for rank, row in enumerate(rows, start=1)
     ]
@@ -107,6 +113,14 @@ def ranking(
         [None if e is None else e / worst if worst else 0.0 for e in errors],
         f"error by {metrics[0]}, of the worst",
     )
+
+
+def _shared(row: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if row is None:
+        return "", "", ""
+    low, high = row["share_low"], row["share_high"]
+    span = "" if low is None or high is None else f"{100 * low:.1f} .. {100 * high:.1f} %"
+    return f"{100 * row['share']:.1f} %", span, "yes" if row["interacts"] else ""
 
 
 def _error(value: float | None, metric: Metric) -> float | None:

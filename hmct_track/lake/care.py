@@ -8,6 +8,7 @@ import os
 import platform
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def tidy(lake: Lake) -> Tidied | None:
     Raises:
         LakeError: a part cannot be read or written; no row was lost.
     """
-    first = not tidied(lake).get("layout")
+    first = not (lake.is_laid_out or tidied(lake).get("layout"))
     found = _listed(lake)
     plans = {table: merges(table, found[table], all_small=first) for table in TABLES}
     if first and not any(plans.values()):
@@ -182,8 +183,8 @@ def chosen_runs(
     Args:
         lake: where they are.
         before: only runs that started before, in UTC; all if it is None.
-        best: keep so many of each model file (of each model, where none was given) and kind:
-            those whose fully quantized model is best, then the newest; runs without a value last.
+        best: keep so many of each model file (of each model, where none was given), kind and
+            first metric: those whose fully quantized model is best, then the newest; runs without a value last.
 
     Returns:
         Run ids that go, and of tagged runs that would.
@@ -191,12 +192,11 @@ def chosen_runs(
     runs = find_runs(lake, steps=False)
     kept: set[str] = set()
     if best is not None:
-        groups: dict[tuple[str, str], list[RunsRow]] = {}
+        groups: dict[tuple[str, ...], list[RunsRow]] = defaultdict(list)
         for row in runs:
             if row["state"] == RunState.FINISHED:
-                groups.setdefault((row["kind"], row["model_path"] or row["model_id"]), []).append(
-                    row
-                )
+                of = row["model_path"] or row["model_id"]
+                groups[row["kind"], of, *(row["metrics"] or ())[:1]].append(row)
         for rows in groups.values():
             kept |= {row["run_id"] for row in sorted(rows, key=_goodness)[:best]}
     going = [

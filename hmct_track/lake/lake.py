@@ -93,7 +93,7 @@ class Lake(TypedQueries):
                 if not (folder / EMPTY).exists():
                     write_part(folder, table, [], Path(EMPTY).stem)
             if not (path / "lake.json").exists():
-                _write_version(path, {}, oldest=SCHEMA_VERSION)
+                _write_version(path, {"layout": 1}, oldest=SCHEMA_VERSION)
             elif _version(path) < SCHEMA_VERSION:
                 # Older parts stay as they are: the views give NULL for what they lack.
                 _write_version(path, _about(path), oldest=_oldest_parts(path))
@@ -143,6 +143,11 @@ class Lake(TypedQueries):
     def has_imports(self) -> bool:
         """Whether measurements were imported into it."""
         return _about(self.path).get("imports") is True
+
+    @property
+    def is_laid_out(self) -> bool:
+        """Whether its parts told their keys from the beginning."""
+        return _about(self.path).get("layout") == 1
 
     def note_import(self) -> None:
         """Say that measurements are imported, before they are.

@@ -184,7 +184,8 @@ def chosen_runs(
         lake: where they are.
         before: only runs that started before, in UTC; all if it is None.
         best: keep so many of each model file (of each model, where none was given), kind and
-            first metric: those whose fully quantized model is best, then the newest; runs without a value last.
+            first metric: those whose fully quantized model is best, then the newest; runs
+            without a value last.
 
     Returns:
         Run ids that go, and of tagged runs that would.

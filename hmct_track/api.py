@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from hmct_track.debug import Recording
+from hmct_track.debug import Recording, Scores
 
 if TYPE_CHECKING:
     import onnx
@@ -197,6 +197,8 @@ def plan(
     output_folder: str | os.PathLike[str] | None = None,
     save_dir: str | os.PathLike[str] | None = None,
     output: str | Sequence[str] | None = None,
+    score: Scores = None,
+    labels: Any = None,
     **recording: Unpack[Recording],
 ) -> PlanResult:
     """Find the cheapest mixed precision that meets a target.
@@ -225,6 +227,9 @@ def plan(
         output_folder: where models and files for toolchains are written.
         save_dir: where the figure and the text are saved.
         output: compare only these outputs, or parts of them.
+        score: scores as in `hmct_track.debug.get_sensitivity_of_nodes`; then a target may be
+            ``top1 drop <= 0.5 %``.
+        labels: likewise.
         **recording: see `Recording`.
 
     Returns:

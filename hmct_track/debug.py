@@ -6,10 +6,11 @@ Every function also takes the keywords of `Recording`, which say where its run i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
+    import distributed
     import onnx
 
     from hmct_track.analyses.base import Result
@@ -27,6 +28,10 @@ __all__ = [
     "select_sensitive_samples",
     "sensitivity_analysis",
 ]
+
+
+Scores = str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None
+"""Scores of the user's own: names, functions, classes or a list of them."""
 
 
 class Recording(TypedDict, total=False):
@@ -51,6 +56,10 @@ class Recording(TypedDict, total=False):
     """
     providers: Sequence[str]
     """onnxruntime's execution providers, the preferred first; the CPU's by default."""
+    scheduler: str | distributed.Client | None
+    """Of Dask: its address, such as ``tcp://host:8786``, or a client; its workers measure."""
+    workers: int | None
+    """Processes on this machine that measure, by Dask; by default this one does."""
 
 
 def get_sensitivity_of_nodes(
@@ -69,6 +78,8 @@ def get_sensitivity_of_nodes(
     budget: float | None = None,
     confidence: float = 0.95,
     intervals: bool = False,
+    score: Scores = None,
+    labels: Any = None,
     share: bool = False,
     **recording: Unpack[Recording],
 ) -> dict[str, dict[str, float]]:
@@ -95,11 +106,17 @@ def get_sensitivity_of_nodes(
         budget: stop after so many seconds from the call, with what is known by then.
         confidence: how sure the top and the intervals are to be, between 0 and 1.
         intervals: print the table with intervals of the first metric and of the ranks.
+        score: your own number, which ranks then: ``top1``, ``top5``, ``same-top1``,
+            ``FILE.py:NAME``, ``package.module:NAME``, a function of outputs and label, a class with
+            the methods ``sample`` and ``total``, or a list of them; docs/scores.md has all of it.
+        labels: what scores get of each sample: a folder, CSV, .npz or .npy file, a mapping of
+            sample names, or a sequence in the data's order.
         share: measure also what share of the whole model's error is gone without each node.
         **recording: see `Recording`.
 
     Returns:
-        Node name to metric name to value, most sensitive first. Means over samples, then outputs.
+        Node name to score and metric name to value, most sensitive first. Means over samples, then
+        outputs.
         A notebook shows this dict as a table and a figure; it has ``rows``, ``to_frame()``,
         ``figures`` and ``run_id`` as well.
 
@@ -223,6 +240,8 @@ def sensitivity_analysis(
     metric: str = "cosine-similarity",
     qtype: str = "float32",
     output: str | Sequence[str] | None = None,
+    score: Scores = None,
+    labels: Any = None,
     **recording: Unpack[Recording],
 ) -> Result:
     """Test what leaving the sensitive nodes out of quantization, one after the other, gives.
@@ -239,6 +258,8 @@ def sensitivity_analysis(
             ``float16``.
         output: compare only these outputs of the model, or parts of them in their own units, such
             as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
+        score: as in `get_sensitivity_of_nodes`.
+        labels: likewise.
         **recording: see `Recording`.
 
     Returns:
@@ -319,6 +340,8 @@ def select_sensitive_samples(
     save_dir: str | os.PathLike[str] | None = None,
     *,
     output: str | Sequence[str] | None = None,
+    score: Scores = None,
+    labels: Any = None,
     **recording: Unpack[Recording],
 ) -> SamplesResult:
     """Find the samples on which full quantization hurts most.
@@ -332,6 +355,8 @@ def select_sensitive_samples(
         save_dir: folder for the table and for the kept samples, as ``calibration_data``.
         output: compare only these outputs of the model, or parts of them in their own units, such
             as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
+        score: as in `get_sensitivity_of_nodes`.
+        labels: likewise.
         **recording: see `Recording`.
 
     Returns:

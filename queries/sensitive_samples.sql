@@ -23,7 +23,7 @@ WITH per_sample AS (
         left_out(value, isinf(value)::BIGINT) AS infinite,
         count(*) FILTER (all_zero) AS all_zero
     FROM metric_values
-    WHERE run_id = $run_id AND metric = known_metric($metric)
+    WHERE run_id = $run_id AND metric = known_metric($metric) AND role = 'reference'
     GROUP BY ALL
 )
 SELECT

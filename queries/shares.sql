@@ -12,6 +12,7 @@
 -- :column share DOUBLE the part of the whole model's error that is gone without the node
 -- :column share_low DOUBLE? its interval; empty where there is none
 -- :column share_high DOUBLE? likewise
+-- :column told BOOLEAN whether share is told apart from 0, for all nodes together
 -- :column alone DOUBLE the error of the node alone, as a share of the whole model's
 -- :column alone_low DOUBLE? its interval
 -- :column alone_high DOUBLE? likewise
@@ -29,6 +30,7 @@ SELECT
     share,
     share_low,
     share_high,
+    told,
     alone,
     alone_low,
     alone_high,

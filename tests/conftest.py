@@ -17,9 +17,10 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 _SLOW_MODULES = """
-accumulation answer_first calibration cli cli_errors compare compat demo distribution documentation
-everything figures float_model goldens imports inspection lake_care lake_versions object_storage
-oracle page partial progress qdq readme results samples tracking tracking_bounds tui ui
+accumulation answer_first calibration cli cli_errors compare compat demo device distribution
+documentation everything figures float_model goldens imports inspection lake_care lake_versions
+object_storage oracle page partial progress qdq readme results samples scores tracking
+tracking_bounds tui ui
 """
 SLOW = frozenset(_SLOW_MODULES.split())
 """Modules whose tests run analyses, processes or servers: left out of ``make test-fast``."""

@@ -250,12 +250,17 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "threads": None,
         "memory": None,
         "providers": [],
+        "scheduler": None,
+        "workers": None,
         "save_dir": None,
         "output": None,
         "top": None,
         "budget": None,
         "confidence": 0.95,
         "intervals": False,
+        "share": False,
+        "score": None,
+        "labels": None,
         "float_model": None,
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -115,6 +115,8 @@ def test_every_number_is_measured_on_samples_that_fitted_nothing(tmp_path: Path)
     values=arrays(np.float32, (6, 4), elements=st.floats(-100, 100, width=32)),
     top=st.floats(0.5, 80),
 )
+@example(values=np.full((6, 4), 1e-45, np.float32), top=1.0)
+@example(values=np.linspace(99.9999, 100, 24, dtype=np.float32).reshape(6, 4), top=1.0)
 def test_clipping_and_rounding_explain_the_whole(values: np.ndarray, top: float) -> None:
     """GIVEN any tensor and threshold
     THEN the squared errors of clipping alone and of rounding alone add up to the whole's, but for

@@ -126,7 +126,7 @@ def test_old_leftovers_of_killed_writers_are_removed(tmp_path: Path, cli: Cli) -
 STARTED = """
 import os, signal, sys
 from hmct_track.engine import Engine
-Engine.evaluate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Engine.records = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 import hmct_track.debug as dbg
 dbg.get_sensitivity_of_nodes(sys.argv[1], calibrated_data=sys.argv[2], lake=sys.argv[3])
 """

@@ -16,6 +16,7 @@ from hmct_track import debug
 from hmct_track.engine import pair_statistics
 from hmct_track.errors import QueryError
 from hmct_track.lake import (
+    DEVICE_TENSORS,
     LOCAL_ERRORS,
     MEASUREMENTS,
     NODES,
@@ -50,7 +51,9 @@ def add(
     lake.append(RUNS, [run_row(run_id, state="FINISHED", **{"outputs": outputs} | run)])
     rows = [{"data_id": "d", "position": k, "sample_id": f"s{k}", "source": ""} for k in samples]
     lake.append(SAMPLES, rows)
-    role = {"sensitive-samples": "all", "error-accumulation": "curve"}.get(run.get("kind", ""))
+    role = {"sensitive-samples": "reference", "error-accumulation": "curve"}.get(
+        run.get("kind", "")
+    )
     for position, (subject, places) in enumerate(values.items()):
         config = f"{run_id}{subject}"
         row = {"run_id": run_id, "position": position, "config_id": config, "subject": subject}
@@ -130,7 +133,12 @@ def test_an_unknown_metric_is_refused_by_every_query_that_takes_one(lake: Lake, 
     lake.append(NODES, [{**row, "inputs": [], "calibration_nodes": []}])
     error = {"run_id": "r", "position": 0, "node": "p", "sample_id": "s0", "error": "own"}
     lake.append(LOCAL_ERRORS, [error | asdict(pair_statistics(np.ones(3), np.ones(3)))])
-    given = {"run_id": "r", "run_a": "r", "run_b": "r", "node": "p", "tolerance": 0.0}
+    tensor = {"run_id": "r", "device": "board", "tensor": "y", "pair": "total", "hidden": 0}
+    tensor |= {"sample_id": "s0", "position": 1, "node": "p", "is_output": True, "step": None}
+    tensor |= {"nonfinite_x": 0, "nonfinite_y": 0}
+    lake.append(DEVICE_TENSORS, [tensor | asdict(pair_statistics(np.ones(3), np.ones(3)))])
+    run = "s" if name == "sensitive_samples" else "r"
+    given = {"run_id": run, "run_a": "r", "run_b": "r", "node": "p", "tolerance": 0.0}
     given |= {"average_mode": False, "metric": "psnr", "after": 0}
     query = load_query(name)
     params = {p.name: given[p.name] for p in query.params + query.optional if p.name in given}

@@ -7,7 +7,8 @@ import io
 import pytest
 
 import hmct_track.debug as dbg
-from hmct_track import data, demo, engine, model
+from hmct_track import data, demo, model
+from hmct_track.engine import made
 from hmct_track.recording import progress as module
 from hmct_track.recording.progress import Steps, progress
 
@@ -67,7 +68,7 @@ def test_runall_reads_model_and_data_once(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    for place, name in ((model, "load_model"), (data, "open_data"), (engine, "Engine")):
+    for place, name in ((model, "load_model"), (data, "open_data"), (made, "Engine")):
         real = getattr(place, name)
 
         def counted(*given: object, name: str = name, real: object = real, **o: object) -> object:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import onnx
 import pytest
 
@@ -38,6 +39,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake with a run of each kind."""
     place = tmp_path_factory.mktemp("contract")
     options: dict[str, Any] = {"lake": place / "lake", "track": False}
+    recorded = ["--lake", str(place / "lake"), "--no-track"]
     nodes = ["Conv_2", "Conv_4"]
     debug.get_sensitivity_of_nodes(DEMO, "sqnr", DATA, data_num=2, share=True, **options)
     debug.get_sensitivity_of_nodes(onnx.load(DEMO), "mse", DATA, data_num=1, **options)
@@ -47,9 +49,14 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     debug.plot_distribution(None, DEMO, DATA, nodes, **options)
     quantizers = ["301_HzCalibration", "302_HzCalibration"]
     debug.get_channelwise_data_distribution(None, DEMO, DATA, quantizers, **options)
-    debug.select_sensitive_samples(DEMO, DATA, data_num=3, **options)
+    images, labels = (array[280:300] for array in demo.heldout())
+    digits = {"input": [image[None] for image in images]}
+    debug.select_sensitive_samples(
+        DEMO, digits, data_num=3, score=["same-top1", "top1"], labels=labels, **options
+    )
+    np.savez(place / "chip.npz", logits=np.zeros((1, 10), np.float32))
+    main(["device", str(DEMO), str(DATA), str(place / "chip.npz"), "-d", "1", *recorded])
     main(["local-errors", str(DEMO), str(DATA), "--lake", str(place / "lake"), "--no-track"])
-    recorded = ["--lake", str(place / "lake"), "--no-track"]
     main(["diagnose", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
     main(["interactions", str(DEMO), str(DATA), "-d", "2", "-k", "2", *recorded])
     main(["mend", str(DEMO), str(DATA), "-d", "4", "-o", str(place / "m.onnx"), *recorded])
@@ -79,6 +86,10 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
     kinds |= dict.fromkeys(("plan_result", "plan_nodes", "plan_frontier", "plan_values"), "plan")
     kinds |= {"plan_check": "plan-check", "interactions": "interactions"}
     weights, _, nodes = lake.query("runs", kind="sensitivity")
+    kinds |= dict.fromkeys(
+        ("known_scores", "score_values", "score_results", "score_flips"), "sensitive-samples"
+    )
+    kinds |= {"device_tensors": "device"}
     kinds |= {"causes": "diagnosis", "remedies": "diagnosis", "config_values": "diagnosis"}
     kinds |= {"mending": "mending", "mending_steps": "mending"}
     kinds |= {"model_calibration": "calibration"}

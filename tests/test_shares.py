@@ -169,7 +169,7 @@ def test_a_ranking_with_shares(demo_lake: Path, capsys: pytest.CaptureFixture[st
     )
     figures = result.figures  # type: ignore[attr-defined]
     assert isinstance(figures["shares_of_node"], Figure)
-    assert "interacts" in result._result.table.header  # type: ignore[attr-defined]
+    assert "interacts" in result.result.table.header  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
@@ -203,11 +203,13 @@ def test_one_node_has_no_pairs(
 def test_words_for_shares_never_lack_an_interval_or_claim_a_sum() -> None:
     row = {"subject": "a", "share": 0.5, "share_low": 0.4, "share_high": 0.6, "alone": 0.1}
     row |= {"alone_low": 0.05, "alone_high": 0.15, "interacts": True, "samples": 1, "copies": 8}
-    row |= {"level": 0.95}
-    none = row | {"subject": "b", "share": 0.01, "share_low": -0.1, "share_high": 0.1}
-    shown = shares_text([row, none | {"interacts": False}], None)
+    row |= {"level": 0.95, "told": True}
+    none = row | {"share": 0.01, "share_low": -0.1, "share_high": 0.1, "told": False}
+    none |= {"interacts": False}
+    shown = shares_text([row, *(none | {"subject": f"b{k}"} for k in range(11))], None)
     assert "50.0 %    40.0 .. 60.0" in shown and "rounding alone" in shown
-    assert "1 more nodes are not told apart from 0 %" in shown and "\nb" not in shown
+    assert "1.0 %     -10.0 .. 10.0" in shown and "0?: not told apart from 0 %, 11 of 12" in shown
+    assert "and 2 more nodes with smaller shares" in shown
     assert "add up" not in shown
 
 

@@ -124,15 +124,15 @@ def test_a_failed_run_is_failed_in_both_places(
     from hmct_track.engine import Engine
     from hmct_track.errors import EngineError
 
-    evaluate = Engine.evaluate
+    records = Engine.records
 
     def break_off(self: Engine, *arguments: Any) -> Any:
-        for count, measurement in enumerate(evaluate(self, *arguments)):
+        for count, measurement in enumerate(records(self, *arguments)):
             if count == 5:
                 raise EngineError("out of luck")
             yield measurement
 
-    monkeypatch.setattr(Engine, "evaluate", break_off)
+    monkeypatch.setattr(Engine, "records", break_off)
     model, data = demo_files
     with pytest.raises(HmctTrackError, match="out of luck"):
         dbg.get_sensitivity_of_nodes(model, calibrated_data=data, lake=tmp_path)

@@ -27,15 +27,19 @@ from hmct_track.tui.charts import Panel
 from hmct_track.tui.fields import Field
 from hmct_track.tui.grid import Grid
 from hmct_track.tui.launch import Command, Job
+from hmct_track.tui.reads import Reader
+from hmct_track.tui.views import VIEWS
 from onnxruntime.quantization import QuantFormat, quantize_static
 from textual.events import Key
 from textual.pilot import Pilot
-from textual.widgets import Button, Input, OptionList, Select, TextArea
+from textual.widgets import Button, Input, OptionList, Select, TextArea, Tree
+from textual.widgets._footer import FooterKey
 
 from hmct_track import demo
 from hmct_track.analyses import ANALYSES, Analysis, GetSensitivityOfNodes, Runall
 from hmct_track.cli import main
-from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake
+from hmct_track.errors import UsageError
+from hmct_track.lake import MODELS, NODES, RUN_CONFIGS, RUNS, SAMPLES, Lake, find_run, load_query
 from hmct_track.lake.schema import MEASUREMENTS
 from hmct_track.options import options_of
 from hmct_track.options.parsing import show_names
@@ -653,6 +657,73 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
     play(lake, scene)
 
 
+def test_runs_of_every_kind_have_rows_a_chart_and_a_way_to_their_nodes(lake: Path) -> None:
+    """What each view lists is what its query gives."""
+    kinds = ("error-accumulation", "distribution", "channelwise-distribution")
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        for kind in kinds:
+            (run,) = Lake.open(lake).query("runs", kind=kind)
+            view = VIEWS[kind][0]
+            metric = {"metric": "sqnr"} if view.by_metric else {}
+            rows = Lake.open(lake).query(view.query, run_id=run["run_id"], **metric)
+            table(pilot).go_to(run["run_id"])
+            await pilot.press("enter")
+            await until(pilot, lambda rows=rows: table(pilot).row_count == len(rows))
+            assert app.screen.query_one("#chart", Panel).display
+            assert list(table(pilot).rows) == rows
+            node = rows[0]["node"]
+            await pilot.press("enter")
+            await until(pilot, lambda: hasattr(app.screen, "name_shown"))
+            assert app.screen.name_shown == node
+            await pilot.press("escape", "escape")
+            await until(pilot, lambda: table(pilot).id == "runs")
+
+    play(lake, scene)
+
+
+def test_views_name_columns_of_their_queries_for_every_kind_of_run() -> None:
+    kinds = {analysis.kind for analysis in ANALYSES.values()}
+    assert kinds - {"sensitivity", "runall", "plan-check"} == set(VIEWS)
+    for kind, views in VIEWS.items():
+        for view in views:
+            query = load_query(view.query)
+            columns = {column.name for column in query.columns}
+            assert {*view.named, *view.numbered} <= columns, (kind, view.title)
+            assert view.node in (None, *view.named)
+            assert view.by_metric == ("metric" in {p.name for p in query.optional})
+
+
+def test_weight_and_activation_stand_beside_their_node_and_why_is_told(lake: Path) -> None:
+    """Of the newest ranking's worst node, as the command line has measured them."""
+    worst = Lake.open(lake).query("runs", kind="sensitivity")[0]["worst_node"]
+    weight, *_ = (n for n in calibration_nodes(lake, worst) if "weight" in kinds_of(lake)[n])
+    rank = ("get-sensitivity-of-nodes", MODEL, DATA, "-m", "sqnr", "-d", "4")
+    analyse(*rank, "-n", "weight", "-i", f"[{weight}]", lake=lake)
+    analyse("diagnose", MODEL, DATA, "-n", f"[{worst}]", "-d", "4", "-m", "sqnr", lake=lake)
+    reader = Reader(lake)
+    run = next(r for r in reader.runs() if r.kind == "sensitivity" and r.worst_node == worst)
+    row = next(r for r in reader.ranking(run, Metric.SQNR).rows if r.name == worst)
+    of_weight = Lake.open(lake).query("runs", kind="sensitivity")[0]["worst_value"]
+    assert row.weight[Metric.SQNR] == of_weight
+    assert not row.activation
+    diagnosis = Lake.open(lake).query("runs", kind="diagnosis")[0]["run_id"]
+    causes = Lake.open(lake).query("causes", run_id=diagnosis, metric="sqnr")
+    best = Lake.open(lake).query("remedies", run_id=diagnosis, metric="sqnr")[0]
+    told = reader.diagnosis(run, worst, Metric.SQNR)
+    assert all(any(c["node"] in line and f"{c['alone']:.5f}" in line for line in told)
+               for c in causes)  # fmt: skip
+    assert any(best["remedy"] in line and f"{best['after']:.5f}" in line for line in told)
+
+
+def kinds_of(lake: Path) -> dict[str, str]:
+    run = Lake.open(lake).query("runs", kind="sensitivity")[0]["run_id"]
+    rows = Lake.open(lake).query("model_nodes", run_id=run)
+    return {row["node"]: row["type"] for row in rows}
+
+
 def test_two_runs_are_compared(lake: Path) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: table(pilot).row_count == 5)
@@ -670,8 +741,136 @@ def test_two_runs_are_compared(lake: Path) -> None:
         await pilot.press("o")
         names = [row["node"] for row in table(pilot).rows]
         assert names == sorted(names)
+        row = table(pilot).current
         await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Notice))
+        (line,) = (x for x in text_of(pilot).splitlines() if "chebyshev" in x and ":" not in x)
+        left, right = line.split("chebyshev")[1].strip(" │").split()
+        assert (left, right) == (f"{row['value_a']:.5f}", f"{row['value_b']:.5f}")
+        await pilot.press("escape", "w")
         await shows(pilot, "data_num")
+
+    play(lake, scene)
+
+
+def test_what_cannot_be_compared_says_why_in_full(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("c", "end", "c")  # an error curve, and a ranking
+        await until(pilot, lambda: table(pilot).id == "comparison")
+        await shows(pilot, "They cannot be compared: ")
+        runs = [pilot.app.screen.before, pilot.app.screen.after]
+        with pytest.raises(UsageError) as caught:
+            Reader(lake).comparison(*runs, Metric.SQNR)
+        said = " ".join(text_of(pilot).split())
+        assert " ".join(str(caught.value).split()) in said
+
+    play(lake, scene, (80, 24))
+
+
+def test_runs_of_other_terminals_are_listed_and_cancelled(lake: Path) -> None:
+    """One is ours, though this process did not start it; one is a notebook and is left alone."""
+    ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "hmct_track"])
+    notebook = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    about = {"kind": "sensitivity", "started_at": just_now(), "host": platform.node()}
+    ids = ["20990101T000000000-aaaaaaaa", "20990101T000000000-bbbbbbbb"]
+    rows = [run_row(i, pid=p.pid, **about) for i, p in zip(ids, (ours, notebook), strict=True)]
+    Lake.open(lake).append(RUNS, rows)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 7)
+        await pilot.press("f4")
+        await until(pilot, lambda: {r.run_id for r in table(pilot).rows} == set(ids))
+        assert f"in process {ours.pid} on {platform.node()}" in text_of(pilot)
+        table(pilot).go_to(ids[1])
+        await pilot.press("x")
+        await shows(pilot, "is no hmct-debugger")
+        assert notebook.poll() is None
+        table(pilot).go_to(ids[0])
+        await pilot.press("x")
+        await until(pilot, lambda: ours.poll() is not None)
+        assert ours.returncode == -signal.SIGINT
+
+    try:
+        play(lake, scene, toasts=True)
+    finally:
+        for process in (ours, notebook):
+            process.kill()
+            process.wait()
+
+
+def test_from_sql_and_the_palette_to_runs_and_nodes(lake: Path) -> None:
+    (worst,) = {r["worst_node"] for r in Lake.open(lake).query("runs", kind="sensitivity")[:1]}
+    ranking = next(r for r in Reader(lake).runs() if r.kind == "sensitivity")
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        await pilot.press("f2")
+        editor = app.screen.query_one(TextArea)
+        editor.text = "SELECT run_id, worst_no"
+        editor.move_cursor((0, len(editor.text)))
+        await pilot.press("ctrl+n")
+        assert editor.text == "SELECT run_id, worst_node"
+        editor.text = "SELECT run_id, worst_node AS node FROM runs WHERE kind = 'sensitivity'"
+        editor.text += " ORDER BY run_id DESC LIMIT 1"
+        await pilot.press("f5")
+        await until(pilot, lambda: table(pilot).row_count == 1 and table(pilot).has_focus)
+        await pilot.press("enter")
+        await shows(pilot, f"node: {worst}")
+        await pilot.press("n")
+        await until(pilot, lambda: getattr(app.screen, "name_shown", None) == worst)
+        await pilot.press("escape", "enter", "o")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count)
+        found = {text: call for text, _, call in app.places(app.screen)}
+        assert {worst, "sensitivity", "compare_nodes"} <= set(found)
+        assert any(ranking.run_id in text for text in found)
+        await pilot.press("ctrl+p", *worst)
+        await shows(pilot, "a node")
+        await pilot.press("escape")
+        found[worst]()
+        await until(pilot, lambda: getattr(app.screen, "name_shown", None) == worst)
+        await until(pilot, lambda: app.screen.query("#facts"))
+
+    play(lake, scene)
+
+
+def test_a_run_is_named_and_its_model_inspected_by_key(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 5)
+        run = table(pilot).current.run_id
+        await pilot.press("b")
+        await shows(pilot, f"baseline is run {run}")
+        assert find_run(Lake.open(lake), "baseline")["run_id"] == run
+        await pilot.press("t", *"1x", "enter")
+        await shows(pilot, "cannot be a tag")
+        await pilot.press("i")
+        await shows(pilot, "calibration nodes")
+
+    play(lake, scene, toasts=True)
+
+
+def test_a_node_is_drawn_among_its_neighbours_and_modules_fold(lake: Path) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        rows = list(table(pilot).rows)
+        await pilot.press("g")
+        tree = app.screen.query_one(Tree)
+        assert len(tree.root.children) == len(rows)  # the names of the demo have no modules
+        assert "100.0 %" in str(tree.root.label)
+        whole = sum(row.values[Metric.MSE] for row in rows)
+        worst = next(leaf for leaf in tree.root.children if leaf.data.name == rows[0].name)
+        assert f"{100 * worst.data.values[Metric.MSE] / whole:.1f} %" in str(worst.label)
+        await pilot.press("escape", "enter")
+        await shows(pilot, "1 What it is")
+        feeds = app.screen.ranking.graph.feeds(rows[0].name)
+        await pilot.press("g")
+        await until(pilot, lambda: isinstance(app.screen, Notice))
+        assert all(name in text_of(pilot) for name in (rows[0].name, *feeds))
+        before = app.screen_stack[-2].ranking.graph.fed_by(rows[0].name)
+        await pilot.press(str(len(before) + 1))
+        await until(pilot, lambda: getattr(app.screen, "name_shown", None) == feeds[0])
 
     play(lake, scene)
 
@@ -1041,6 +1240,8 @@ async def go_to(screen: str, pilot: Pilot[None]) -> None:
     elif screen == "new":
         await pilot.press("n")
         await shows(pilot, "model_or_file: ")
+    if screen != "help":  # a text over a screen has no footer of its own
+        await until(pilot, lambda: len(pilot.app.screen.query(FooterKey)) > 1)
     await pilot.pause(0.3)
 
 
@@ -1075,13 +1276,35 @@ def test_screens_look_as_they_did(
     assert pictures[0] == path.read_text()
 
 
-def test_thousands_of_rows_move_and_filter_without_lag(written: Path) -> None:
+def test_a_key_costs_the_rows_in_sight_however_many_there_are(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: cells are made of rows in sight only, and no key asks the lake."""
+    made, asked = [0], [0]
+    show, query = Grid.show, Lake.query
+
+    def counted_show(self: Any, columns: Any, rows: Any, cells: Any, *more: Any, **o: Any) -> None:
+        def counted_cells(row: Any) -> Any:
+            made[0] += 1
+            return cells(row)
+
+        show(self, columns, rows, counted_cells, *more, **o)
+
+    def counted_query(self: Any, name: str, **parameters: Any) -> Any:
+        asked[0] += name != "running"  # the watch for dead processes asks that by itself
+        return query(self, name, **parameters)
+
+    monkeypatch.setattr(Grid, "show", counted_show)
+    monkeypatch.setattr(Lake, "query", counted_query)
+
     async def scene(pilot: Pilot[None]) -> None:
         await go_to("ranking", pilot)
-        began = time.monotonic()
-        await pilot.press("end", "home", "pagedown", "s", "r", "slash", *"4999")
+        keys = ["end", "home", "pagedown", "s", "r", "slash", *"4999"]
+        made[0] = asked[0] = 0
+        await pilot.press(*keys)
         await until(pilot, lambda: table(pilot).row_count == 1)
-        assert time.monotonic() - began < 5  # each key is some tens of milliseconds
+        assert made[0] <= 4 * len(keys) * table(pilot).size.height  # a key may paint twice
+        assert asked[0] == 0
 
     play(written, scene)
 

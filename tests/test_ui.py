@@ -231,11 +231,11 @@ def test_a_person_finds_runs_compares_them_and_sees_curves_and_figures(
         runs.first.wait_for()
         select(page, "sensitivity of node, clipped", f"sensitivity of node, {DEMO}")
         page.get_by_text("Parallel Coordinates Plot").wait_for()
-        page.get_by_text("worst_node.cosine-similarity").first.wait_for()
+        page.get_by_text("whole.cosine-similarity").first.wait_for()
         page.screenshot(path=pictures / "mlflow-compare.png")
         page.get_by_role("tab", name="Scatter Plot").click()
         page.locator(".js-plotly-plot canvas").first.wait_for()  # it draws with WebGL
-        page.get_by_role("tabpanel", name="Scatter Plot").get_by_text("data_num").first.wait_for()
+        page.get_by_role("tabpanel", name="Scatter Plot").get_by_text("X-axis").first.wait_for()
         assert overlaid(page, "by_node.cosine-similarity") == [
             "sensitivity of node, clipped",
             f"sensitivity of node, {DEMO}",

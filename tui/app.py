@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from textual import on
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import Hit, Hits, Provider
+from textual.content import Content
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
@@ -24,9 +26,11 @@ from hmct_track.options.recording import Recording
 from .base import JobBar, LakeScreen, Notice, Then
 from .help import HELP
 from .launch import Command, Job, make_figure, open_in_viewer, viewer
-from .reads import Reader, RunInfo
-from .runs import RunsScreen
+from .ranking import RankingScreen
+from .reads import Ranking, Reader, RunInfo
+from .runs import RunsScreen, open_run
 from .sql import SqlScreen
+from .text import clean, moment
 from .themes import THEMES
 
 _WATCH_SECONDS = 1.0
@@ -55,10 +59,24 @@ class Complaint(Message):
         self.reason = reason
 
 
+class LakeCommands(Provider):
+    """Runs, shipped queries, and the nodes of the ranking that is looked at, by their names."""
+
+    async def search(self, query: str) -> Hits:
+        """Those that fit; names are shown as they are, never taken for markup."""
+        app = cast("DebuggerApp", self.app)
+        matcher = self.matcher(query)
+        for text, what, call in app.places(self.screen):
+            score = matcher.match(text)
+            if score > 0:
+                yield Hit(score, Content(clean(text)), call, text=clean(text), help=what)
+
+
 class DebuggerApp(App[None]):
     """Runs, ranked nodes, one node, two runs, SQL, and new analyses."""
 
     CSS_PATH = "app.tcss"
+    COMMANDS = App.COMMANDS | {LakeCommands}
     TITLE = "hmct-debugger"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012 - not ours
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -101,6 +119,24 @@ class DebuggerApp(App[None]):
         yield SystemCommand("SQL", "Ask the lake", self.action_sql)
         yield SystemCommand("Jobs", "Analyses that were started here", self.action_jobs)
         yield SystemCommand("Light or dark", "Switch the theme", self.action_dark)
+
+    def places(self, screen: Screen[Any]) -> Iterator[tuple[str, str, Callable[[], None]]]:
+        """What the palette finds: a name, what it is, and how to go there."""
+        from hmct_track.lake import Use, query_names
+
+        for run in self.runs:
+            told = f"{run.label} {run.model} {moment(run.started_at)} {run.run_id}"
+            yield told, "a run", partial(self.open_run, run)
+        for name in query_names(Use.USER):
+            yield name, "a shipped query", partial(self._open_query, name)
+        ranking = screen.ranking if isinstance(screen, RankingScreen) else None
+        if ranking:
+            for name in ranking.nodes:
+                yield name, "a node", partial(self.open_node, ranking, name)
+
+    def _open_query(self, name: str) -> None:
+        self.action_sql()
+        cast("SqlScreen", self.get_screen("sql")).take_query(name)
 
     # The watch on the lake
 
@@ -234,6 +270,18 @@ class DebuggerApp(App[None]):
     @on(Complaint)
     def _complain(self, message: Complaint) -> None:
         self.notify(message.reason, severity="error", markup=False, timeout=10)
+
+    # Screens
+
+    def open_run(self, run: RunInfo) -> None:
+        """The screen for a run of its kind."""
+        open_run(self, run)
+
+    def open_node(self, ranking: Ranking, name: str) -> None:
+        """One node of a ranking's model."""
+        from .node import NodeScreen
+
+        self.push_screen(NodeScreen(ranking, [name], 0, ranking.run.metric))
 
     # Keys
 

@@ -10,10 +10,10 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Footer, Input, Label, Static
 from textual.worker import get_current_worker
 
 from hmct_track.analyses import Analysis
@@ -22,7 +22,7 @@ from hmct_track.options.recording import Recording
 
 from .grid import Grid
 from .launch import Job
-from .reads import Reader, RunInfo
+from .reads import Ranking, Reader, RunInfo
 from .text import plain, seconds
 
 _STYLES = {"bad": "text-error", "poor": "text-warning", "good": "text-success"}
@@ -44,6 +44,12 @@ class Debugger(Protocol):
 
     def show_figure(self, run_id: str, node: str | None = None) -> None:
         """Make the figure of a run, and show it as this place can."""
+
+    def open_run(self, run: RunInfo) -> None:
+        """The screen for a run of its kind."""
+
+    def open_node(self, ranking: Ranking, name: str) -> None:
+        """One node of a ranking's model."""
 
     def start(
         self, analysis: Analysis, recording: Recording, then: Then | None = None
@@ -192,6 +198,27 @@ class Notice(ModalScreen[str | None]):
         if event.key in self._answers:
             event.stop()
             self.dismiss(event.key)
+
+
+class Question(ModalScreen[str | None]):
+    """A field that is to be filled."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+
+    def __init__(self, title: str, asked: str, example: str) -> None:
+        super().__init__()
+        self._title, self._asked, self._example = title, asked, example
+
+    def compose(self) -> ComposeResult:
+        """A field."""
+        with Vertical(id="notice") as box:
+            box.border_title = self._title
+            yield Label(self._asked, markup=False)
+            yield Input(placeholder=self._example)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer."""
+        self.dismiss(event.value.strip())
 
 
 def how_far(job: Job) -> str:

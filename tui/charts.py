@@ -36,6 +36,7 @@ _NAMES = 4
 _FAR = 4.0
 """A threshold that is so many times the data's reach would leave them no room in a chart."""
 BLUE, ORANGE, RED = (0, 130, 200), (230, 159, 0), (220, 60, 50)
+_SERIES = (BLUE, ORANGE, RED, (0, 158, 115), (204, 121, 167), (120, 120, 120))
 
 
 class Panel(PlotextPlot):  # type: ignore[misc] # the package is untyped
@@ -257,3 +258,53 @@ def history(
         return text
 
     return make
+
+
+def curves(
+    points: Sequence[tuple[str, int, float | None, str]], metric: Metric
+) -> Callable[[Plot], None]:
+    """Several curves over the same nodes, each in its own colour.
+
+    Args:
+        points: curve, step, value and node; values that are not finite are left out.
+        metric: the metric.
+    """
+
+    def draw(plt: Plot) -> None:
+        kept = [p for p in points if p[2] is not None and math.isfinite(p[2])]
+        for place, name in enumerate(dict.fromkeys(p[0] for p in kept)):
+            own = [(p[1], p[2]) for p in kept if p[0] == name]
+            plt.plot([x for x, _ in own], [y for _, y in own], color=_SERIES[place % len(_SERIES)],
+                     marker="braille", label=shortened(clean(name), 2 * _NAME))  # fmt: skip
+        if kept:
+            _name_ticks(plt, [p[2] for p in kept if p[2] is not None], vertical=True)
+            steps = {p[1]: p[3] for p in kept}
+            _name_nodes(plt, [(step, 0.0, steps[step]) for step in sorted(steps)])
+        plt.ylabel(metric.value)
+
+    return draw
+
+
+def frontier(points: Sequence[tuple[float, float | None, bool, bool]]) -> Callable[[Plot], None]:
+    """What a plan's search measured: cost against value.
+
+    Args:
+        points: cost, value, whether nothing is cheaper and better, and whether it is the plan.
+    """
+
+    def draw(plt: Plot) -> None:
+        kept = [p for p in points if p[1] is not None and math.isfinite(p[1])]
+        for color, label, chosen in (
+            (BLUE, "measured", [p for p in kept if not p[2]]),
+            (ORANGE, "frontier", [p for p in kept if p[2]]),
+            (RED, "the plan", [p for p in kept if p[3]]),
+        ):
+            if chosen:
+                plt.scatter([p[0] for p in chosen], [p[1] for p in chosen], color=color,
+                            marker="dot", label=label)  # fmt: skip
+        if kept:
+            _name_ticks(plt, [p[0] for p in kept])
+            _name_ticks(plt, [p[1] for p in kept if p[1] is not None], vertical=True)
+        plt.xlabel("cost")
+
+    return draw

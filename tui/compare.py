@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -21,6 +23,9 @@ from .text import bar, clean, moment, number, plain, shortened
 if TYPE_CHECKING:
     from hmct_track.lake import Row, RunComparison
 
+_LABEL = 19
+"""Cells of the names of what is told of two nodes."""
+
 _STATUS = {"worse": "bad", "removed": "poor", "added": "poor", "better": "good"}
 
 
@@ -35,15 +40,16 @@ class CompareScreen(LakeScreen):
         Binding("o", "order", "Order"),
         Binding("x", "swap", "Swap"),
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
-        Binding("enter", "why", "What changed"),
+        Binding("enter", "both", "Both nodes"),
+        Binding("w", "why", "What changed"),
         Binding("escape", "back", "Back"),
     ]
 
     def __init__(self, before: RunInfo, after: RunInfo) -> None:
         super().__init__()
         # The older one comes first, however they were marked.
-        self._before, self._after = sorted((before, after), key=lambda run: run.run_id)
-        self._metric = self._before.metric
+        self.before, self.after = sorted((before, after), key=lambda run: run.run_id)
+        self._metric = self.before.metric
         self._by_name = False
         self._found: RunComparison | None = None
 
@@ -60,7 +66,7 @@ class CompareScreen(LakeScreen):
         self._compare()
 
     def _compare(self) -> None:
-        call = partial(self.reader.comparison, self._before, self._after, self._metric)
+        call = partial(self.reader.comparison, self.before, self.after, self._metric)
         self.ask("comparison", call)
 
     def show_comparison(self, found: RunComparison) -> None:
@@ -69,8 +75,43 @@ class CompareScreen(LakeScreen):
         self._fill()
 
     def refused(self, what: str, reason: str) -> None:
-        """Say why they cannot be compared."""
-        self.query_one(Grid).show((), [], lambda row: (), empty=clean(reason))
+        """Say why they cannot be compared, where there is room for all of it."""
+        if what != "comparison":
+            super().refused(what, reason)
+            return
+        self._found = None
+        self.query_one(Grid).show((), [], lambda row: (), empty="")
+        text = plain(f"{self._label(self.before)}  ->  {self._label(self.after)}", "bold")
+        text.append("\n\n").append(f"They cannot be compared: {clean(reason)}", self.color("bad"))
+        self.query_one(".heading", Static).update(text)
+
+    def action_both(self) -> None:
+        """The node under the cursor in both runs, side by side."""
+        row = self.query_one(Grid).current
+        if row is None or self._found is None:
+            return
+        names = row["node_a"] or row["node"], row["node"]
+        runs = self._found.run_a, self._found.run_b
+        self.ask("both", partial(self._read_both, names, runs))
+
+    def _read_both(self, names: tuple[str, str], runs: tuple[str, str]) -> list[dict[str, str]]:
+        """In a worker: what is known of the node in each run."""
+        return [self.reader.told_of(run, name) for run, name in zip(runs, names, strict=True)]
+
+    def show_both(self, found: list[dict[str, str]]) -> None:
+        """A line for each thing; what differs stands out."""
+        before, after = found
+        width = max(min(self.size.width * 96 // 100, 100) - 8 - _LABEL, 20) // 2
+        text = plain(f"{'':{_LABEL}}{'before':{width}}after", "bold")
+        for what in dict.fromkeys([*before, *after]):
+            old, new = before.get(what, "-"), after.get(what, "-")
+            style = "" if old == new else self.color("poor")
+            parts = [textwrap.wrap(clean(v), width - 1) or [""] for v in (old, new)]
+            for i, (left, right) in enumerate(zip_longest(*parts, fillvalue="")):
+                label = "" if i else what[: _LABEL - 1]
+                line = f"{label:{_LABEL}}{left:{width}}{right}"
+                text.append("\n").append_text(plain(line, style))
+        self.app.push_screen(Notice("Both", text))
 
     @on(Input.Changed)
     def _filter_changed(self) -> None:
@@ -105,12 +146,12 @@ class CompareScreen(LakeScreen):
 
     def action_swap(self) -> None:
         """The other one is before."""
-        self._before, self._after = self._after, self._before
+        self.before, self.after = self.after, self.before
         self._compare()
 
     @on(Grid.Chosen)
     def _chosen(self) -> None:
-        self.action_why()
+        self.action_both()
 
     def action_why(self) -> None:
         """In what else the runs differ: settings, quantizers, channels."""
@@ -157,7 +198,7 @@ class CompareScreen(LakeScreen):
                                    empty="No node fits the filter.", from_top=from_top)  # fmt: skip
         s = self._found.summary
         counts = ", ".join(f"{s[k]} {k}" for k in ("worse", "better", "same", "added", "removed"))
-        heading = plain(f"{self._label(self._before)}  ->  {self._label(self._after)}", "bold")
+        heading = plain(f"{self._label(self.before)}  ->  {self._label(self.after)}", "bold")
         heading.append("\n")
         heading.append_text(self._whole())
         self.query_one(".heading", Static).update(

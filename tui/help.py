@@ -11,13 +11,15 @@ Everywhere
 Runs
   enter    open the run            /        filter as you type, esc clears
   c        mark, then c on another run compares the two
-  y        copy the run id
+  y        copy the run id         i        inspect the model
+  b        make it the baseline    t        give it another name
 
 Ranked nodes
   enter    look at the node        /        filter by name, op type, weight, activation
   s        rank by the next metric r        reverse the order
   t        all, node, weight, activation    w  measure the type that is missing
   p        the figure              y        copy the node's name
+  g        as a tree by module     o        what the run found besides
   space    mark a node             m        mark by value, name, pattern or module path
   a        act on the marked: raise, leave out, only these, diagnose, copy
   x        have each mark show what the whole model would be: int16, float32, off
@@ -27,20 +29,23 @@ One node
   enter, p the figure of the panel that has the focus (tab moves on)
   right, left   the next and the previous node of the ranking
   u, f     a node that feeds it, or that it feeds
-  t        its output, or one of its calibration nodes
+  g        what is around it       t        its output, or one of its calibration nodes
+  w        diagnose it: why it costs accuracy, and what mends it
   d        compute histograms      b        compute box plots of its channels
   e        compute the error curve 1 to 5   go to a panel
   w, d, b and e show the command first, which may be changed; enter starts it.
 
 Two runs
   s        the next metric         o        order by difference or by node
+  enter    the node in both runs   w        what else differs between the runs
 
 SQL
   f5, ctrl+r  run                  f7, f8   older and newer statements
   esc      interrupt, or back
   ctrl+e   export to CSV           enter    on a shipped query or table: take it
+  ctrl+n   complete a name         enter    on a row: all of it, its run, its node
 
-Analyses started here
+Analyses that run, also those of other terminals
   x        cancel; what was measured is kept
 
 Colours say how large the relative error is: red from 14 % (cosine similarity below 0.99, sqnr

@@ -220,3 +220,52 @@ def open_in_viewer(program: str, path: Path) -> None:
         )
     except OSError as error:
         raise HmctTrackError(f"{program} cannot be started: {error}; see {path}") from error
+
+
+def say(lake: Path | None, *arguments: str) -> str:
+    """What a short command of ``hmct-debugger`` says.
+
+    Args:
+        lake: for commands that take one.
+        *arguments: the command.
+
+    Raises:
+        HmctTrackError: it failed.
+    """
+    where = ["--lake", str(lake)] if lake else []
+    done = subprocess.run(  # noqa: S603 - a list, no shell
+        [sys.executable, "-m", "hmct_track", *arguments, *where],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, _UNTRACKED):
+        said = done.stderr.strip().splitlines()
+        raise HmctTrackError(said[-1] if said else f"{arguments[0]} ended with {done.returncode}")
+    return done.stdout or done.stderr
+
+
+def interrupt(pid: int) -> None:
+    """Interrupt an analysis that another terminal started, as Ctrl-C would.
+
+    Only a process whose command line is ours is interrupted: numbers of processes are used again,
+    and an analysis in a notebook is a part of a process that holds more.
+
+    Raises:
+        HmctTrackError: it has ended, it is not ours, or that cannot be told.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError as error:
+        raise HmctTrackError(
+            f"process {pid} has ended, or cannot be looked at; if it runs, kill -INT {pid} ends it"
+        ) from error
+    if not any(word == b"hmct_track" or word.endswith(b"/hmct-debugger") for word in words):
+        raise HmctTrackError(
+            f"process {pid} is no hmct-debugger (such as a notebook); interrupt it where it runs"
+        )
+    try:
+        os.kill(pid, signal.SIGINT)
+    except OSError as error:
+        raise HmctTrackError(f"process {pid} cannot be interrupted: {error}") from error

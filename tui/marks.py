@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
-from textual.widgets import Input, Label
 
-from hmct_track.analyses import Analysis, PlotAccError, PlotDistribution, SensitivityAnalysis
+from hmct_track.analyses import (
+    Analysis,
+    Diagnose,
+    PlotAccError,
+    PlotDistribution,
+    SensitivityAnalysis,
+)
 from hmct_track.errors import UsageError
 from hmct_track.options.parsing import parse_flat_list, show_names
 from hmct_track.options.patterns import matching
 from hmct_track.options.recording import Recording
 from hmct_track.types import Metric
 
-from .base import LakeScreen, Notice
+from .base import LakeScreen, Notice, Question
 from .grid import Grid
 from .launch import Job
 from .reads import Ranked, RunInfo
@@ -35,27 +36,11 @@ _ACTIONS = {
     "l": "leave them out of quantization, one after the other",
     "o": "quantize only them: the error curve",
     "n": "quantize all but them: the error curve",
+    "w": "diagnose them: why they cost accuracy, and what mends them",
     "d": "histograms of them",
     "y": "copy their names as a list",
     "c": "mark none",
 }
-
-
-class MarkScreen(ModalScreen[str | None]):
-    """Asks what is to be marked."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
-
-    def compose(self) -> ComposeResult:
-        """A field."""
-        with Vertical(id="notice") as box:
-            box.border_title = "Mark"
-            yield Label("A value: what is worse. Or names, patterns, paths of modules.")
-            yield Input(placeholder="0.999, Conv_*, re:.*attn.*, model.6, [Conv_1,Conv_2]")
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer."""
-        self.dismiss(event.value.strip())
 
 
 class MarkingScreen(LakeScreen):
@@ -90,7 +75,12 @@ class MarkingScreen(LakeScreen):
 
     def action_mark_many(self) -> None:
         """Mark what is worse than a value, or what a pattern stands for."""
-        self.app.push_screen(MarkScreen(), self._mark_many)
+        asks = Question(
+            "Mark",
+            "A value: what is worse. Or names, patterns, paths of modules.",
+            "0.999, Conv_*, re:.*attn.*, model.6, [Conv_1,Conv_2]",
+        )
+        self.app.push_screen(asks, self._mark_many)
 
     def _mark_many(self, text: str | None) -> None:
         if not text:
@@ -136,6 +126,7 @@ class MarkingScreen(LakeScreen):
             "l": (SensitivityAnalysis.command, {**partly, "qtype": "float32"}),
             "o": (PlotAccError.command, {**curve, "quantize_node": [marked]}),
             "n": (PlotAccError.command, {**curve, "non_quantize_node": [marked]}),
+            "w": (Diagnose.command, {"nodes": marked, "metric": metric}),
             "d": (PlotDistribution.command, {"nodes_list": marked}),
         }
         if answer == "y":

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from hmct_track.analyses import (
+    Diagnose,
     GetChannelwiseDataDistribution,
     PlotAccError,
     PlotDistribution,
@@ -23,7 +25,7 @@ from .base import LakeScreen, Notice, feet
 from .charts import Panel, facts
 from .launch import Job
 from .reads import Curve, Evidence, Ranked, Ranking
-from .text import number, numbers, plain, severity, shortened, worst_of
+from .text import bar, clean, number, numbers, plain, severity, share, shortened, worst_of
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import ModelNodesRow, NodeHistoryOfModelRow
@@ -33,6 +35,9 @@ _MOST_SAMPLES = 16
 
 _CLIPPED, _WIDE = 1.05, 2.0
 """How far data may be beyond a threshold, or a threshold beyond the data, before it is told."""
+
+_MOST_KEYS = 8
+"""Nodes before and after a node that are drawn."""
 
 _PANELS = ("facts", "histogram", "channels", "curve", "history")
 
@@ -56,10 +61,12 @@ class NodeScreen(LakeScreen):
         Binding("right", "step(1)", "Next", key_display="→"),
         Binding("u", "go('fed_by')", "Fed by"),
         Binding("f", "go('feeds')", "Feeds"),
+        Binding("g", "around", "Around"),
         Binding("t", "tensor", "Tensor"),
         Binding("d", "compute('histogram')", "Histograms"),
         Binding("b", "compute('channels')", "Boxes"),
         Binding("e", "compute('curve')", "Curve"),
+        Binding("w", "diagnose", "Why"),
         *(
             Binding(str(i), f"panel('{name}')", name, show=False)
             for i, name in enumerate(_PANELS, start=1)
@@ -78,6 +85,12 @@ class NodeScreen(LakeScreen):
         self._evidence: dict[str, Evidence] = {}
         self._curve: Curve | None = None
         self._asked = ""
+        self._diagnosis: list[str] = []
+
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking that it is of."""
+        return self._ranking
 
     @property
     def name_shown(self) -> str:
@@ -109,6 +122,7 @@ class NodeScreen(LakeScreen):
 
     def _show_node(self) -> None:
         self._tensor, self._evidence, self._curve = self.name_shown, {}, None
+        self._diagnosis = []
         self._show_heading()
         self._show_facts()
         self._ask()
@@ -132,6 +146,7 @@ class NodeScreen(LakeScreen):
         self._asked = name
         self.ask("evidence", partial(self.reader.evidence, run, self._tensors()))
         self.ask("curve", partial(self.reader.curve, run, name))
+        self.ask("diagnosis", partial(self.reader.diagnosis, run, name, self._metric))
         self.ask("history", partial(self.reader.history, run, name))
 
     def _tensors(self) -> list[str]:
@@ -188,6 +203,11 @@ class NodeScreen(LakeScreen):
                 "Not measured yet.  e computes the error curve of this node through the model."
             )
 
+    def show_diagnosis(self, lines: list[str]) -> None:
+        """Why it costs accuracy, and what mends it."""
+        self._diagnosis = lines
+        self._show_facts()
+
     def show_history(self, rows: list[NodeHistoryOfModelRow]) -> None:
         """The node in other runs."""
         panel = self.query_one("#history", Panel)
@@ -201,8 +221,13 @@ class NodeScreen(LakeScreen):
     def _facts(self) -> list[tuple[str, str]]:
         nodes, name = self._ranking.nodes, self.name_shown
         node, row = nodes.get(name), self._rows.get(name)
-        lines = [("verdict", told) for told in self._verdicts()]
+        lines = [("diagnosis", told) for told in self._diagnosis]
+        lines += [("verdict", told) for told in self._verdicts()]
         if row:
+            for what, part in (("weight", row.weight), ("activation", row.activation)):
+                if part:
+                    alone = number(part[self._metric]) or "nan"
+                    lines.append((what, f"alone {self._metric.value} {alone}"))
             values = "  ".join(f"{m.value} {number(row.values[m]) or 'nan'}" for m in Metric)
             lines.append(("metrics", values))
         if node:
@@ -289,6 +314,42 @@ class NodeScreen(LakeScreen):
 
             self.app.push_screen(Notice("Which node?", "", answers), choose)
 
+    def action_around(self) -> None:
+        """What feeds the node and what it feeds, drawn around it with what each costs."""
+        graph, name = self._ranking.graph, self.name_shown
+        before, after = graph.fed_by(name)[:_MOST_KEYS], graph.feeds(name)[:_MOST_KEYS]
+        keys = dict(zip("123456789abcfghij", [*before, *after], strict=False))
+        named = {near: key for key, near in keys.items()}
+        text = Text(no_wrap=True)
+        for near in before:
+            text.append_text(self._costs(near, named.get(near, ""))).append("\n")
+        text.append("  │\n  ▼\n" if before else "the input\n  ▼\n")
+        text.append_text(self._costs(name, "")).append("\n")
+        text.append("  │\n  ▼\n" if after else "  ▼\nthe output")
+        for near in after:
+            text.append_text(self._costs(near, named.get(near, ""))).append("\n")
+
+        def choose(answer: str | None) -> None:
+            if answer:
+                self._go_to(keys[answer])
+
+        self.app.push_screen(Notice("Around it", text, {k: clean(n) for k, n in keys.items()}),
+                             choose)  # fmt: skip
+
+    def _costs(self, name: str, key: str) -> Text:
+        """A node with its bar, as bad as it is beside the others of the ranking."""
+        row, node = self._rows.get(name), self._ranking.nodes.get(name)
+        value = row.values[self._metric] if row else None
+        values = [r.values[self._metric] for r in self._rows.values() if row and r.type == row.type]
+        style = self.color(severity(value, self._metric, self._worst())) if row else "dim"
+        text = plain(
+            f"{key:2}{shortened(name, 40):40} {(node['op_type'] if node else '') or '':12} "
+        )
+        if row is None:
+            return text.append_text(plain("not ranked", "dim"))
+        text.append_text(bar(share(value, values, self._metric), 10, style))
+        return text.append_text(plain(f" {number(value) or 'nan'}", style))
+
     def _go_to(self, name: str) -> None:
         if name not in self._names:
             self._names.insert(self._place + 1, name)
@@ -328,6 +389,16 @@ class NodeScreen(LakeScreen):
             self.debugger.show_figure(run_id, node)
         else:
             self._compute(panel, node, with_figure=True)
+
+    def action_diagnose(self) -> None:
+        """Why it costs accuracy and what mends it: the form of a diagnosis of this node."""
+        row, node = self._rows.get(self.name_shown), self._ranking.nodes.get(self.name_shown)
+        names = [self.name_shown]
+        if node and node["type"] != "node":
+            names = list(row.consumers) if row else []
+        given = {"nodes": names, "metric": self._metric.value}
+        run_id = row.run_id if row else self._ranking.run.run_id
+        self.follow_up(run_id, Diagnose.command, None, **given)
 
     def action_compute(self, panel: str) -> None:
         """Compute what a panel shows."""

@@ -38,6 +38,8 @@ class RankingScreen(MarkingScreen):
         Binding("a", "act", "Act on marked"),
         Binding("x", "try_out", "Try marked"),
         Binding("m", "mark_many", "Mark by"),
+        Binding("o", "steps", "Rows"),
+        Binding("g", "tree", "By module"),
         Binding("p", "figure", "Figure"),
         Binding("w", "widen", "Measure type"),
         Binding("y", "copy", "Copy name"),
@@ -55,6 +57,11 @@ class RankingScreen(MarkingScreen):
         self._values: list[float | None] = []
         self._columns: tuple[GridColumn, ...] = ()
         self._widths: dict[str, int] = {}
+
+    @property
+    def ranking(self) -> Ranking | None:
+        """What is shown; None until it was read."""
+        return self._ranking
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
@@ -166,6 +173,23 @@ class RankingScreen(MarkingScreen):
         row = self.query_one(Grid).current
         self.debugger.show_figure(row.run_id if row else self.run.run_id)
 
+    def action_tree(self) -> None:
+        """The listed nodes as a tree of their modules."""
+        from .tree import TreeScreen
+
+        rows = self.query_one(Grid).rows
+        if self._ranking and rows:
+            self.app.push_screen(TreeScreen(self._ranking, rows, self._metric))
+
+    def action_steps(self) -> None:
+        """What a run found besides its ranking, such as the steps of a partial quantization."""
+        from .views import VIEWS, ViewScreen
+
+        if self.run.kind in VIEWS:
+            self.app.push_screen(ViewScreen(self.run))
+        else:
+            self.app.notify("this run has nothing besides its ranking", markup=False)
+
     def action_widen(self) -> None:
         """Measure the nodes of the type that is shown, which this run has not."""
         if self._type == "all":
@@ -272,6 +296,7 @@ class RankingScreen(MarkingScreen):
             *([GridColumn("so far", "so far", 10, right=True)] if self._steps else []),
             GridColumn("bar", self._metric.value[:_BAR], _BAR),
             GridColumn(self._metric.value, self._metric.value[:9], 10, right=True),
+            *(GridColumn(part, part, 10, right=True) for part in self._parts(rows)),
             *(GridColumn(m.value, m.value[:10], 10, right=True) for m in others),
             GridColumn("type", "type", 10),
             GridColumn("bits", "bits", 4, right=True),
@@ -290,6 +315,13 @@ class RankingScreen(MarkingScreen):
         fitting = stretched(columns, self.size.width - 3, longest, needed)
         return tuple(self._sign(column) for column in fitting)
 
+    def _parts(self, rows: list[Ranked]) -> list[str]:
+        """Whether weights and activations of general nodes are known, to be told beside them."""
+        return [
+            *(["weight"] if any(row.weight for row in rows) else []),
+            *(["activation"] if any(row.activation for row in rows) else []),
+        ]
+
     def _sign(self, column: GridColumn) -> GridColumn:
         """The column with the sign of the order, if the rows are sorted by it."""
         sorted_by = self._metric.value if self._sort == "metric" else self._sort
@@ -307,6 +339,8 @@ class RankingScreen(MarkingScreen):
             "bar": bar(share(value, self._values, metric), _BAR, style),
             metric.value: plain("nan" if value is None else number(value), style),
             **{m.value: plain(number(row.values[m])) for m in Metric if m is not metric},
+            "weight": plain(number(row.weight.get(metric))),
+            "activation": plain(number(row.activation.get(metric))),
             "so far": plain(number(self.so_far.get(row.name))),
             "type": plain(row.type),
             "bits": plain(number(row.bits)),

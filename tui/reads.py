@@ -20,10 +20,12 @@ from hmct_track.options.recording import Recording
 from hmct_track.types import NodeType
 
 from .graph import Graph
+from .text import number, numbers
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake, Result, RunComparison
     from hmct_track.lake.rows import (
+        CausesRow,
         ChannelDistributionRow,
         DistributionRow,
         HistogramRow,
@@ -100,6 +102,10 @@ class Ranked:
     bits: int | None
     run_id: str
     values: dict[Metric, float | None] = field(hash=False)
+    weight: dict[Metric, float | None] = field(hash=False, default_factory=dict)
+    """Of a general node: where its weight alone is quantized, if some run ranked weights."""
+    activation: dict[Metric, float | None] = field(hash=False, default_factory=dict)
+    """The same of the worst of its activations."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,17 @@ class Evidence:
     distribution_run: str | None
     channels: list[ChannelDistributionRow]
     channels_run: str | None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A run that some process makes, as it said itself."""
+
+    run_id: str
+    kind: str
+    host: str
+    pid: int
+    started_at: Any
 
 
 @dataclass(frozen=True)
@@ -206,6 +223,16 @@ class Reader:
             mark_killed(self.lake, lost)
         return lost
 
+    def elsewhere(self) -> list[Elsewhere]:
+        """The runs that are going on, newest first; steps are told by the run that they are of."""
+        runs = {run.run_id: run for run in self.runs() if not run.parent}
+        rows = sorted(self.lake.query("running"), key=lambda row: row["run_id"], reverse=True)
+        return [
+            Elsewhere(row["run_id"], runs[row["run_id"]].label, row["host"] or "?",
+                      row["pid"] or 0, row["started_at"])
+            for row in rows if row["run_id"] in runs
+        ]  # fmt: skip
+
     def read_ahead(self) -> None:
         """Read the runs before a screen asks for them, which tells what goes wrong."""
         with contextlib.suppress(HmctTrackError, OSError):
@@ -237,9 +264,10 @@ class Reader:
         others = self._ranked([r for r in current if _is_like(ranking, r)], metric, nodes)
         others = {name: row for name, row in others.items() if name not in own}
         whole = self._whole(family)
-        return Ranking(
-            run, list(own.values()), list(others.values()), whole, nodes, Graph.of(nodes)
-        )
+        every = others | own
+        rows, rest = ([_apart(row, every, nodes, metric) for row in found.values()]
+                      for found in (own, others))  # fmt: skip
+        return Ranking(run, rows, rest, whole, nodes, Graph.of(nodes))
 
     def _ranked(
         self, runs: list[RunInfo], metric: Metric, nodes: dict[str, ModelNodesRow]
@@ -308,6 +336,28 @@ class Reader:
         ]
         return Curve(latest["run_id"], metric, kept)
 
+    def diagnosis(self, run: RunInfo, node: str, metric: Metric) -> list[str]:
+        """Why a node costs accuracy and what mends it: of the newest diagnosis of it, in lines.
+
+        Values are those of the node's quantizers at the model's output, by ``metric``.
+        """
+        for other in self.runs():
+            if other.kind != "diagnosis" or other.model_id != run.model_id:
+                continue
+            given: dict[str, Any] = {"run_id": other.run_id, "metric": metric.value}
+            causes = [c for c in self.lake.query("causes", **given) if c["subject"] == node]
+            if not causes:
+                continue
+            told = [_cause(c, metric) for c in causes]
+            mended = [r for r in self.lake.query("remedies", **given) if r["subject"] == node]
+            best: dict[str, str] = {}
+            for r in mended:
+                if r["gain"] > 0:
+                    values = f"{number(r['before'])} -> {number(r['after'])}"
+                    best.setdefault(r["price"], f"{r['price']}: {r['remedy']}, {values}")
+            return [*told, *(best.values() or ["no remedy that was tried makes it better"])]
+        return []
+
     def history(self, run: RunInfo, node: str) -> list[NodeHistoryOfModelRow]:
         """What the node cost in every run of the model."""
         return self.lake.query("node_history_of_model", run_id=run.run_id, node=node)
@@ -339,9 +389,44 @@ class Reader:
                 return compare_runs(self.lake, rows[0]["run_id"], rows[1]["run_id"], metric)
         raise problem or UsageError("the runs rank no nodes")
 
+    def told_of(self, run_id: str, name: str) -> dict[str, str]:
+        """What a run knows of a node, to be laid beside what another one does; empty if nothing."""
+        runs = self.runs()
+        run = next((r for r in runs if r.run_id == run_id), None)
+        nodes = self.nodes(run) if run else {}
+        if run is None or name not in nodes:
+            return {}
+        told = {"node": name, "op": nodes[name]["op_type"] or ""}
+        for row in self.lake.query("sensitivity", run_id=run_id, metric=run.metric.value):
+            if row["subject"] == name:
+                told["rank"] = str(row["rank"])
+                told |= {m.value: number(value_of(row, m)) or "nan" for m in Metric}
+        own = nodes[name]["calibration_nodes"] or [name]
+        for place, quantizer in enumerate(own, start=1):
+            q = nodes.get(quantizer)
+            if q and q["qtype"]:
+                told[f"quantizer {place}"] = quantizer
+                told[f"{place} type"] = f"{q['qtype']}{'' if q['enabled'] else ', switched off'}"
+                told[f"{place} thresholds"] = numbers(q["thresholds"])
+                told[f"{place} scales"] = numbers(q["scales"])
+        graph = Graph.of(nodes)
+        told["fed by"] = ", ".join(graph.fed_by(name)) or "no node"
+        return told
+
     def partial(self, run_id: str, metric: Metric) -> list[PartialQuantizationRow]:
         """The steps of a partial quantization."""
         return self.lake.query("partial_quantization", run_id=run_id, metric=metric.value)
+
+    def rows_of(self, query: str, run_id: str, metric: Metric | None) -> list[Any]:
+        """The rows of a shipped query about one run.
+
+        Args:
+            query: its name.
+            run_id: the run.
+            metric: where the query takes one.
+        """
+        by: dict[str, Any] = {"metric": metric.value} if metric else {}
+        return list(self.lake.query(query, run_id=run_id, **by))
 
     def follow_up(
         self, run_id: str, command: str, given: dict[str, Any]
@@ -435,6 +520,36 @@ def _run(row: RunListRow) -> RunInfo:
         worst_node=row["worst_node"],
         worst_value=row["worst_value"],
         whole_value=row["whole_value"],
+    )
+
+
+def _cause(cause: CausesRow, metric: Metric) -> str:
+    parts = [f"{cause['node']} alone {metric.value} {number(cause['alone'])}"]
+    for what in ("clipping", "rounding"):
+        value = number(cause["clipping"] if what == "clipping" else cause["rounding"])
+        parts += [f"{what} only {value}"] if value else []
+    if cause["effective_bits"] is not None:
+        parts.append(f"{cause['effective_bits']:.1f} bits used of {cause['bits']}")
+    if cause["imbalance"] is not None and (cause["scales"] or 1) == 1:
+        parts.append(f"channels {cause['imbalance']:.4g} to 1 with one scale")
+    return ", ".join(parts)
+
+
+def _apart(
+    row: Ranked, every: dict[str, Ranked], nodes: dict[str, ModelNodesRow], metric: Metric
+) -> Ranked:
+    """A general node with what its weight and its worst activation cost alone, where known."""
+    node = nodes.get(row.name)
+    if row.type != "node" or node is None:
+        return row
+    parts = [every[name] for name in node["calibration_nodes"] or () if name in every]
+    worst: dict[str, Ranked] = {}
+    for part in sorted(parts, key=lambda p: metric.badness(p.values[metric])):
+        worst[part.type] = part
+    return replace(
+        row,
+        weight=worst["weight"].values if "weight" in worst else {},
+        activation=worst["activation"].values if "activation" in worst else {},
     )
 
 

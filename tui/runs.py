@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import DescendantFocus
 from textual.widgets import Input, Static
 
-from .base import LakeScreen, feet
+from .base import LakeScreen, Notice, Question, feet
 from .grid import Grid, GridColumn, stretched
-from .reads import RunInfo
+from .launch import say
+from .reads import RANKED, RunInfo
 from .text import STATES, clean, moment, number, plain, seconds, severity, shortened, squeezed
 
 _COLUMNS = (
@@ -33,6 +34,15 @@ _COLUMNS = (
 _NEEDED = ("state", "kind", "whole", "worst")
 
 
+def open_run(app: App[Any], run: RunInfo) -> None:
+    """The screen for a run of its kind: its ranking, or else its rows with their chart."""
+    from .ranking import RankingScreen
+    from .views import VIEWS, ViewScreen
+
+    has_rows = run.kind in VIEWS and run.kind not in RANKED
+    app.push_screen(ViewScreen(run) if has_rows else RankingScreen(run))
+
+
 class RunsScreen(LakeScreen):
     """All runs of the lake, live."""
 
@@ -41,6 +51,9 @@ class RunsScreen(LakeScreen):
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("space,c", "mark", "Compare", key_display="c"),
         Binding("y", "copy", "Copy id"),
+        Binding("b", "tag('baseline')", "Baseline"),
+        Binding("t", "name_it", "Tag"),
+        Binding("i", "inspect", "Inspect"),
         Binding("escape", "clear", "Clear", show=False),
     ]
 
@@ -93,6 +106,9 @@ class RunsScreen(LakeScreen):
         """Say what is wrong with the lake, in the place of the list."""
         if what == "worst":
             return  # the list stands without it
+        if what != "runs":
+            super().refused(what, reason)
+            return
         self._reading = False
         if self._runs is None:
             self.query_one(Grid).show(_COLUMNS, [], self._cells, empty="")
@@ -146,6 +162,38 @@ class RunsScreen(LakeScreen):
             self.app.copy_to_clipboard(row.run_id)
             self.app.notify(f"copied {row.run_id}", markup=False)
 
+    def action_tag(self, name: str) -> None:
+        """Give the run under the cursor a name that other commands take."""
+        if row := self.query_one(Grid).current:
+            self.ask("tagged", partial(say, self.reader.path, "tag", row.run_id, name))
+
+    def action_name_it(self) -> None:
+        """Ask for the name."""
+
+        def tag(name: str | None) -> None:
+            if name:
+                self.action_tag(name)
+
+        if self.query_one(Grid).current:
+            asks = Question("Tag", "A name for this run, such as baseline.", "baseline")
+            self.app.push_screen(asks, tag)
+
+    def show_tagged(self, said: str) -> None:
+        """What the command said."""
+        self.app.notify(said.strip(), markup=False)
+
+    def action_inspect(self) -> None:
+        """What the model of the run under the cursor holds."""
+        row = self.query_one(Grid).current
+        if row and row.model_path:
+            self.ask("inspected", partial(say, None, "inspect", row.model_path))
+        elif row:
+            self.app.notify("the model of this run was no file", markup=False)
+
+    def show_inspected(self, said: str) -> None:
+        """How it is quantized, and what is odd."""
+        self.app.push_screen(Notice("Model", Text("\n".join(map(clean, said.splitlines())))))
+
     def action_mark(self) -> None:
         """Mark a run, or compare it with the marked one."""
         row = self.query_one(Grid).current
@@ -166,9 +214,7 @@ class RunsScreen(LakeScreen):
         self._fill()
 
     def _open(self, run: RunInfo) -> None:
-        from .ranking import RankingScreen
-
-        self.app.push_screen(RankingScreen(run))
+        open_run(self.app, run)
 
     def _fill(self, *, from_top: bool = False) -> None:
         if self._runs is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,8 +21,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Label, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from .base import LakeScreen, feet
+from .base import LakeScreen, Notice, feet
 from .grid import Grid, GridColumn
+from .reads import Ranking
 from .text import clean, number, plain
 
 if TYPE_CHECKING:
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 
 _MOST_KEPT = 200
 _WIDEST = 40
+_LISTED = 40
+_WORD = re.compile(r"\w+$")
+_KEYWORDS = ("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "JOIN", "USING", "DESC")
+_OF_NODE = ("node", "subject", "slot")
+"""Columns that hold a node."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class SqlScreen(LakeScreen):
         Binding("f7", "older", "Older", priority=True),
         Binding("f8", "newer", "Newer", priority=True),
         Binding("ctrl+e", "export", "CSV", priority=True),
+        Binding("ctrl+n", "complete", "Complete", priority=True),
+        Binding("enter", "row", "Row"),
         Binding("escape", "back", "Back"),
     ]
 
@@ -58,6 +68,7 @@ class SqlScreen(LakeScreen):
         self._at = 0
         self._began = 0.0
         self._is_running = False
+        self._wanted = ""
         self._recalled: dict[str, str] | None = None
         """What the fields of the query that is being loaded are to hold."""
 
@@ -99,6 +110,10 @@ class SqlScreen(LakeScreen):
             return
         self._set(f"SELECT * FROM {name} LIMIT 100")  # noqa: S608 - a table of ours
         self.action_run()
+
+    def take_query(self, name: str) -> None:
+        """A shipped query by its name."""
+        self.call_after_refresh(self.ask, "query", partial(_load, name))
 
     def show_query(self, query: Query) -> None:
         """A shipped query: its SQL, and a field for each parameter."""
@@ -190,6 +205,9 @@ class SqlScreen(LakeScreen):
 
     def refused(self, what: str, reason: str) -> None:
         """What is wrong with the statement."""
+        if what == "ranking":
+            super().refused(what, reason)
+            return
         if what == "written":
             return
         if what == "query":
@@ -234,6 +252,65 @@ class SqlScreen(LakeScreen):
                 self._recalled = asked.given
                 self.ask("query", partial(_load, asked.query))
 
+    # Completing
+
+    def action_complete(self) -> None:
+        """The word before the cursor as a table, a column or a keyword; several are listed."""
+        editor = self.query_one("#editor", TextArea)
+        row, column = editor.cursor_location
+        word = _WORD.search(editor.document.get_line(row)[:column])
+        begun = word[0] if word else ""
+        found = [name for name in _words() if name.lower().startswith(begun.lower())]
+        if not begun or not found:
+            self.app.notify(f"nothing begins with {begun!r}" if begun else "type its beginning",
+                            markup=False)  # fmt: skip
+            return
+        longest = commonprefix(found)  # noqa: RUF071 - characters of names are what is meant
+        if len(longest) > len(begun) or len(found) == 1:
+            editor.replace(longest, (row, column - len(begun)), (row, column))
+        if len(found) > 1:
+            self.query_one("#said", Static).update(plain("  ".join(found[:_LISTED])))
+
+    # From a row to what it is about
+
+    @on(Grid.Chosen)
+    def _row_chosen(self) -> None:
+        self.action_row()
+
+    def action_row(self) -> None:
+        """All of the row's cells in full; from there to its run or its node."""
+        row = self.query_one("#result", Grid).current
+        if row is None or self._result is None or not self.query_one("#result").has_focus:
+            return
+        cells = dict(zip(self._result.columns, row, strict=True))
+        runs = {run.run_id: run for run in self.debugger.runs}
+        run = next((runs[v] for v in cells.values() if isinstance(v, str) and v in runs), None)
+        name = next((str(cells[c]) for c in _OF_NODE if cells.get(c)), None)
+        answers = {"o": "open its run"} if run else {}
+        if run and name:
+            answers["n"] = "open its node"
+        text = Text("\n").join(
+            plain(f"{what}: ", "bold").append_text(plain(_shown(value), ""))
+            for what, value in cells.items()
+        )
+        text.no_wrap, text.overflow = False, "fold"
+
+        def go(answer: str | None) -> None:
+            if answer == "o" and run:
+                self.debugger.open_run(run)
+            elif answer == "n" and run and name:
+                self._wanted = name
+                self.ask("ranking", partial(self.reader.ranking, run, run.metric))
+
+        self.app.push_screen(Notice("Row", text, answers), go)
+
+    def show_ranking(self, ranking: Ranking) -> None:
+        """The node of the row."""
+        if self._wanted in ranking.nodes:
+            self.debugger.open_node(ranking, self._wanted)
+        else:
+            self.app.notify(f"{self._wanted} is no node of this model", markup=False)
+
     def action_export(self) -> None:
         """Write the rows to a CSV file in the present folder."""
         if self._result is None:
@@ -247,6 +324,16 @@ class SqlScreen(LakeScreen):
         cut = self._result is not None and self._result.is_cut
         more = "; hmct-debugger sql -f csv writes all rows" if cut else ""
         self.app.notify(f"wrote {path}{more}", markup=False)
+
+
+def _words() -> list[str]:
+    """What completes: tables and views, their columns, keywords."""
+    from hmct_track.lake import TABLES, Use, query_names
+
+    names = {*query_names(Use.VIEW), *_KEYWORDS}
+    for table in TABLES:
+        names |= {table.name, *(column.name for column in table.columns)}
+    return sorted(names)
 
 
 def _catalog() -> list[tuple[str, str]]:

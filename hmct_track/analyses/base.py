@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hmct_track.model import QuantModel
     from hmct_track.recording import Recording, Run, Subject
     from hmct_track.report.html import Table
+    from hmct_track.scoring import ScoreJudge
     from hmct_track.tracking import NestedRun
 
     R = TypeVar("R", bound=Mapping[str, Any], default=Any)
@@ -72,6 +73,29 @@ def metric(short: str = "-m") -> Any:
     return option(
         METRIC, f"one of: {', '.join(Metric)}", short, default=Metric.COSINE_SIMILARITY.value
     )
+
+
+def score() -> Any:
+    """The field for scores of the user's own."""
+    return option(
+        texts("SCORES"), "your own number: top1, top5, same-top1, FILE.py:NAME or "
+        "package.module:NAME, or a list; the first ranks", default=None,
+    )  # fmt: skip
+
+
+def labels() -> Any:
+    """The field for the labels that scores get."""
+    return option(
+        FOLDER, "labels for the scores: a folder, CSV, .npz or .npy, by sample",
+        default=None, metavar="LABELS",
+    )  # fmt: skip
+
+
+def as_list_of_scores(given: Any) -> list[Any]:
+    """One score or several as a list; empty for None."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 @dataclass(frozen=True)
@@ -212,13 +236,15 @@ class Analysis(Generic[R]):
     @staticmethod
     def engine_of(model: QuantModel, recording: Recording) -> tuple[QuantModel, Engine]:
         """A model, and what evaluates it."""
-        from hmct_track.engine import Engine
+        from hmct_track.engine import make_engine
 
-        engine = Engine(
+        engine = make_engine(
             model,
             threads=recording.threads,
             memory=recording.memory,
             providers=tuple(recording.providers),
+            scheduler=recording.scheduler,
+            workers=recording.workers,
         )
         return model, engine
 
@@ -262,6 +288,24 @@ class Analysis(Generic[R]):
         elif not isinstance(self.float_model, str | os.PathLike):
             stored["float_model"] = "a proto"
         return stored
+
+    def judges(self, subject: Subject) -> tuple[ScoreJudge, ...]:
+        """What the user scores as well, where there are scores: field ``score``, and ``labels``.
+
+        Raises:
+            UsageError: a score or a label is not there, or cannot be read.
+        """
+        score, labels = getattr(self, "score", None), getattr(self, "labels", None)
+        if not as_list_of_scores(score):
+            if labels is not None:
+                raise UsageError("labels were given, but no score; give score=top1 or your own")
+            return ()
+        from hmct_track.scoring import load_scores
+        from hmct_track.scoring.judge import score_judges
+
+        places = [subject.samples.label(k) for k in range(len(subject.samples))]
+        scorers = load_scores(as_list_of_scores(score))
+        return score_judges(scorers, labels, places, subject.sample_ids, subject.outputs)
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
         """What to measure next, given what is known; asked again until a round is empty.

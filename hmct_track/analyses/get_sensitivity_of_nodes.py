@@ -16,9 +16,12 @@ from hmct_track.analyses.base import (
     Result,
     Round,
     Seen,
+    as_list_of_scores,
     data_num,
+    labels,
     output,
     save_dir,
+    score,
 )
 from hmct_track.analyses.channels import hidden_channels
 from hmct_track.analyses.configurations import alone, names_of_type, whole
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hmct_track.analyses.racing import Race
-    from hmct_track.lake.rows import IntervalsRow, SensitivityRow
+    from hmct_track.lake.rows import IntervalsRow, ScoreResultsRow, SensitivityRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.report.html import Table
@@ -106,6 +109,14 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         SWITCH, "measure also what share of the whole model's error is gone without each node",
         default=False,
     )  # fmt: skip
+    score: Any = score()
+    labels: Any = labels()
+
+    def check(self) -> None:
+        """Check the parameters by themselves."""
+        super().check()
+        if self.races and as_list_of_scores(self.score):
+            raise UsageError("top and budget stop by a metric; leave them out with score")
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
@@ -188,6 +199,9 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         """Look how sure the ranking is, and whether some channels hide the error of others."""
         if self.output is None:
             run.remarks += hidden_channels(run.subject)
+        from hmct_track.analyses.scored import record_scores
+
+        record_scores(run, self.confidence)
         model, first = run.subject.model, self.metrics_asked[0]
         ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=first.value)
         worst = [row["subject"] for row in ranked[:_NOISY]]
@@ -214,6 +228,9 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
 
     def interrupted(self, run: Run) -> None:
         """Record how sure the ranking is as far as it came."""
+        from hmct_track.analyses.scored import record_scores
+
+        record_scores(run, self.confidence)
         first = self.metrics_asked[0].value
         if not run.lake.query("intervals", run_id=run.run_id, metric=first):
             self._record(run, [])
@@ -228,10 +245,18 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         return f"interrupted; of what was measured:\n\n{self.text(answer)}" if answer.rows else None
 
     def rows(self, answer: Answer[SensitivityRow]) -> list[SensitivityRow]:
-        """The ranking, most sensitive first."""
-        return answer.lake.query(
-            "sensitivity", run_id=answer.run_id, metric=self.metrics_asked[0].value
-        )
+        """The ranking, most sensitive first: by the first score, where there is one."""
+        from hmct_track.analyses.scored import by_score
+
+        first = self.metrics_asked[0].value
+        rows = answer.lake.query("sensitivity", run_id=answer.run_id, metric=first)
+        return by_score(rows, self._scores(answer)) if self.score else rows
+
+    def _scores(self, answer: Answer[SensitivityRow]) -> list[ScoreResultsRow]:
+        """What each configuration scores; none without scores."""
+        from hmct_track.analyses.scored import results
+
+        return results(answer) if self.score else []
 
     def text(self, answer: Answer[SensitivityRow]) -> str:
         """The whole model in a line, the documented table, and how sure it is."""
@@ -239,6 +264,14 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         from hmct_track.report.confidence import confidence_note, intervals_table
 
         rows, found = answer.rows, _intervals(answer)
+        scores = self._scores(answer)
+        if scores:
+            from hmct_track.report.scores import ranking_by_score, whole_scores
+
+            table = ranking_by_score(rows, scores, self.metrics_asked)
+            whole_model = f"{whole_scores(scores)}\n{_whole_line(answer)}"
+            parts = [whole_model, table if rows else "", self._shares_text(answer)]
+            return "\n\n".join(part for part in parts if part)
         if self.intervals and found:
             table = intervals_table(rows, found, self.metrics_asked[0])
         else:
@@ -304,6 +337,11 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         """The ranking with bars."""
         from hmct_track.report.html import ranking
 
+        scores = self._scores(answer)
+        if scores:
+            from hmct_track.report.scores import score_table
+
+            return score_table(answer.rows, scores, self.metrics_asked)
         shared = {row["position"]: row for row in answer.query("shares")}
         return ranking(answer.rows, self.metrics_asked, _intervals(answer), shared)
 
@@ -319,6 +357,11 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
             if not answer.rows:
                 raise UsageError(f"run {answer.run_id!r} has ranked no node")
             title = f"Sensitivity of {answer.label}: each {node_type} quantized alone"
+            scores = self._scores(answer)
+            if scores:
+                from hmct_track.report.scores import score_figure
+
+                return score_figure(answer.rows, scores, title)
             first = self.metrics_asked[0]
             found = _intervals(answer)
             return ranking_figure(
@@ -347,7 +390,9 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
 
     def run_summary(self, answer: Answer[SensitivityRow]) -> dict[str, float]:
         """The whole model, then worst and mean of each metric over the nodes."""
-        summary = answer.whole_summary
+        from hmct_track.analyses.scored import score_summary
+
+        summary = {**score_summary(self._scores(answer)), **answer.whole_summary}
         for metric in Metric:
             values = [v for row in answer.rows if (v := value_of(row, metric)) is not None]
             finite = [v for v in values if math.isfinite(v)]
@@ -393,7 +438,11 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
             for metric in Metric
         }
         if shared := answer.query("shares"):
-            curves["by_node.share"] = sorted((row["position"], row["share"]) for row in shared)
+            named: list[dict[str, Any]] = [dict(row) for row in shared]
+            for name in ("share", "share_low", "share_high"):
+                curves[f"by_node.{name}"] = sorted(
+                    (row["position"], _number(row[name])) for row in named
+                )
         return curves
 
     def note(self, answer: Answer[SensitivityRow]) -> str:
@@ -402,6 +451,15 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         from hmct_track.report.confidence import confidence_note
         from hmct_track.report.shares import sum_line
 
+        scores = self._scores(answer)
+        if scores:
+            from hmct_track.report import table_markdown
+            from hmct_track.report.scores import order_note, score_table, whole_scores
+
+            ranked = score_table(answer.rows, scores, self.metrics_asked)
+            shown = table_markdown("Nodes by score", ranked, "score_results", answer.run_id)
+            said = [whole_scores(scores), order_note(scores, self.metrics_asked[0])]
+            return "\n\n".join([shown, *(line for s in said for line in s.splitlines())])
         table = ranking_markdown(answer.rows, _type_of(answer), answer.run_id)
         note = confidence_note(answer.rows, _intervals(answer), answer.run["data_num"])
         added = answer.query("share_sum")
@@ -417,12 +475,28 @@ class Ranking(dict[str, dict[str, float]]):
     """
 
     def __init__(self, result: Result) -> None:
+        from hmct_track.analyses.scored import results
+
         metrics = result.answer.analysis.metrics_asked
+        scores: dict[int, dict[str, float]] = {}
+        for found in results(result.answer):
+            scores.setdefault(found["position"], {})[found["score"]] = found["value"]
         super().__init__(
-            (row["subject"], {m.value: _number(value_of(row, m)) for m in metrics})
+            (
+                row["subject"],
+                {
+                    **scores.get(row["position"], {}),
+                    **{m.value: _number(value_of(row, m)) for m in metrics},
+                },
+            )
             for row in result.rows
         )
         self._result = result
+
+    @property
+    def result(self) -> Result:
+        """All that the run gave: its text, table and rows, and where they come from."""
+        return self._result
 
     @property
     def run_id(self) -> str:
@@ -490,7 +564,8 @@ def _share_summary(answer: Answer[SensitivityRow]) -> dict[str, float]:
     rows = answer.query("shares")
     if not rows:
         return {}
-    found = {"share.largest": rows[0]["share"]}
+    ends = {"": rows[0]["share"], ".low": rows[0]["share_low"], ".high": rows[0]["share_high"]}
+    found = {f"share.largest{end}": value for end, value in ends.items() if value is not None}
     found["nodes_interacting"] = float(sum(row["interacts"] for row in rows))
     for row in answer.query("share_sum"):
         found["share.sum_alone"] = row["sum"]

@@ -16,8 +16,11 @@ from hmct_track.analyses.base import (
     Result,
     Round,
     Seen,
+    as_list_of_scores,
+    labels,
     output,
     save_dir,
+    score,
 )
 from hmct_track.errors import DataError, UsageError
 from hmct_track.options import option, parse_metric
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from hmct_track.planning.target import Target
     from hmct_track.recording import Run, Subject
     from hmct_track.report.html import Table
+    from hmct_track.scoring import ScoreJudge
     from hmct_track.tracking import NestedRun
 
 _TYPES = ("int16", "float16", "float32")
@@ -87,7 +91,8 @@ class Plan(Analysis["PlanNodesRow"]):
 
     target: str | None = option(
         TEXT, "what to reach, such as 'sqnr >= 30', 'cosine-similarity >= 0.99' or 'error <= 10 %' "
-        "of the fully quantized model's mse", "-t", default=None, metavar="TARGET",
+        "of the fully quantized model's mse, or of a score 'top1 drop <= 0.5 %'", "-t",
+        default=None, metavar="TARGET",
     )  # fmt: skip
     max_cost: str | None = option(
         TEXT, "instead of a target: the best for at most this cost, such as '30 %' of changing "
@@ -133,6 +138,8 @@ class Plan(Analysis["PlanNodesRow"]):
     )
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
     output: str | Sequence[str] | None = output()
+    score: Any = score()
+    labels: Any = labels()
 
     # What it asks.
 
@@ -165,14 +172,39 @@ class Plan(Analysis["PlanNodesRow"]):
         from hmct_track.planning.target import Target, parse_target
 
         if self.target is not None:
-            return parse_target(self.target)
+            return parse_target(self.target, self._score_names)
         metric = parse_metric(self.metric)
         return Target(metric, metric.optimum)
+
+    @cached_property
+    def _score_names(self) -> tuple[str, ...]:
+        from hmct_track.scoring import load_scores
+
+        given = as_list_of_scores(self.score)
+        return tuple(scorer.name for scorer in load_scores(given)) if given else ()
+
+    def judges(self, subject: Subject) -> tuple[ScoreJudge, ...]:
+        """The scores; the one of the target has to be of single samples.
+
+        Raises:
+            UsageError: it is a class, which gives a number only of all.
+        """
+        from hmct_track.planning.target import Lost
+
+        found, metric = super().judges(subject), self.goal.metric
+        if not isinstance(metric, Lost):
+            return found
+        if any(j.scorer.name == metric.score and j.scorer.total is not None for j in found):
+            raise UsageError(
+                f"the score {metric.score!r} is a class, and a plan needs a number of each sample; "
+                "give a function, or plan by a metric"
+            )
+        return found
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
         """The metric of the target."""
-        return (self.goal.metric,)
+        return (self.goal.metric,) if isinstance(self.goal.metric, Metric) else ()
 
     @cached_property
     def _sessions(self) -> dict[str, Session]:
@@ -239,8 +271,10 @@ class Plan(Analysis["PlanNodesRow"]):
 
     def observe(self, run: Run) -> None:
         """Write down the plan, all points, and what it says of each node."""
+        from hmct_track.analyses.scored import record_scores
         from hmct_track.lake import PLAN_MOVES, PLAN_POINTS, PLANS
 
+        record_scores(run)
         session = self._sessions["now"]
         run.lake.append(PLAN_POINTS, list(session.point_rows(run.run_id)))
         run.lake.append(PLAN_MOVES, list(session.move_rows(run.run_id)))
@@ -283,7 +317,9 @@ class Plan(Analysis["PlanNodesRow"]):
         return plan_table(answer.rows, self.goal.metric)
 
     def drawings(self, answer: Answer[PlanNodesRow]) -> list[Drawing]:
-        """The frontier."""
+        """The frontier; none of a score, whose values are few."""
+        if not self.metrics_asked:
+            return []
 
         def draw() -> Figure:
             from hmct_track.report.plan_figure import frontier_figure

@@ -88,6 +88,11 @@ class PlanCheck(Analysis["PlanCheckRow"]):
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
         """The metric of the plan."""
+        if self._plan["metric"] not in tuple(Metric):
+            raise UsageError(
+                f"the plan is of {self._plan['metric']}, which plan-check does not measure; it "
+                "checks plans by a metric"
+            )
         return (Metric(self._plan["metric"]),)
 
     def open(self, recording: Recording) -> tuple[QuantModel, Engine]:

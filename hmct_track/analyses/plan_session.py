@@ -18,6 +18,7 @@ from hmct_track.planning.linear import State
 from hmct_track.planning.moves import Board, Tariff
 from hmct_track.planning.search import Asking, Search
 from hmct_track.planning.target import (
+    Lost,
     Reading,
     Target,
     Values,
@@ -183,11 +184,25 @@ class Session:
     def _values(self, seen: Seen) -> dict[str, dict[str, dict[int, float]]]:
         """Configuration id to output to sample to value, of the last round."""
         found: dict[str, dict[str, dict[int, float]]] = {}
+        if isinstance(self.target.metric, Lost):
+            return self._lost(seen, self.target.metric.score)
         rows = seen.query("plan_values", metric=self.target.metric.value, after=self._from)
         for row in rows:
             value = math.nan if row["value"] is None else row["value"]
             outputs = found.setdefault(row["config_id"], {})
             outputs.setdefault(row["output"], {})[row["sample"]] = value
+        return found
+
+    def _lost(self, seen: Seen, score: str) -> dict[str, dict[str, dict[int, float]]]:
+        """What each sample loses of a score, in the same form."""
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        assert seen.run is not None  # noqa: S101 - a round was measured
+        sign = {j.scorer.name: j.scorer.higher_is_better for j in seen.run.subject.scores}[score]
+        for row in seen.query("score_values"):
+            if row["score"] == score and row["position"] >= self._from:
+                lost = row["float_value"] - row["value"]
+                by_sample = found.setdefault(row["config_id"], {}).setdefault(score, {})
+                by_sample[row["sample"]] = lost if sign else -lost
         return found
 
     def _take_in(

@@ -20,6 +20,7 @@ _SHIPPED = {
     "interactions": "Interactions",
     "diagnose": "Diagnose",
     "mend": "Mend",
+    "device": "Device",
     "plan": "Plan",
     "plan-check": "PlanCheck",
     "calibrate": "Calibrate",

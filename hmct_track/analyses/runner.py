@@ -56,6 +56,7 @@ def run_analysis(
     first = analysis.ask(model, Seen())
     subject = _subject(analysis, model, engine, recording, parent)
     analysis.check_subject(subject)
+    subject = replace(subject, scores=analysis.judges(subject))
     folder = check_save_dir(analysis.save_dir)
     run = Run(
         analysis.kind,

@@ -15,22 +15,25 @@ from hmct_track.analyses.base import (
     Result,
     Round,
     Seen,
+    as_list_of_scores,
     data_num,
+    labels,
     metric,
     output,
     save_dir,
+    score,
 )
-from hmct_track.analyses.configurations import whole
+from hmct_track.analyses.configurations import alone, names_of_type, whole
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import WHOLE as COUNTED
-from hmct_track.types import Metric
+from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hmct_track.data import CalibrationDataSet
-    from hmct_track.lake.rows import SensitiveSamplesRow
+    from hmct_track.lake.rows import ScoreFlipsRow, SensitiveSamplesRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run, Subject
     from hmct_track.report.html import Table
@@ -63,6 +66,8 @@ class SelectSensitiveSamples(Analysis["SensitiveSamplesRow"]):
     )  # fmt: skip
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
     output: str | Sequence[str] | None = output()
+    score: Any = score()
+    labels: Any = labels()
 
     def check_subject(self, subject: Subject) -> None:
         """There must be so many samples."""
@@ -71,17 +76,49 @@ class SelectSensitiveSamples(Analysis["SensitiveSamplesRow"]):
             raise UsageError(f"sample_num is {count!r}; there are 1 to {total} samples")
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
-        """The fully quantized model."""
-        return Round() if seen.rounds else Round([whole(model)])
+        """The fully quantized model; with a score, each node alone where that changes an answer."""
+        if not seen.rounds:
+            return Round([whole(model)])
+        if seen.rounds > 1 or not as_list_of_scores(self.score):
+            return Round()
+        flips = seen.query("score_flips")
+        changed = sorted({r["sample"] for r in flips if r["place"] == 0 and r["changed"]})
+        if not changed:
+            return Round()
+        return Round(alone(model, names_of_type(model, NodeType.NODE)), changed)
+
+    def observe(self, run: Run) -> None:
+        """Record the scores of all samples."""
+        from hmct_track.analyses.scored import record_scores
+
+        record_scores(run)
+
+    def _flips(self, answer: Answer[SensitiveSamplesRow]) -> list[ScoreFlipsRow]:
+        """The scores of each sample; none without scores."""
+        if not as_list_of_scores(self.score):
+            return []
+        return answer.lake.query("score_flips", run_id=answer.run_id)
 
     def rows(self, answer: Answer[SensitiveSamplesRow]) -> list[SensitiveSamplesRow]:
-        """The samples, the worst first."""
-        return answer.lake.query("sensitive_samples", run_id=answer.run_id, metric=self.metric)
+        """The samples, the worst first: by what they lose of a score, where there is one."""
+        rows = answer.lake.query("sensitive_samples", run_id=answer.run_id, metric=self.metric)
+        lost = {r["sample"]: r["lost"] for r in self._flips(answer) if r["place"] == 0}
+        order = sorted(rows, key=lambda row: -(lost.get(row["sample"]) or 0.0))
+        return [{**row, "rank": rank} for rank, row in enumerate(order, start=1)]
 
     def text(self, answer: Answer[SensitiveSamplesRow]) -> str:
         """The whole model in a line, and the samples."""
         from hmct_track.report import samples_table
 
+        flips = self._flips(answer)
+        if flips:
+            from hmct_track.analyses.scored import results
+            from hmct_track.report.scores import flips_line, samples_by_score, whole_scores
+
+            whole = [r for r in results(answer) if r["role"] == "reference"]
+            said = [whole_scores(whole), answer.whole_line, flips_line(flips)]
+            table = samples_by_score(answer.rows, flips, self.metric)
+            return "\n".join([*(line for line in said if line), "", table])
         return f"{answer.whole_line}\n\n{samples_table(answer.rows, Metric(self.metric))}"
 
     def heading(self, answer: Answer[SensitiveSamplesRow]) -> str:
@@ -92,6 +129,13 @@ class SelectSensitiveSamples(Analysis["SensitiveSamplesRow"]):
         """The samples."""
         from hmct_track.report.html import worst_samples
 
+        flips = self._flips(answer)
+        if flips:
+            from hmct_track.report.html import Table as Shown
+            from hmct_track.report.scores import samples_header, samples_lines
+
+            header, lines = samples_header(flips, self.metric), samples_lines(answer.rows, flips)
+            return Shown(tuple(header), lines, frozenset(range(len(header) - 2)))
         return worst_samples(answer.rows, Metric(self.metric))
 
     def drawings(self, answer: Answer[SensitiveSamplesRow]) -> list[Drawing]:
@@ -103,7 +147,10 @@ class SelectSensitiveSamples(Analysis["SensitiveSamplesRow"]):
             if not answer.rows:
                 raise UsageError(f"run {answer.run_id!r} has ranked no sample")
             title = f"Samples of {answer.label}: all nodes quantized"
-            return samples_figure(answer.rows, Metric(self.metric), title)
+            # The figure is of the metric, whatever ranks the table.
+            metric = Metric(self.metric)
+            rows = answer.lake.query("sensitive_samples", run_id=answer.run_id, metric=metric.value)
+            return samples_figure(rows, metric, title)
 
         return [Drawing(_STEM, draw)]
 
@@ -135,7 +182,17 @@ class SelectSensitiveSamples(Analysis["SensitiveSamplesRow"]):
 
     def run_summary(self, answer: Answer[SensitiveSamplesRow]) -> dict[str, float]:
         """The whole model over all samples, and on the worst of them."""
+        from hmct_track.analyses.scored import results, score_summary
+
         values = [row["value"] for row in answer.rows if row["value"] is not None]
+        if as_list_of_scores(self.score):
+            whole = score_summary(results(answer))
+            changed = [r["changed"] for r in self._flips(answer) if r["place"] == 0]
+            return {
+                **whole,
+                **answer.whole_summary,
+                "samples_changed": float(sum(map(bool, changed))),
+            }
         worst = {f"worst_sample.{self.metric}": values[0]} if values else {}
         return {**answer.whole_summary, **worst}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,10 +15,13 @@ from hmct_track.analyses.base import (
     Drawing,
     Round,
     Seen,
+    as_list_of_scores,
     data_num,
+    labels,
     metric,
     output,
     save_dir,
+    score,
 )
 from hmct_track.analyses.configurations import alone, names_of_type, whole, without
 from hmct_track.errors import UsageError
@@ -28,8 +32,9 @@ from hmct_track.types import Metric, NodeType, Planned, Quantization, QuantType,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hmct_track.lake.rows import PartialQuantizationRow, SensitivityRow
+    from hmct_track.lake.rows import PartialQuantizationRow, ScoreResultsRow, SensitivityRow
     from hmct_track.model import QuantModel
+    from hmct_track.recording import Run
     from hmct_track.report.html import Table
     from hmct_track.tracking import NestedRun
 
@@ -70,6 +75,8 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
         default="float32",
     )  # fmt: skip
     output: str | Sequence[str] | None = output()
+    score: Any = score()
+    labels: Any = labels()
 
     def parameters(self, model: QuantModel) -> dict[str, Any]:
         """As given."""
@@ -88,8 +95,9 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
         if not given and not seen.rounds:
             return Round([whole(model), *alone(model, names_of_type(model, NodeType.NODE))])
         if not given and seen.rounds == 1:
-            ranked = self._ranked(seen)
-            return Round(self._steps(model, self._picked(ranked) or _first(ranked)))
+            from hmct_track.analyses.scored import losses
+
+            return Round(self._steps(model, self._chosen(self._ranked(seen), losses(seen))))
         return Round()
 
     def _steps(self, model: QuantModel, nodes: Sequence[str]) -> list[Planned]:
@@ -101,6 +109,30 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
             )
             for count in range(len(nodes) + 1)
         ]
+
+    def _chosen(self, ranked: Sequence[SensitivityRow], lost: Mapping[str, float]) -> list[str]:
+        """The sensitive nodes, the worst first; of none the worst few.
+
+        By a score, those are the nodes that alone lose some of it; what loses as much stays in the
+        order of the metric.
+        """
+        if not lost:
+            return self._picked(ranked) or _first(ranked)
+        order = sorted(ranked, key=lambda row: -lost.get(row["subject"], -math.inf))
+        losing = [row["subject"] for row in order if lost.get(row["subject"], 0) > 0]
+        return losing or _first(order)
+
+    def observe(self, run: Run) -> None:
+        """Record the scores."""
+        from hmct_track.analyses.scored import record_scores
+
+        record_scores(run)
+
+    def _scores(self, answer: Answer[PartialQuantizationRow]) -> list[ScoreResultsRow]:
+        """What each configuration scores; none without scores."""
+        from hmct_track.analyses.scored import results
+
+        return results(answer) if as_list_of_scores(self.score) else []
 
     @property
     def _state(self) -> State:
@@ -134,6 +166,12 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
         """The whole model in a line, and the steps."""
         from hmct_track.report import partial_table
 
+        scores = self._scores(answer)
+        if scores:
+            from hmct_track.report.scores import partial_by_score, whole_scores
+
+            said = [whole_scores(scores), answer.whole_line, *self._score_remarks(answer, scores)]
+            return "\n".join([*said, "", partial_by_score(answer.rows, scores, self.metric)])
         said = [answer.whole_line, *self._remarks(answer)]
         return "\n".join([*said, "", partial_table(answer.rows, Metric(self.metric))])
 
@@ -156,6 +194,17 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
             said.append(f"leaving out {nodes} made it worse: its error had cancelled others")
         return said
 
+    def _score_remarks(
+        self, answer: Answer[PartialQuantizationRow], scores: Sequence[ScoreResultsRow]
+    ) -> list[str]:
+        alone = [r for r in scores if r["place"] == 0 and r["role"] == "only"]
+        if as_list(self.sensitive_nodes) or any(row["lost"] > 0 for row in alone):
+            return []
+        return [
+            f"no node alone loses any {scores[0]['score']}; these are the "
+            f"{len(answer.rows) - 1} worst by {self.metric}"
+        ]
+
     def _is_fallback(self, answer: Answer[PartialQuantizationRow]) -> bool:
         """Whether no node was worse than the threshold, so that the worst few stand in."""
         return not as_list(self.sensitive_nodes) and not self._picked(self._ranked(answer))
@@ -168,6 +217,14 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
         """The steps."""
         from hmct_track.report.html import partial_steps
 
+        scores = self._scores(answer)
+        if scores:
+            from hmct_track.report.html import Table as Shown
+            from hmct_track.report.scores import partial_header, partial_lines
+
+            lines = partial_lines(answer.rows, scores)
+            numbers = frozenset({0, *range(2, len(partial_header(scores, self.metric)))})
+            return Shown(tuple(partial_header(scores, self.metric)), lines, numbers)
         return partial_steps(answer.rows, Metric(self.metric))
 
     def drawings(self, answer: Answer[PartialQuantizationRow]) -> list[Drawing]:
@@ -184,7 +241,9 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
                 answer.rows,
                 Metric(self.metric),
                 title,
-                threshold=None if as_list(self.sensitive_nodes) else self.pick_threshold,
+                threshold=None
+                if as_list(self.sensitive_nodes) or as_list_of_scores(self.score)
+                else self.pick_threshold,
                 worst_instead=self._is_fallback(answer),
             )
 
@@ -199,7 +258,10 @@ class SensitivityAnalysis(Analysis["PartialQuantizationRow"]):
         last = answer.rows[-1]["partial"] if answer.rows else None
         left = {} if last is None else {f"all_left_out.{self.metric}": last}
         nodes = 0 if self._is_fallback(answer) else len(answer.rows) - 1
-        return {**answer.whole_summary, **left, "sensitive_nodes": float(nodes)}
+        from hmct_track.analyses.scored import score_summary
+
+        scores = score_summary(self._scores(answer))
+        return {**scores, **answer.whole_summary, **left, "sensitive_nodes": float(nodes)}
 
     def run_curves(
         self, answer: Answer[PartialQuantizationRow]

@@ -192,6 +192,7 @@ def _record(
         | _ends("share", share, k)
         | _ends("gap", gap, k)
         | {
+            "told": bool(share.surely[k]),
             "rounding": _number(share.rounding[k]),
             "interacts": bool(gap.surely[k]) and abs(gap.values[k]) >= _LEAST_GAP,
         }
@@ -210,6 +211,7 @@ def _record(
                 "share": 1.0,
                 "share_low": None,
                 "share_high": None,
+                "told": True,
                 "rounding": None,
                 "interacts": bool(whole_gap.surely[0]),
             }

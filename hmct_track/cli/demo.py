@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(demo.model_path(), model)
         shutil.copytree(demo.calibration_data_path(), data, dirs_exist_ok=True)
+        heldout, labels = demo.write_heldout(folder)
     except OSError as error:
         raise UsageError(f"cannot copy the demo to {args.folder!r}: {error}") from error
     program = _program()
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> ExitCode:
         f"  {program} sql{suffix} -q sensitivity -p run_id=latest -p metric=sqnr\n"
         f'  {program} sql{suffix} "{question}"\n'
         f"  {program} get-sensitivity-of-nodes {model} {data}{suffix} -n weight\n"
+        f"  {program} get-sensitivity-of-nodes {model} {heldout} -d None --score top1 --labels "
+        f"{labels}{suffix}    # by accuracy\n"
         f"  {program} ui{suffix}     # MLflow's web UI"
     )
     return code

@@ -12,6 +12,7 @@ from hmct_track.confidence.intervals import (
     Intervals,
     mean_intervals,
 )
+from hmct_track.confidence.proportions import paired_difference, wilson
 from hmct_track.confidence.ranks import Ranks, rank_nodes
 from hmct_track.confidence.shares import Shares, shares
 from hmct_track.confidence.values import Means, means_of
@@ -28,6 +29,8 @@ __all__ = [
     "Shares",
     "mean_intervals",
     "means_of",
+    "paired_difference",
     "rank_nodes",
     "shares",
+    "wilson",
 ]

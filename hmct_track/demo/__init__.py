@@ -35,6 +35,29 @@ def heldout() -> tuple[np.ndarray, np.ndarray]:
         return preprocess(archive["images"]), archive["labels"].astype(np.int64)
 
 
+def write_heldout(folder: Path) -> tuple[Path, Path]:
+    """Write the held-out digits as samples, and their labels.
+
+    Args:
+        folder: where the folder ``heldout`` and the file ``labels.csv`` are made.
+
+    Returns:
+        The folder of samples, as calibration data are, and the file of labels in their order.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    import numpy as np
+
+    images, labels = heldout()
+    samples, table = folder / "heldout", folder / "labels.csv"
+    (samples / "input").mkdir(parents=True, exist_ok=True)
+    for k, image in enumerate(images):
+        np.save(samples / "input" / f"{k}.npy", image[None])
+    table.write_text("label\n" + "".join(f"{label}\n" for label in labels))
+    return samples, table
+
+
 def preprocess(images: np.ndarray) -> np.ndarray:
     """Resize digits of 8x8 pixels in 0..16 to model input by bilinear interpolation.
 

@@ -2,6 +2,7 @@
 
 from hmct_track.engine.evaluate import Engine
 from hmct_track.engine.local import LocalError, local_errors
+from hmct_track.engine.made import make_engine
 from hmct_track.engine.protocols import Evaluator, Judge, OutputJudge, Record, SampleJudge
 from hmct_track.engine.reference import float_gap
 from hmct_track.engine.runtime import RUNTIME
@@ -28,6 +29,7 @@ __all__ = [
     "float_gap",
     "histogram",
     "local_errors",
+    "make_engine",
     "pair_statistics",
     "summarize",
 ]

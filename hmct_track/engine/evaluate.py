@@ -15,6 +15,7 @@ from hmct_track.engine.machine import default_memory, default_threads
 from hmct_track.engine.protocols import Judge, Record, SampleJudge, Samples
 from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
+from hmct_track.engine.stages import Stage, make_stage
 from hmct_track.engine.statistics import PAIRS
 from hmct_track.errors import EngineError, UsageError
 from hmct_track.model import Lowering, QuantModel, means, size_of, target_of, with_means
@@ -68,6 +69,11 @@ class Engine:
     def runtime(self) -> str:
         """Name of what computes; part of a measurement's key."""
         return self._runtime.name
+
+    @property
+    def computed_on(self) -> tuple[str, ...]:
+        """The kinds of other machines that gave values; none, where all are this one's."""
+        return ()
 
     def runtime_for(self, weights: Mapping[str, NDArray[Any]]) -> Runtime:
         """What runs another model on the same threads and providers."""
@@ -239,6 +245,26 @@ class Engine:
         session = self._runtime.session(self._lowering.lower(config, tensors))
         for sample in samples.values():
             yield dict(zip(session.outputs, session.run(sample), strict=True))
+
+    def stages(
+        self, config: QuantConfig, sample: Mapping[str, NDArray[Any]], tensors: Sequence[str]
+    ) -> dict[str, Stage]:
+        """Of each tensor what makes it of those of ``tensors`` right before it.
+
+        Args:
+            config: the quantization.
+            sample: inputs like those that it will be run with.
+            tensors: the tensors whose values will be there.
+
+        Raises:
+            EngineError: the runtime refuses a piece of the model.
+        """
+        specs = self._specs(sample, tensors)
+        found = {
+            name: make_stage(self._lowering, self._runtime, specs, config, name, set(tensors))
+            for name in tensors
+        }
+        return {name: stage for name, stage in found.items() if stage is not None}
 
     def mean_shifts(
         self, config: QuantConfig, samples: Samples, tensors: Sequence[str]

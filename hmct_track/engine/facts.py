@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hmct_track.engine.evaluate import Engine
 from hmct_track.engine.protocols import Samples
+from hmct_track.engine.summaries import wide_enough
 from hmct_track.model import Layers, fake_quantize
 from hmct_track.types import CalibrationKind, CalibrationNode, Effect, QuantConfig, QuantParams
 
@@ -260,10 +261,18 @@ def _levels(facts: Facts, x: NDArray[Any]) -> None:
 
 def _count(facts: Facts, x: NDArray[Any]) -> None:
     x = x[np.isfinite(x)]
-    low, high = facts.low, facts.high
-    facts.counts = facts.counts + np.histogram(x, BINS, (low, high if high > low else low + 1))[0]
-    top = facts.top or 1.0
-    facts.absolute = facts.absolute + np.histogram(np.abs(x), BINS, (0.0, top))[0]
+    high = facts.high if facts.high > facts.low else facts.low + 1
+    facts.counts = facts.counts + _counted(x, facts.low, high)
+    facts.absolute = facts.absolute + _counted(np.abs(x), 0.0, facts.top or 1.0)
+
+
+def _counted(x: NDArray[Any], low: float, high: float) -> NDArray[np.int64]:
+    low, high = wide_enough(low, high, BINS)
+    # NumPy makes edges in the type of the values, which may lack numbers between them.
+    if high - low < 4 * BINS * np.spacing(x.dtype.type(max(abs(low), abs(high)))):
+        x = x.astype(np.float64)
+    found: NDArray[np.int64] = np.histogram(x, BINS, (low, high))[0]
+    return found
 
 
 def shifts_of(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,10 @@ CPU = "CPUExecutionProvider"
 RUNTIME = f"onnxruntime-{ort.__version__}"
 """The library that computes, and its version."""
 
+
+_CUDA = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+"""Options of providers. By default CUDA's convolutions and products of matrices round float to 10
+bits of mantissa, see onnxruntime's page of its CUDA provider. Untested: no GPU was at hand."""
 
 _FATAL = 4
 """Of onnxruntime's levels of logging."""
@@ -49,9 +55,10 @@ class Session:
             EngineError: the runtime failed.
         """
         try:
-            results: list[NDArray[Any]] = self._session.run(
-                list(self.outputs), dict(inputs), self._runtime.run_options
-            )
+            with self._runtime.turn:
+                results: list[NDArray[Any]] = self._session.run(
+                    list(self.outputs), dict(inputs), self._runtime.run_options
+                )
         except Exception as error:  # onnxruntime raises classes of its own without a common base
             raise EngineError(f"onnxruntime failed while running the model: {error}") from error
         return results
@@ -88,6 +95,10 @@ class Runtime:
         self._threads = threads
         self._providers = list(providers) or [CPU]
         self.run_options = _run_options()
+        # A device has memory for one run, which keeps it busy alone; cores are shared out.
+        on_device = any(provider != CPU for provider in self._providers)
+        self.turn: AbstractContextManager[Any] = threading.Lock() if on_device else nullcontext()
+        """Held while a session runs."""
 
     @property
     def name(self) -> str:
@@ -126,7 +137,12 @@ class Runtime:
         if values:
             options.add_external_initializers(list(values), list(values.values()))
         try:
-            session = ort.InferenceSession(lowered.proto, options, providers=self._providers)
+            session = ort.InferenceSession(
+                lowered.proto,
+                options,
+                providers=self._providers,
+                provider_options=[_CUDA.get(name, {}) for name in self._providers],
+            )
         except Exception as error:  # onnxruntime raises classes of its own without a common base
             raise EngineError(f"onnxruntime cannot load the model: {error}") from error
         return Session(session, lowered.outputs, list(values.values()), self)

@@ -28,6 +28,7 @@ from hmct_track.lake.schema import (
     RUNS,
     SAMPLES,
     SCHEMA_VERSION,
+    SCORES,
     TABLES,
     TAGS,
     Table,
@@ -42,7 +43,7 @@ _OWNERS = {
     **{t: (RUNS, "run_id") for t in TABLES if t.key[0] == "run_id" and t is not RUNS},
 }
 """Tables whose rows belong to a row of another: with that they are there, or they are not."""
-_MEASURED = (MEASUREMENTS, MOVED_MEASUREMENTS)
+_MEASURED = (MEASUREMENTS, MOVED_MEASUREMENTS, SCORES)
 _OF_THE_PLACE = {"updated_at", "version", "imported_from", "mlflow_run_id", "mlflow_uri", "pid"}
 """Columns that say where a row was made, not what it is."""
 _LAST = (MODELS, RUNS, TAGS)

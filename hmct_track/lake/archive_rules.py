@@ -41,7 +41,7 @@ _MOST_COUNT = 2**38
 _BATCH = 256
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$"
-_IDS = {"run_id", "model_id", "data_id", "sample_id", "config_id", "parent_run_id"}
+_IDS = {"run_id", "model_id", "data_id", "sample_id", "config_id", "parent_run_id", "score_id"}
 _TAG = r"^[A-Za-z][A-Za-z0-9_.-]{0,199}$"
 _NEEDED = {RUNS.name: {"kind", "state", "started_at"}, "configs": {"config"}}
 _EMPTY = {"local_errors": {"sample_id"}}

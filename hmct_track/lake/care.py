@@ -33,6 +33,7 @@ from hmct_track.lake.schema import (
     MOVED_MEASUREMENTS,
     RUNS,
     SAMPLES,
+    SCORES,
     TABLES,
     TAGS,
     Table,
@@ -497,7 +498,7 @@ def _of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
     chosen = set(run_ids)
     if table is TAGS or table.key[0] == "run_id":
         return _only(table, "run_id", sorted(chosen))
-    if table in (MEASUREMENTS, MOVED_MEASUREMENTS):
+    if table in (MEASUREMENTS, MOVED_MEASUREMENTS, SCORES):
         rows = [row for row in lake.query("used_measurements") if row["run_id"] in chosen]
         names = ("model_id", "config_id", "sample_id")
         keys = {(row["model_id"], row["config_id"], row["sample_id"]) for row in rows}

@@ -202,6 +202,27 @@ class DataSetsRow(TypedDict):
     last_used: datetime
 
 
+class DeviceTensorsRow(TypedDict):
+    """A row of device_tensors."""
+
+    device: str
+    position: int
+    tensor: str
+    node: str | None
+    is_output: bool
+    samples: int
+    quantization: float | None
+    device_value: float | None
+    total: float | None
+    own: float | None
+    own_steps: float | None
+    hidden: int
+    ratio: float | None
+    parts: bool
+    is_first: bool
+    nonfinite: int
+
+
 class DistributionRow(TypedDict):
     """A row of distribution."""
 
@@ -300,6 +321,14 @@ class KnownMovedRow(TypedDict):
     config_id: str
     sample_id: str
     copy: int
+
+
+class KnownScoresRow(TypedDict):
+    """A row of known_scores."""
+
+    config_id: str
+    sample_id: str
+    score: str
 
 
 class LocalErrorsRow(TypedDict):
@@ -775,6 +804,62 @@ class SampleValuesRow(TypedDict):
     values: list[float]
 
 
+class ScoreFlipsRow(TypedDict):
+    """A row of score_flips."""
+
+    sample: int
+    source: str
+    place: int
+    score: str
+    value: float | None
+    float_value: float | None
+    lost: float | None
+    changed: bool | None
+    nodes: list[str] | None
+
+
+class ScoreResultsRow(TypedDict):
+    """A row of score_results."""
+
+    position: int
+    subject: str
+    role: str
+    config_id: str
+    place: int
+    score: str
+    higher_is_better: bool
+    samples: int
+    value: float
+    float_value: float
+    lost: float
+    value_low: float | None
+    value_high: float | None
+    lost_low: float | None
+    lost_high: float | None
+    method: str
+    level: float
+    worse: int | None
+    better: int | None
+
+
+class ScoreValuesRow(TypedDict):
+    """A row of score_values."""
+
+    position: int
+    subject: str
+    role: str
+    config_id: str
+    place: int
+    score: str
+    score_id: str
+    sample: int
+    source: str
+    value: float | None
+    float_value: float | None
+    part: str | None
+    float_part: str | None
+
+
 class SensitiveSamplesRow(TypedDict):
     """A row of sensitive_samples."""
 
@@ -832,6 +917,7 @@ class SharesRow(TypedDict):
     share: float
     share_low: float | None
     share_high: float | None
+    told: bool
     alone: float
     alone_low: float | None
     alone_high: float | None
@@ -921,6 +1007,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "compare_summary": ("compare_calibration", "compare_nodes", "subject_values"),
     "config_values": ("metric_values", "runs"),
     "data_sets": ("runs",),
+    "device_tensors": ("device_tensors_rows",),
     "distribution": ("tensor_summaries",),
     "error_accumulation": ("metric_values", "nodes", "runs"),
     "histogram": ("histograms",),
@@ -928,6 +1015,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "intervals": ("confidence", "subject_values"),
     "known_measurements": ("measurements", "run_configs", "runs", "samples"),
     "known_moved": ("moved_measurements", "run_configs", "runs", "samples"),
+    "known_scores": ("run_configs", "run_scores", "runs", "scores"),
     "local_errors": ("calibration_nodes", "local_errors", "runs"),
     "mending": ("measurements", "metric_values", "run_configs", "runs", "samples"),
     "mending_steps": ("mending_steps",),
@@ -979,6 +1067,9 @@ READS: Mapping[str, tuple[str, ...]] = {
     "running": ("runs",),
     "runs": ("models", "run_configs", "runs", "tags"),
     "sample_values": ("metric_values",),
+    "score_flips": ("run_scores", "score_values"),
+    "score_results": ("run_configs", "run_scores", "score_totals"),
+    "score_values": ("run_configs", "run_scores", "runs", "samples", "scores"),
     "sensitive_samples": ("metric_values", "runs", "samples"),
     "sensitivity": ("calibration_nodes", "nodes", "runs", "subject_values"),
     "share_sum": ("shares",),
@@ -1078,6 +1169,11 @@ class TypedQueries:
     def query(self, name: Literal["data_sets"], /) -> list[DataSetsRow]: ...
 
     @overload
+    def query(
+        self, name: Literal["device_tensors"], /, *, run_id: str, metric: str | None = ...
+    ) -> list[DeviceTensorsRow]: ...
+
+    @overload
     def query(self, name: Literal["distribution"], /, *, run_id: str) -> list[DistributionRow]: ...
 
     @overload
@@ -1109,6 +1205,9 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["known_moved"], /, *, run_id: str) -> list[KnownMovedRow]: ...
+
+    @overload
+    def query(self, name: Literal["known_scores"], /, *, run_id: str) -> list[KnownScoresRow]: ...
 
     @overload
     def query(
@@ -1257,6 +1356,15 @@ class TypedQueries:
 
     @overload
     def query(self, name: Literal["sample_values"], /, *, run_id: str) -> list[SampleValuesRow]: ...
+
+    @overload
+    def query(self, name: Literal["score_flips"], /, *, run_id: str) -> list[ScoreFlipsRow]: ...
+
+    @overload
+    def query(self, name: Literal["score_results"], /, *, run_id: str) -> list[ScoreResultsRow]: ...
+
+    @overload
+    def query(self, name: Literal["score_values"], /, *, run_id: str) -> list[ScoreValuesRow]: ...
 
     @overload
     def query(

@@ -467,6 +467,89 @@ PLAN_MOVES = Table(
         without            DOUBLE     the value of the plan with this change alone taken back
     """),
 )
+DEVICE_TENSORS = Table(
+    "device_tensors_rows",
+    "how far float model, simulation and device are apart in a tensor of a sample",
+    ("run_id", "device", "tensor", "pair", "sample_id"),
+    _columns("""
+        run_id       VARCHAR  key of runs
+        device       VARCHAR  what the device is called
+        tensor       VARCHAR  the tensor
+        pair         VARCHAR  quantization, device, total, own, or rounding with a number
+        sample_id    VARCHAR  a sample's content hash
+        position     BIGINT   place of the node that gives it, from 1; 0 is an input
+        node         VARCHAR  that node; empty of an input
+        is_output    BOOLEAN  whether it is an output of the model
+        step         DOUBLE   largest step of the quantizer that reads it; empty if there is none
+        hidden       BIGINT   quantizers between it and the dumped tensors before it
+        count        BIGINT   number of elements
+        sum_xx       DOUBLE   sum of x^2
+        sum_yy       DOUBLE   sum of y^2
+        sum_xy       DOUBLE   sum of x y
+        sum_dd       DOUBLE   sum of (x - y)^2
+        sum_abs_d    DOUBLE   sum of |x - y|
+        sum_abs_x    DOUBLE   sum of |x|
+        max_abs_d    DOUBLE   largest |x - y|
+        nonfinite_x  BIGINT   number of NaN and Inf in x
+        nonfinite_y  BIGINT   number of NaN and Inf in y
+    """),
+)
+RUN_SCORES = Table(
+    "run_scores",
+    "which record of a score a run uses for a sample",
+    ("run_id", "score", "sample"),
+    _columns("""
+        run_id            VARCHAR  key of runs
+        score             VARCHAR  name of the score
+        place             BIGINT   its place among the run's scores, from 0; the first ranks
+        source            VARCHAR  as it was asked for, such as scores.py:f1
+        higher_is_better  BOOLEAN  whether a larger value is a better one
+        sample            BIGINT   place of the sample in the run's data, from 0
+        sample_id         VARCHAR  the sample's content hash
+        score_id          VARCHAR  hash of the score's source, the sample's label and the outputs
+    """),
+)
+SCORES = Table(
+    "scores",
+    "what a score made of one sample under a configuration, and of its float outputs",
+    ("model_id", "config_id", "sample_id", "score_id", "runtime", "numeric_version"),
+    _columns("""
+        model_id         VARCHAR  key of models
+        config_id        VARCHAR  key of configs
+        sample_id        VARCHAR  a sample's content hash
+        score_id         VARCHAR  hash of the score's source, the sample's label and the outputs
+        runtime          VARCHAR  what computed
+        numeric_version  BIGINT   version of what a measurement means
+        run_id           VARCHAR  the run that measured
+        value            DOUBLE   the score of the quantized outputs; empty of a class
+        float_value      DOUBLE   the score of the float outputs; empty of a class
+        part             VARCHAR  what a class keeps of the sample, as JSON; empty of a function
+        float_part       VARCHAR  the same of the float outputs
+        imported_from    VARCHAR  the file that it was imported from; empty if it was made here
+    """),
+    latest_by="imported_from IS NOT NULL, run_id",
+)
+SCORE_TOTALS = Table(
+    "score_totals",
+    "a score of a configuration of a run over all samples",
+    ("run_id", "position", "score"),
+    _columns("""
+        run_id       VARCHAR  key of runs
+        position     BIGINT   place of the configuration in the run's plan
+        score        VARCHAR  name of the score
+        samples      BIGINT   number of samples that it rests on
+        value        DOUBLE   of the quantized outputs: the mean, or what the class gives
+        float_value  DOUBLE   the same of the float outputs
+        value_low    DOUBLE   interval of the value; Wilson's where each sample is 0 or 1
+        value_high   DOUBLE   likewise; empty where there is none
+        drop_low     DOUBLE   interval of what is lost against float, paired by sample
+        drop_high    DOUBLE   likewise; empty where there is none
+        method       VARCHAR  wilson-newcombe, student, bootstrap or none
+        level        DOUBLE   how often such intervals hold what they are of
+        worse        BIGINT   samples that score worse than in float; empty of a class
+        better       BIGINT   samples that score better; likewise
+    """),
+)
 SHARES = Table(
     "shares",
     "what share of the fully quantized model's mse belongs to a node; 1 is all of it",
@@ -485,6 +568,7 @@ SHARES = Table(
         share        DOUBLE   the part of the whole model's error that is gone without the node
         share_low    DOUBLE   its interval
         share_high   DOUBLE   likewise
+        told         BOOLEAN  whether share is told apart from 0, for all nodes together
         rounding     DOUBLE   standard deviation of share that rounding makes
         gap          DOUBLE   share - alone
         gap_low      DOUBLE   its interval
@@ -534,6 +618,10 @@ TABLES = (
     PLANS,
     PLAN_POINTS,
     PLAN_MOVES,
+    RUN_SCORES,
+    SCORES,
+    SCORE_TOTALS,
+    DEVICE_TENSORS,
     SHARES,
     INTERACTIONS,
 )
@@ -555,6 +643,11 @@ REFERENCES = (
     (MOVED_MEASUREMENTS, "model_id", MODELS),
     (MOVED_MEASUREMENTS, "config_id", CONFIGS),
     (CONFIDENCE, "run_id", RUNS),
+    (RUN_SCORES, "run_id", RUNS),
+    (SCORES, "model_id", MODELS),
+    (SCORES, "config_id", CONFIGS),
+    (SCORE_TOTALS, "run_id", RUNS),
+    (DEVICE_TENSORS, "run_id", RUNS),
     (SHARES, "run_id", RUNS),
     (INTERACTIONS, "run_id", RUNS),
 )

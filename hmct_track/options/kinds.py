@@ -103,6 +103,11 @@ def _is_odd(name: str) -> bool:
     return name in ("None", "[]") or name.startswith("re:") or not _PLAIN.fullmatch(name)
 
 
+def _address(scheduler: Any) -> str:
+    """Of a client: its scheduler's."""
+    return _text(scheduler if isinstance(scheduler, str | None) else scheduler.scheduler.address)
+
+
 def _positive(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, bool) or value < 1):
         raise UsageError(f"{name} is {value}; give a number above 0, or None")
@@ -134,6 +139,8 @@ DURATION = Kind("TIME", parse_seconds, show_seconds, _some_seconds)
 """Seconds; None is as long as it takes."""
 SIZE = Kind("SIZE", parse_bytes, check=_positive)
 CORES = Kind("N", parse_count, check=_positive)
+SCHEDULER = Kind("ADDRESS", show=_address)
+"""Of a Dask scheduler, such as tcp://host:8786; or a client of one."""
 SWITCH = Kind("BOOL", parse_bool, choices=("True", "False"), is_switch=True)
 FILE = Kind("FILE", show=os.fspath)
 FOLDER = Kind("FOLDER", show=os.fspath)

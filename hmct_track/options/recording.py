@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hmct_track.options.declared import option
-from hmct_track.options.kinds import CORES, FOLDER, SIZE, SWITCH, TEXT, texts
+from hmct_track.options.kinds import CORES, FOLDER, SCHEDULER, SIZE, SWITCH, TEXT, texts
 
 RECORDING, MACHINE = "recording", "machine"
 
@@ -44,4 +45,12 @@ class Recording:
     providers: Sequence[str] = option(
         texts("LIST"), "execution providers of onnxruntime, the preferred first (default: the "
         "CPU's)", default=(), group=MACHINE,
+    )  # fmt: skip
+    scheduler: Any = option(
+        SCHEDULER, "measure on the workers of this Dask scheduler", default=None, group=MACHINE,
+        stored=False,
+    )  # fmt: skip
+    workers: int | None = option(
+        CORES, "measure in so many processes of this machine, by Dask", default=None,
+        group=MACHINE, stored=False,
     )  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hmct_track.confidence.intervals import mean_intervals
+from hmct_track.confidence.proportions import wilson
 from hmct_track.confidence.values import Means
 from hmct_track.errors import UsageError
 from hmct_track.options import parse_metric
@@ -29,10 +30,35 @@ _POWERS = (Metric.MRE, Metric.CHEBYSHEV)
 
 
 @dataclass(frozen=True)
+class Lost:
+    """What is lost of a score against the float model, in its own unit: less is better.
+
+    It stands where a `Metric` does.
+    """
+
+    score: str
+    unit: str = ""
+    higher_is_better: bool = False
+    optimum: float = 0.0
+
+    @property
+    def value(self) -> str:
+        """Its name."""
+        return f"{self.score} drop"
+
+    def __str__(self) -> str:
+        return self.value
+
+    def badness(self, value: float | None) -> float:
+        """How bad a value is: larger is worse; infinity where there is no value."""
+        return math.inf if value is None or math.isnan(value) else value
+
+
+@dataclass(frozen=True)
 class Target:
     """A metric, or the error as a share of the fully quantized model's, and its threshold."""
 
-    metric: Metric
+    metric: Metric | Lost
     threshold: float
     """A value of the metric; of a share between 0 and 1."""
     is_share: bool = False
@@ -64,10 +90,15 @@ class Target:
         return f"{self.metric} {value:.6g}{unit}"
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, scores: Collection[str] = ()) -> Target:
     """A target as it is written, such as ``sqnr >= 30`` or ``error <= 10 %``.
 
-    ``cosine-similarity drop <= 0.01`` is a distance from the float model.
+    ``cosine-similarity drop <= 0.01`` is a distance from the float model, and so is ``top1 drop <=
+    0.5 %`` of a score: 0.005.
+
+    Args:
+        text: what was written.
+        scores: names of the scores that are measured.
 
     Raises:
         UsageError: it is not understood, its metric is unknown, or no model could miss it.
@@ -78,6 +109,12 @@ def parse_target(text: str) -> Target:
     value, at_least = float(found["value"]), found["sign"] in (">=", ">", "≥")
     if found["name"] == "error":
         return _share(text, value, found["unit"], at_least=at_least)
+    if found["name"] in scores:
+        if not found["drop"] or at_least or found["unit"] == "dB" or value < 0:
+            raise UsageError(
+                f'target {text!r}: of a score write what may be lost, such as "top1 drop <= 0.5 %"'
+            )
+        return Target(Lost(found["name"]), value / 100 if found["unit"] == "%" else value)
     metric = parse_metric(found["name"])
     if found["unit"] == "%" or (found["unit"] == "dB" and metric.unit != "dB"):
         raise UsageError(f"target {text!r}: {metric} is not in {found['unit']}; write {_HINT}")
@@ -107,7 +144,7 @@ def _share(text: str, value: float, unit: str | None, *, at_least: bool) -> Targ
     return Target(Metric.MSE, share, is_share=True)
 
 
-def power(metric: Metric, value: float) -> float:
+def power(metric: Metric | Lost, value: float) -> float:
     """A value as an error that adds up over independent causes: a power of noise; 0 at best."""
     if math.isnan(value):
         return math.inf
@@ -126,6 +163,8 @@ class Reading:
     series: NDArray[np.float64]
     """What each sample has to do with it: its mean is the value; not finite where a sample counts
     for nothing."""
+    is_lost: bool = False
+    """Whether it is what is lost of a score, of which a few samples may show nothing yet."""
 
     @property
     def samples(self) -> int:
@@ -156,7 +195,7 @@ def read(target: Target, values: Values, whole: Values) -> Reading:
         value = value / scale if scale else 0.0
         # Of a ratio of means; source: Cochran, "Sampling Techniques", 1977, section 6.3.
         each = value + (each - value * by_whole) / scale if scale else each * 0
-    return Reading(value, each)
+    return Reading(value, each, isinstance(target.metric, Lost))
 
 
 def _mean(values: Values) -> float:
@@ -188,8 +227,20 @@ def margin(reading: Reading, confidence: float, held_out: int) -> float:
     """
     if confidence <= 0.5 or reading.samples < 2:
         return 0.0
+    unseen = _unseen(reading, 2 * confidence - 1)
     times = math.sqrt(1 / reading.samples + (1 / held_out if held_out else 0.0))
-    return student(confidence, reading.samples - 1) * reading.spread * times
+    return max(student(confidence, reading.samples - 1) * reading.spread * times, unseen)
+
+
+def _unseen(reading: Reading, level: float) -> float:
+    """What a score may lose more than the samples show, by Wilson's interval of those that lose.
+
+    Where no sample loses anything, there is no spread, and yet one in so many may; 0 of a metric.
+    """
+    if not reading.is_lost:
+        return 0.0
+    losing = int((reading.series > 0).sum())
+    return wilson(losing, reading.samples, level)[1] - losing / reading.samples
 
 
 def error_of(target: Target, reading: Reading, confidence: float, held_out: int) -> float:
@@ -210,7 +261,10 @@ def interval(reading: Reading, confidence: float = 0.9) -> tuple[float, float]:
     """
     means = Means(np.array([reading.value]), reading.series[None])
     found = mean_intervals(means, level=confidence)
-    return float(found.low[0]), float(found.high[0])
+    high = float(found.high[0])
+    if reading.is_lost and reading.samples > 1:
+        high = max(high, reading.value + _unseen(reading, confidence))
+    return float(found.low[0]), high
 
 
 def student(probability: float, freedom: int) -> float:

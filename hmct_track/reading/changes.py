@@ -20,9 +20,15 @@ QUANTITIES = {
     "whole_drop_high": "what it lost at most, likewise",
     "surely_worse": "nodes that became worse by more than chance, all of them looked at",
     "surely_better": "nodes that became better, likewise",
+    "score_drop": "how much worse the first score of the fully quantized model became",
+    "score_a": "that score in run_a",
+    "score_b": "the same in run_b",
+    "score_worse": "samples that score worse in run_b than in run_a; empty of a class",
+    "score_better": "samples that score better, likewise",
 }
 """What `sure_changes` gives, by name; all empty where the runs used other samples or outputs."""
 
+_CLOSE = 1e-12
 _TWO_SIDED = 1.96
 """Standard deviations of a normal distribution that hold 95 %."""
 
@@ -56,6 +62,50 @@ def sure_changes(
     if samples > 1 and pairs:
         counts = _worse_and_better([m.of_role("only") for m in both], pairs, metric)
         found["surely_worse"], found["surely_better"] = counts
+    return found | score_changes(lake, before["run_id"], after["run_id"])
+
+
+def score_changes(lake: Lake, before: str, after: str) -> dict[str, float | None]:
+    """How the first score of the second run changed from the first, of all nodes quantized.
+
+    Args:
+        lake: where the runs are.
+        before: a run's id.
+        after: another's, of the same samples.
+
+    Returns:
+        Quantities whose names begin with ``score``; none where not both have the score, of the same
+        function and labels.
+    """
+    runs = [
+        {r["score"]: r for r in lake.query("score_results", run_id=run) if r["role"] == "reference"}
+        for run in (before, after)
+    ]
+    name = next((name for name in runs[1] if name in runs[0]), None)
+    if name is None:
+        return {}
+    a, b = runs[0][name], runs[1][name]
+    sign = 1.0 if b["higher_is_better"] else -1.0
+    found: dict[str, float | None] = {
+        "score_drop": sign * (a["value"] - b["value"]),
+        "score_a": a["value"],
+        "score_b": b["value"],
+    }
+    values = [
+        {
+            (r["sample"], r["score_id"]): r["value"]
+            for r in lake.query("score_values", run_id=run)
+            if r["score"] == name and r["role"] == "reference"
+        }
+        for run in (before, after)
+    ]
+    if values[0].keys() != values[1].keys():
+        return {}  # of other labels, or a function that has changed since
+    pairs = [(values[0][k], values[1][k]) for k in values[0]]
+    drops = [sign * (x - y) for x, y in pairs if x is not None and y is not None]
+    if drops:
+        found["score_worse"] = float(sum(drop > _CLOSE for drop in drops))
+        found["score_better"] = float(sum(drop < -_CLOSE for drop in drops))
     return found
 
 

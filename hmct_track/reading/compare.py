@@ -60,7 +60,16 @@ class ComparisonResult:
     @property
     def table(self) -> str:
         """All of it as text."""
-        return comparison_table(self.comparison)
+        sure = self.comparison.sure
+        if sure.get("score_drop") is None:
+            return comparison_table(self.comparison)
+        counts = ""
+        if sure.get("score_worse") is not None:
+            counts = f"; {sure['score_worse']:g} samples worse, {sure['score_better']:g} better"
+        score = f"score of all nodes quantized: {sure['score_a']:.5g} to {sure['score_b']:.5g}"
+        return f"{score} (drop {sure['score_drop']:.5g}{counts})\n\n" + comparison_table(
+            self.comparison
+        )
 
     @property
     def markdown(self) -> str:

@@ -31,12 +31,21 @@ _COMPARISON = re.compile(
 
 
 _NOTHING = "the two runs have no node in common"
-_WHY = dict.fromkeys(
-    ("whole_drop", "whole_a", "whole_b"),
-    "one of the runs has not measured the fully quantized model; rank its model again",
-) | dict.fromkeys(
-    ("whole_drop_low", "whole_drop_high", "surely_worse", "surely_better"),
-    "one sample says too little, and so do other samples or outputs; rank both models with -d 8",
+_WHY = (
+    dict.fromkeys(
+        ("whole_drop", "whole_a", "whole_b"),
+        "one of the runs has not measured the fully quantized model; rank its model again",
+    )
+    | dict.fromkeys(
+        ("whole_drop_low", "whole_drop_high", "surely_worse", "surely_better"),
+        "one sample says too little, and so do other samples or outputs; rank both models "
+        "with -d 8",
+    )
+    | dict.fromkeys(
+        ("score_drop", "score_a", "score_b", "score_worse", "score_better"),
+        "not both runs have the same score of the same samples, labels and outputs; rank both "
+        "models with --score",
+    )
 )
 
 

@@ -9,18 +9,21 @@ from dataclasses import asdict
 from typing import Any
 
 from hmct_track.data import Sample
+from hmct_track.engine import PAIRS, Record
+from hmct_track.errors import EngineError
 from hmct_track.lake import (
     CONFIGS,
     MEASUREMENTS,
     MOVED_MEASUREMENTS,
     RUN_CONFIGS,
+    SCORES,
     Lake,
     Table,
 )
 from hmct_track.recording.moved import MovedSamples, moved_id, of_moved
 from hmct_track.recording.progress import Steps, progress
 from hmct_track.recording.subject import Subject
-from hmct_track.types import NUMERIC_VERSION, Measurement, Planned, QuantConfig
+from hmct_track.types import NUMERIC_VERSION, Planned, QuantConfig
 
 FLUSH_SECONDS = 3.0
 """Measurements are written at least so often."""
@@ -60,6 +63,9 @@ class Measuring:
         self._measured_ids: set[str] = set()
         self._own: set[tuple[str, str]] = set()
         """Configuration and sample of what this run measured: no later round does it again."""
+        self._judges = {judge.identity: judge for judge in subject.scores}
+        self._told: dict[str, str] = {}
+        """Configuration id to what it is, in words."""
         self.written = 0
         """Measurements written."""
         self.noise_floor: float | None = None
@@ -103,6 +109,8 @@ class Measuring:
         inputs = self._subject.inputs(chosen)
         found = self._lake.query("known_measurements", run_id=self._run_id)
         pairs = {(row["config_id"], row["sample_id"]) for row in found}
+        if self._subject.scores:
+            pairs &= self._scored()
         known = {
             (config_id, sample_id)
             for config_id, sample_id in (pairs if self._reuse else pairs & self._own)
@@ -144,6 +152,14 @@ class Measuring:
         self._own |= {(c, s) for c in configs for s in names} - known
         self._evaluate(configs, inputs, known, moved=True, until=until)
 
+    def _scored(self) -> set[tuple[str, str]]:
+        """Configurations and samples of which all scores are known."""
+        known = Counter(
+            (row["config_id"], row["sample_id"])
+            for row in self._lake.query("known_scores", run_id=self._run_id)
+        )
+        return {pair for pair, count in known.items() if count == len(self._judges)}
+
     def _evaluate(
         self,
         configs: Mapping[str, QuantConfig],
@@ -158,15 +174,17 @@ class Measuring:
         if not left:
             return
         engine, outputs = self._subject.engine, self._subject.outputs
-        measurements = progress(
-            engine.evaluate(list(configs.values()), inputs, outputs, known),
-            total=left * len(outputs),
+        # A moved sample is another one, of which no score is asked.
+        scores = () if moved else self._subject.scores
+        records = progress(
+            engine.records(list(configs.values()), inputs, outputs, (PAIRS, *scores), known),
+            total=left * (len(outputs) + len(scores)),
             what="measuring the rounding" if moved else "measuring",
             unit="outputs",
             shown=self._shown and not quiet,
             steps=self._steps,
         )
-        self._record(measurements, MOVED_MEASUREMENTS if moved else MEASUREMENTS, until)
+        self._record(records, MOVED_MEASUREMENTS if moved else MEASUREMENTS, until)
         self.noise_floor = engine.noise_floor
 
     def _record_plan(self, planned: Sequence[Planned]) -> None:
@@ -192,32 +210,66 @@ class Measuring:
         )
         self._places += len(new)
         self._planned.update(map(_key, new))
+        for p in new:
+            self._told.setdefault(p.config.config_id, told(p))
 
-    def _record(
-        self, measurements: Iterable[Measurement], table: Table, until: float | None
-    ) -> None:
+    def _record(self, records: Iterable[Record], table: Table, until: float | None) -> None:
         """Write measurements to the lake as they come, every few seconds."""
-        rows: list[dict[str, Any]] = []
+        pending: dict[Table, list[dict[str, Any]]] = {table: [], SCORES: []}
         flushed = time.monotonic()
         try:
-            for measurement in measurements:
-                rows.append(self._row(measurement, table))
+            for record in records:
+                if record.judge == PAIRS.identity:
+                    pending[table].append(self._row(record, table))
+                else:
+                    pending[SCORES].append(self._score_row(record))
                 now = time.monotonic()
                 if now - flushed > FLUSH_SECONDS:
-                    self._lake.append(table, rows)
-                    # Cleared after, not before: interrupted, rows come twice, not never.
-                    self.written += len(rows)
-                    rows = []
+                    self._flush(pending)
                     flushed = now
                 if until is not None and now > until:
                     break
         finally:
             # What was measured before a failure or Ctrl-C is valid and is kept.
+            self._flush(pending)
+
+    def _flush(self, pending: dict[Table, list[dict[str, Any]]]) -> None:
+        for table, rows in pending.items():
             if rows:
                 self._lake.append(table, rows)
-                self.written += len(rows)
+                # Cleared after, not before: interrupted, rows come twice, not never.
+                self.written += len(rows) if table is not SCORES else 0
+                pending[table] = []
 
-    def _row(self, measurement: Measurement, table: Table) -> dict[str, Any]:
+    def _score_row(self, record: Record) -> dict[str, Any]:
+        """A row of ``scores``.
+
+        Raises:
+            EngineError: the score failed.
+        """
+        scored, judge = record.value, self._judges[record.judge]
+        if scored.problem is not None:
+            subject = self._subject
+            sample = subject.samples.label(subject.sample_ids.index(record.sample_id))
+            raise EngineError(
+                f"score {judge.scorer.name!r} failed on the sample {sample} with "
+                f"{self._told.get(record.config_id, record.config_id)}: {scored.problem}"
+            )
+        return {
+            "model_id": self._subject.model.model_id,
+            "config_id": record.config_id,
+            "sample_id": record.sample_id,
+            "score_id": judge.ids[record.sample_id],
+            "runtime": self._subject.engine.runtime,
+            "numeric_version": NUMERIC_VERSION,
+            "run_id": self._run_id,
+            "value": scored.value,
+            "float_value": scored.float_value,
+            "part": scored.part,
+            "float_part": scored.float_part,
+        }
+
+    def _row(self, measurement: Record, table: Table) -> dict[str, Any]:
         moved = {}
         if table is MOVED_MEASUREMENTS:
             sample_id, copy = of_moved(measurement.sample_id)
@@ -230,7 +282,7 @@ class Measuring:
             "runtime": self._subject.engine.runtime,
             "numeric_version": NUMERIC_VERSION,
             "run_id": self._run_id,
-            **asdict(measurement.statistics),
+            **asdict(measurement.value),
             **moved,
         }
 
@@ -238,3 +290,11 @@ class Measuring:
 def _key(planned: Planned) -> tuple[str, ...]:
     """What tells apart what a run plans."""
     return planned.config.config_id, planned.role, *planned.subjects
+
+
+def told(planned: Planned) -> str:
+    """What is quantized in a configuration, in words."""
+    what = ", ".join(planned.subjects)
+    if planned.role == "only":
+        return f"only {what} quantized"
+    return "all nodes quantized" if planned.role == "reference" else f"{planned.role} {what}"

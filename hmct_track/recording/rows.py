@@ -33,6 +33,24 @@ def write_subject(lake: Lake, subject: Subject) -> None:
         lake.append(SAMPLES, rows, data_id)
 
 
+def score_rows(subject: Subject, run_id: str) -> list[dict[str, Any]]:
+    """Which record of each score a run uses for each sample."""
+    return [
+        {
+            "run_id": run_id,
+            "score": judge.scorer.name,
+            "place": place,
+            "source": judge.scorer.source,
+            "higher_is_better": judge.scorer.higher_is_better,
+            "sample": sample,
+            "sample_id": sample_id,
+            "score_id": judge.ids[sample_id],
+        }
+        for place, judge in enumerate(subject.scores)
+        for sample, sample_id in enumerate(subject.sample_ids)
+    ]
+
+
 def _model_row(model: QuantModel) -> dict[str, Any]:
     return {
         "model_id": model.model_id,

@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from hmct_track.errors import LakeError, TrackingError
-from hmct_track.lake import OWN_STEP, RUNS, Lake, lake_path
+from hmct_track.lake import OWN_STEP, RUN_SCORES, RUNS, Lake, lake_path
 from hmct_track.options.recording import Recording
 from hmct_track.recording.draft import Content, draft
 from hmct_track.recording.measuring import Measuring
 from hmct_track.recording.progress import Steps, announce
-from hmct_track.recording.rows import write_subject
+from hmct_track.recording.rows import score_rows, write_subject
 from hmct_track.recording.subject import Subject
 from hmct_track.recording.system import SystemMonitor
 from hmct_track.tracking import TrackedRun, track
@@ -118,6 +118,8 @@ class Run:
     def __enter__(self) -> Self:
         write_subject(self.lake, self.subject)
         self._write_row()
+        if self.subject.scores:
+            self.lake.append(RUN_SCORES, score_rows(self.subject, self.run_id))
         if self._monitor:
             self._monitor.start()
         announce(self.run_id, self.row["kind"])
@@ -132,6 +134,9 @@ class Run:
         if self._monitor:
             self._monitor.stop()
         self.row["noise_floor"] = self.measuring.noise_floor
+        if machines := self.subject.engine.computed_on:
+            given = json.loads(self.row["parameters"])
+            self.row["parameters"] = json.dumps({**given, "computed_on": list(machines)})
         if error is None:
             self._end(RunState.FINISHED)
             self._tidy()

@@ -11,6 +11,7 @@ from hmct_track.errors import UsageError
 from hmct_track.model import QuantModel
 from hmct_track.names import model_label
 from hmct_track.recording.progress import progress
+from hmct_track.scoring import ScoreJudge
 from hmct_track.types import digest
 
 
@@ -23,6 +24,8 @@ class Subject:
     samples: Samples
     sample_ids: tuple[str, ...]
     outputs: tuple[str, ...]
+    scores: tuple[ScoreJudge, ...] = ()
+    """What the user scores as well, in the same execution; the first ranks."""
 
     @property
     def data_id(self) -> str:

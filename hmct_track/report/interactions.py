@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.html import Table
+from hmct_track.report.labels import distinct_labels
 from hmct_track.report.shares import interval, percent
 
 if TYPE_CHECKING:
@@ -57,14 +58,14 @@ def _matrix(rows: Rows) -> str:
     shown = max(min(len(names), (_WIDTH - 16) // _CELL), 1)
     width = _WIDTH - shown * _CELL - 5
     lines = [" " * (5 + width) + "".join(f"{k:>{_CELL - 1}} " for k in range(1, shown + 1))]
-    for rank, name in names.items():
+    labels = dict(zip(names, distinct_labels([*names.values()], width - 1), strict=True))
+    for rank in names:
         cells = ""
         for other in range(1, shown + 1):
             row = values.get((rank, other)) or values.get((other, rank))
             mark = "*" if row and row["interacts"] else " "
             cells += f"{100 * row['value']:>{_CELL - 1}.1f}{mark}" if row else " " * _CELL
-        cut = name if len(name) <= width - 1 else "..." + name[4 - width :]
-        lines.append(f"{rank:>3}  {cut:<{width}}{cells}")
+        lines.append(f"{rank:>3}  {labels[rank]:<{width}}{cells}")
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -95,7 +96,6 @@ def interactions_figure(rows: Rows, title: str) -> Figure:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from hmct_track.report.labels import distinct_labels
     from hmct_track.report.style import head, settle, style
 
     names = [row["node"] for row in rows if row["rank"] == row["other_rank"]]

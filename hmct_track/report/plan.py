@@ -20,7 +20,7 @@ def shown_value(value: float | None, row: Mapping[str, Any]) -> str:
         return f"no {row['metric']}"
     if row["is_share"]:
         return f"error {100 * value:.3g} %"
-    unit = Metric(row["metric"]).unit
+    unit = Metric(row["metric"]).unit if row["metric"] in tuple(Metric) else ""
     return f"{row['metric']} {value:.5g}{f' {unit}' if unit else ''}"
 
 
@@ -32,7 +32,7 @@ def plan_text(row: Mapping[str, Any], nodes: Rows, points: Rows) -> str:
         nodes: rows of ``plan_nodes``.
         points: rows of ``plan_frontier``.
     """
-    table = plan_table(nodes, Metric(row["metric"]))
+    table = plan_table(nodes, row["metric"])
     parts = ["\n".join(plan_lines(row, points))]
     if table.rows:
         parts.append(plain_table(table.header, table.rows))
@@ -90,7 +90,7 @@ def _walks(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
             yield f"the {role} comes to the same cost"
 
 
-def plan_table(nodes: Rows, metric: Metric) -> Table:
+def plan_table(nodes: Rows, metric: object) -> Table:
     """The nodes that change, with what the plan would be without each."""
     changed = [n for n in nodes if n["qtype"]]
     total = sum(n["price"] for n in changed)

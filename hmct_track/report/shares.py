@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.html import Table
+from hmct_track.report.labels import distinct_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +16,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 _WIDTH = 80
 _MOST_BARS = 30
+_SHOWN = 10
+"""Nodes that are shown however little is known of them."""
 _HEADER = ("node", "left out", "interval", "alone", "interval", "")
 
 
@@ -37,7 +40,8 @@ def shares_text(rows: Rows, added: Mapping[str, Any] | None) -> str:
     """
     if not rows:
         return ""
-    shown = [row for row in rows if _is_told(row)]
+    largest = sorted(rows, key=lambda row: -abs(row["share"]))[:_SHOWN]
+    shown = [row for row in rows if row["told"] or row["interacts"] or row in largest]
     first = rows[0]
     how = f"{first['samples']} samples" if first["samples"] > 1 else "1 sample, rounding alone"
     title = (
@@ -47,14 +51,17 @@ def shares_text(rows: Rows, added: Mapping[str, Any] | None) -> str:
     lines = [_HEADER, *(_line(row) for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     widths[0] = min(widths[0], max(_WIDTH - 2 * (len(widths) - 1) - sum(widths[1:]), 8))
+    names = [_HEADER[0], *distinct_labels([row["subject"] for row in shown], widths[0])]
     table = [
-        "  ".join(_cut(cell, w).ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        "  ".join(cell.ljust(w) for cell, w in zip((name, *line[1:]), widths, strict=True)).rstrip()
+        for name, line in zip(names, lines, strict=True)
     ]
     hidden = len(rows) - len(shown)
     if hidden:
-        table.append(f"{hidden} more nodes are not told apart from 0 %")
-    said = [f"interacts: {_INTERACTS}"] if any(row["interacts"] for row in rows) else []
+        table.append(f"and {hidden} more node{'s' * (hidden > 1)} with smaller shares")
+    unsure = sum(not row["told"] for row in rows)
+    said = [f"0?: not told apart from 0 %, {unsure} of {len(rows)} nodes"] if unsure else []
+    said += [f"interacts: {_INTERACTS}"] if any(row["interacts"] for row in rows) else []
     said += [sum_line(added)] if added else []
     return "\n\n".join(
         ["\n".join([title, "", *table]), *(["\n".join(map(_filled, said))] if said else [])]
@@ -92,7 +99,6 @@ def shares_figure(rows: Rows, title: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from hmct_track.report.labels import distinct_labels
     from hmct_track.report.style import BLUE, RED, head, settle, style
 
     drawn = rows[:_MOST_BARS]
@@ -129,12 +135,6 @@ def shares_figure(rows: Rows, title: str) -> Figure:
     return figure
 
 
-def _is_told(row: Mapping[str, Any]) -> bool:
-    """Whether a share is more than chance, or might be seen to be one."""
-    low, high = row["share_low"], row["share_high"]
-    return bool(row["interacts"]) or (low is not None and (low > 0 or high < 0))
-
-
 def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         row["subject"],
@@ -142,12 +142,8 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
         interval(row["share_low"], row["share_high"]),
         percent(row["alone"]),
         interval(row["alone_low"], row["alone_high"]),
-        "interacts" if row["interacts"] else "",
+        "interacts" if row["interacts"] else "" if row["told"] else "0?",
     )
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else "..." + text[3 - width :]
 
 
 def _filled(line: str) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from s3fs import S3FileSystem
 
 BUCKET = "hmct-lakes"
 
@@ -43,6 +44,8 @@ def s3_server(log_file: Path) -> Iterator[str]:
 
 def use_s3(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Send what goes to S3 to this server."""
+    # fsspec keeps what it connected with: it would go on to the server of a module before.
+    S3FileSystem.clear_instance_cache()
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")

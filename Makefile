@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-fast test-lowest lint format derived clean
+.PHONY: help demo test coverage test-fast test-lowest lint format derived clean
 
 help:
 	@echo "make demo    install, and rank the nodes of the demo model"
 	@echo "make test    install, check style and types, run the tests"
+	@echo "make coverage     the tests again, and which lines they reach"
 	@echo "make test-fast    the tests that take less than a minute in all"
 	@echo "make test-lowest  those, with the lowest versions of the dependencies that are allowed"
 	@echo "make lint    style, types and import layers"
@@ -19,9 +20,12 @@ demo: .venv/runtime.stamp
 	@$(BIN)/hmct-debugger demo
 
 test: lint
+	$(BIN)/pytest -n auto
+
+# Apart: every process that a test starts is traced too, which doubles what it takes.
+coverage: .venv/test.stamp
 	$(BIN)/pytest -n auto --cov
 
-# No coverage: the floor is of all tests.
 test-fast: .venv/test.stamp
 	$(BIN)/pytest -n auto -m "not slow and not long"
 

@@ -19,6 +19,9 @@ from hmct_track.quantization import QuantParams
 
 Array = NDArray[Any]
 
+_MOST_NAMED = 3
+"""Tensors that a remark names."""
+
 
 @dataclass
 class Dumps:
@@ -28,8 +31,13 @@ class Dumps:
     found: Mapping[str, Sequence[Path | Array]]
     scales: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Tensor to its scale and zero point, where it is dumped as integers."""
-    remarks: list[str] = field(default_factory=list)
-    """What was done to fit a tensor to the model, each said once."""
+    _done: dict[str, list[str]] = field(default_factory=dict)
+    """What was done to fit tensors to the model, and to which."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was done to fit tensors to the model, each said once, with the first of them."""
+        return [f"{_named(tensors)} {text}" for text, tensors in self._done.items()]
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -76,7 +84,7 @@ class Dumps:
         if [n for n in array.shape if n != 1] == [n for n in shape if n != 1]:
             return array.reshape(shape)
         if len(shape) == 4 and array.ndim == 4 and array.transpose(0, 3, 1, 2).shape == shape:
-            self._say(f"tensor {tensor!r} was taken as NHWC, as only so it has the model's shape")
+            self._say(tensor, "taken as NHWC, as only so there is the model's shape")
             return array.transpose(0, 3, 1, 2)
         raise DataError(
             f"{label} has shape {list(array.shape)}; the model's is {list(shape)} (or NHWC)"
@@ -100,8 +108,9 @@ class Dumps:
             scale, zero = np.asarray(params.scales), np.asarray(params.zero_points, np.float64)
             axis = params.axis or 0
             self._say(
-                f"tensor {tensor!r} is of integers, taken with the scale of the quantizer that "
-                "reads it; give others with --scales"
+                tensor,
+                "of integers, taken with the scale of the quantizer that reads it; give others "
+                "with --scales",
             )
         else:
             raise DataError(f"{label} is of type {array.dtype}; give its scale with --scales")
@@ -116,9 +125,17 @@ class Dumps:
             zero = zero.reshape(wide) if zero.size > 1 else zero
         return (array.astype(np.float64) - zero) * scale
 
-    def _say(self, text: str) -> None:
-        if text not in self.remarks:
-            self.remarks.append(text)
+    def _say(self, tensor: str, text: str) -> None:
+        tensors = self._done.setdefault(text, [])
+        if tensor not in tensors:
+            tensors.append(tensor)
+
+
+def _named(tensors: Sequence[str]) -> str:
+    """One or several tensors as the beginning of a sentence."""
+    first = ", ".join(repr(name) for name in tensors[:_MOST_NAMED])
+    more = f" and {len(tensors) - _MOST_NAMED} more" if len(tensors) > _MOST_NAMED else ""
+    return f"tensor {first} is" if len(tensors) == 1 else f"tensors {first}{more} are"
 
 
 def open_dumps(

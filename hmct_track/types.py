@@ -41,7 +41,7 @@ __all__ = [
 
 from hmct_track.metrics import Metric as Metric  # noqa: PLC0414 - part of the vocabulary
 
-NUMERIC_VERSION = 1
+NUMERIC_VERSION = 2
 """Version of what a measurement means. Raised whenever the same configuration, sample and output
 would give other statistics, so that values of different meaning never mix."""
 

@@ -7,9 +7,10 @@ import math
 import pytest
 
 from hmct_track.errors import UsageError
-from hmct_track.reading.condition import parse_condition
+from hmct_track.options.condition import parse_condition
 
 VALUES = {"max_drop": 0.01, "worse": 3, "added": 0, "worst_drop": math.inf, "mean_drop": None}
+WHY = dict.fromkeys(VALUES, "nothing was measured")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ VALUES = {"max_drop": 0.01, "worse": 3, "added": 0, "worst_drop": math.inf, "mea
     ],
 )
 def test_what_holds(text: str, expected: bool) -> None:
-    assert parse_condition(text, list(VALUES)).holds(VALUES) is expected
+    assert parse_condition(text, list(VALUES)).holds(VALUES, WHY) is expected
 
 
 @pytest.mark.parametrize(
@@ -59,4 +60,4 @@ def test_what_is_not_understood_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["mean_drop > 1", "worse > 0 or mean_drop > 1"])
 def test_a_gate_that_cannot_decide_does_not_pass(text: str) -> None:
     with pytest.raises(UsageError, match="mean_drop has no value"):
-        parse_condition(text, list(VALUES)).holds(VALUES)
+        parse_condition(text, list(VALUES)).holds(VALUES, WHY)

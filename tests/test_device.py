@@ -121,6 +121,39 @@ def test_a_fault_in_one_layer_is_named(chip: Dumped, tmp_path: Path) -> None:
     assert named["hidden"] > 0
 
 
+def test_a_gate_asks_for_what_parts_and_for_the_outputs(
+    chip: Dumped,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    np.savez(tmp_path / "all.npz", **{name: np.stack(given) for name, given in chip.items()})
+    np.savez(tmp_path / "one.npz", Relu_5_output=np.stack(chip["Relu_5_output"]))
+    broken = {**chip, "logits": [-given for given in chip["logits"]]}
+    np.savez(tmp_path / "broken.npz", **{name: np.stack(given) for name, given in broken.items()})
+
+    def gate(dumps: str, condition: str, *more: str) -> tuple[int, str]:
+        line = ["device", MODEL, DATA, str(tmp_path / dumps), "-d", str(COUNT), *more]
+        line += ["--lake", str(tmp_path / "lake"), "--no-track", "--no-progress"]
+        caplog.clear()
+        code = main([*line, "--fail-if", condition])
+        return code, caplog.text + capfd.readouterr().err
+
+    code, said = gate("all.npz", "parting > 0")
+    assert (code, "failed" in said) == (0, False)
+    tensors = len(chip) - 1  # all but the output, which is float
+    assert f"'Relu_3_output' and {tensors - 3} more are of integers" in said
+    code, said = gate("all.npz", "[parting > 9, simulation_device < 1000]")
+    assert (code, "failed: device: simulation_device < 1000" in said) == (4, True)
+    also = ("--also", f"old={tmp_path / 'all.npz'}")
+    code, said = gate("broken.npz", "parting > 0", *also)
+    assert (code, said.count("failed: "), "failed: device: parting > 0" in said) == (4, 1, True)
+    code, said = gate("one.npz", "float_device < 1 or parting >= 0")
+    assert (code, "device gave no output of the model" in said) == (2, True)
+    code, said = gate("all.npz", "max_drop > 0")
+    assert (code, "known are parting, float_simulation" in said) == (2, True)
+
+
 def test_saturating_kernels_are_found(tmp_path: Path) -> None:
     """GIVEN a convolution whose sums of two products leave 16 bits
     THEN the device parts on a CPU whose kernels saturate, and only there.

@@ -183,3 +183,19 @@ def test_parts_of_any_graph_give_what_numpy_says_of_the_whole(
         assert got.sum_abs_d == math.fsum(abs(difference))
         assert got.sum_abs_x == math.fsum(abs(plain))
         assert got.max_abs_d == abs(difference).max()
+
+
+def test_two_quantizers_in_a_row_both_round() -> None:
+    """A quarter is a step of the first, and half a step of the second, which makes it 0."""
+    first = Step("Identity", ("x",), "first", 0.25)
+    second = Step("Identity", ("between",), "second", 0.5)
+    between, end = Step("Identity", ("first",), "between"), Step("Relu", ("second",), "end")
+    graph = Graph([first, between, second, end], {}, ["end"])
+    x = np.array([[0.25, 0.5, 0.75]], np.float32)
+    config = QuantConfig.only(graph.calibrations())
+    (found,) = Engine(load_model(graph.proto()), memory=1).evaluate(
+        [config], {"0": {"x": x}}, ["end"]
+    )
+    (given_,) = graph.run(x, frozenset(graph.calibrations()))
+    assert given_.tolist() == [[0, 0.5, 1]]
+    assert found.statistics.sum_yy == 1.25

@@ -137,12 +137,16 @@ class LakeScreen(Screen[Any]):
     def lake_changed(self) -> None:
         """The lake has new rows."""
 
+    def on_mount(self) -> None:
+        """Colours are those of the theme, whichever it becomes."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.resized())
+
     def on_resize(self) -> None:
         """Columns are as wide as there is room."""
         self.resized()
 
     def resized(self) -> None:
-        """The terminal has another size."""
+        """The terminal has another size, or other colours."""
 
     def action_below(self) -> None:
         """From a field to the table below it, or to the next field."""

@@ -118,6 +118,11 @@ class NodeScreen(LakeScreen):
         """Ask again: an analysis may have found what is missing."""
         self._ask()
 
+    def resized(self) -> None:
+        """Values in the colours of the theme."""
+        self._show_heading()
+        self._show_facts()
+
     # What is shown
 
     def _show_node(self) -> None:

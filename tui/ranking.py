@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -20,6 +21,9 @@ from .grid import Grid, GridColumn, stretched
 from .marks import MarkingScreen
 from .reads import Ranked, Ranking, RunInfo
 from .text import bar, clean, moment, number, plain, severity, share, shortened, worst_of
+
+if TYPE_CHECKING:
+    from hmct_track.lake.rows import SharesRow
 
 _TYPES = ("all", "node", "weight", "activation")
 _BAR = 10
@@ -280,6 +284,7 @@ class RankingScreen(MarkingScreen):
             "bits": row.bits or 0,
             "threshold": -(row.threshold or 0),
             "feeds": row.consumers,
+            "share": -(self._shares[row.name]["share"] if row.name in self._shares else -math.inf),
         }
         if self._sort in keys:
             return (keys[self._sort], row.position)
@@ -296,6 +301,7 @@ class RankingScreen(MarkingScreen):
             *([GridColumn("so far", "so far", 10, right=True)] if self._steps else []),
             GridColumn("bar", self._metric.value[:_BAR], _BAR),
             GridColumn(self._metric.value, self._metric.value[:9], 10, right=True),
+            *([GridColumn("share", "share", 19, right=True)] if self._shares else []),
             *(GridColumn(part, part, 10, right=True) for part in self._parts(rows)),
             *(GridColumn(m.value, m.value[:10], 10, right=True) for m in others),
             GridColumn("type", "type", 10),
@@ -322,6 +328,18 @@ class RankingScreen(MarkingScreen):
             *(["activation"] if any(row.activation for row in rows) else []),
         ]
 
+    @property
+    def _shares(self) -> dict[str, SharesRow]:
+        return self._ranking.shares if self._ranking else {}
+
+    def _share(self, name: str) -> str:
+        """A node's share of the whole model's error, and its interval; a star if it interacts."""
+        row = self._shares.get(name)
+        if row is None or row["share_low"] is None or row["share_high"] is None:
+            return ""
+        low, high = 100 * row["share_low"], 100 * row["share_high"]
+        return f"{100 * row['share']:.0f} ({low:.0f}..{high:.0f}) %{'*' * row['interacts']}"
+
     def _sign(self, column: GridColumn) -> GridColumn:
         """The column with the sign of the order, if the rows are sorted by it."""
         sorted_by = self._metric.value if self._sort == "metric" else self._sort
@@ -342,6 +360,7 @@ class RankingScreen(MarkingScreen):
             "weight": plain(number(row.weight.get(metric))),
             "activation": plain(number(row.activation.get(metric))),
             "so far": plain(number(self.so_far.get(row.name))),
+            "share": plain(self._share(row.name)),
             "type": plain(row.type),
             "bits": plain(number(row.bits)),
             "threshold": plain(number(row.threshold)),

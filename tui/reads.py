@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         PartialQuantizationRow,
         RunListRow,
         SensitivityRow,
+        SharesRow,
     )
 
     _OfNode = TypeVar("_OfNode", DistributionRow, HistogramRow, ChannelDistributionRow)
@@ -120,6 +121,8 @@ class Ranking:
     """The fully quantized model; empty if the run has not measured it."""
     nodes: dict[str, ModelNodesRow]
     graph: Graph
+    shares: dict[str, SharesRow] = field(default_factory=dict)
+    """What share of the whole model's error is a node's, where that was measured."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,8 @@ class Reader:
         every = others | own
         rows, rest = ([_apart(row, every, nodes, metric) for row in found.values()]
                       for found in (own, others))  # fmt: skip
-        return Ranking(run, rows, rest, whole, nodes, Graph.of(nodes))
+        shares = {s["subject"]: s for s in self.lake.query("shares", run_id=ranking.run_id)}
+        return Ranking(run, rows, rest, whole, nodes, Graph.of(nodes), shares)
 
     def _ranked(
         self, runs: list[RunInfo], metric: Metric, nodes: dict[str, ModelNodesRow]

@@ -526,7 +526,8 @@ class Result(Generic[R]):
     noise_floor: float | None = None
     """How far the float model in parts is from the whole, as a share of the norm, if it was run."""
     refused: bool = False
-    """Whether it was to write a model and has not, as it would have been none the better."""
+    """Whether a condition of its gate holds, or it has not written the model that it was to, which
+    would have been none the better."""
     steps: tuple[Result[Any], ...] = field(default=(), repr=False)
     """The results of its steps, in their order."""
 

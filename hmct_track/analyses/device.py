@@ -11,6 +11,7 @@ from hmct_track.analyses.base import Analysis, Answer, Drawing, data_num, save_d
 from hmct_track.analyses.configurations import every
 from hmct_track.errors import DataError, UsageError
 from hmct_track.options import option
+from hmct_track.options.condition import Condition, parse_condition
 from hmct_track.options.kinds import FILE, FOLDER, METRIC, TEXT, as_list, texts
 from hmct_track.types import CalibrationKind, Metric, QuantConfig, Quantization
 
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 _STEM = "device"
 _COPIES = 2
 """Moved copies of each sample, on which is measured what rounding ties do."""
+
+_PAIRS = {
+    "float_simulation": "quantization",
+    "simulation_device": "device_value",
+    "float_device": "total",
+}
+"""What is compared at the outputs, and its column."""
+GATED = ("parting", *_PAIRS)
+"""What conditions may be about: how many tensors part, and the metric at the worst output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,10 @@ class Device(Analysis["DeviceTensorsRow"]):
         FILE, "JSON of tensor to scale, or to scale, zero_point and axis, for integer dumps",
         default=None,
     )  # fmt: skip
+    fail_if: str | Sequence[str] | None = option(
+        texts("CONDITIONS"), "exit code 4 where one of these holds for a device, such as "
+        '"parting > 0 or simulation_device < 40"', default=None,
+    )  # fmt: skip
     metric: str = option(METRIC, f"one of: {', '.join(Metric)}", "-m", default=Metric.SQNR.value)
     data_num: int | None = data_num("-d", None)
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
@@ -59,6 +73,33 @@ class Device(Analysis["DeviceTensorsRow"]):
         """Check the parameters by themselves."""
         super().check()
         self._sources()
+        self._conditions()
+
+    def _conditions(self) -> list[Condition]:
+        """What makes the gate fail.
+
+        Raises:
+            UsageError: one is not understood.
+        """
+        return [parse_condition(text, list(GATED)) for text in as_list(self.fail_if)]
+
+    def _failed(self, answer: Answer[DeviceTensorsRow]) -> list[str]:
+        """The conditions that hold, each with the device that it holds for.
+
+        Raises:
+            UsageError: one asks for what no dump has.
+        """
+        conditions, found = self._conditions(), []
+        if conditions:
+            for device, values in _gated(answer.rows, Metric(self.metric)).items():
+                why = dict.fromkeys(GATED, _why_unknown(device))
+                held = [c.text for c in conditions if c.holds(values, why)]
+                found += [f"{device}: {text}" for text in held]
+        return found
+
+    def extras(self, answer: Answer[DeviceTensorsRow], run: Run) -> dict[str, Any]:
+        """Whether a condition holds."""
+        return {"refused": bool(self._failed(answer))}
 
     def _sources(self) -> dict[str, Any]:
         """Device to what it gave.
@@ -124,7 +165,8 @@ class Device(Analysis["DeviceTensorsRow"]):
         return device_text(answer.rows, Metric(self.metric))
 
     def warnings(self, answer: Answer[DeviceTensorsRow]) -> Iterator[str]:
-        """Values that are no numbers."""
+        """Conditions that hold, and values that are no numbers."""
+        yield from (f"failed: {text}" for text in self._failed(answer))
         bad = [row for row in answer.rows if row["nonfinite"]]
         if bad:
             yield (
@@ -167,10 +209,8 @@ class Device(Analysis["DeviceTensorsRow"]):
         """The distances at the outputs, and how many tensors part."""
         found: dict[str, float] = {}
         for row in answer.rows:
-            pairs = {"float_simulation": "quantization", "simulation_device": "device_value"}
-            pairs["float_device"] = "total"
             values: Mapping[str, Any] = row
-            for name, column in pairs.items():
+            for name, column in _PAIRS.items():
                 if row["is_output"] and values[column] is not None:
                     found[f"{row['device']}.{name}.{self.metric}"] = values[column]
         for device in dict.fromkeys(row["device"] for row in answer.rows):
@@ -193,6 +233,23 @@ class Device(Analysis["DeviceTensorsRow"]):
 
         query = f"device_tensors -p metric={self.metric}"
         return table_markdown("Tensors by depth", self.table(answer), query, answer.run_id)
+
+
+def _gated(rows: Sequence[DeviceTensorsRow], metric: Metric) -> dict[str, dict[str, float | None]]:
+    """Device to what conditions may be about; of several outputs the worst, None of none or NaN."""
+    found: dict[str, dict[str, float | None]] = {}
+    for device in dict.fromkeys(row["device"] for row in rows):
+        own = [row for row in rows if row["device"] == device]
+        values = found[device] = {"parting": float(sum(row["parts"] for row in own))}
+        outputs: list[Mapping[str, Any]] = [row for row in own if row["is_output"]]
+        for name, column in _PAIRS.items():
+            given = [row[column] for row in outputs]
+            values[name] = max(given, key=metric.badness, default=None)
+    return found
+
+
+def _why_unknown(device: str) -> str:
+    return f"{device} gave no output of the model, or gave NaN; dump the outputs as well"
 
 
 def _rows(run: Run, device: str, dumps: Dumps) -> Iterator[dict[str, Any]]:

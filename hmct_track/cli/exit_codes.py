@@ -15,7 +15,7 @@ class ExitCode(enum.IntEnum):
     NOT_TRACKED = 3
     """The answer was given and is in the lake, but MLflow did not take the run."""
     GATE_FAILED = 4
-    """The runs were compared, and a condition of --fail-if holds; or mend found nothing better on
+    """The answer was given, and a condition of --fail-if holds; or mend found nothing better on
     held-out samples, and wrote no model."""
     INTERRUPTED = 130
     """Ctrl-C; what was measured is in the lake."""

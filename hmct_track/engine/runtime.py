@@ -132,6 +132,8 @@ class Runtime:
             options.intra_op_num_threads = self._threads
         # Fused Q/DQ pairs would run as integer kernels, which saturate on CPUs without VNNI.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+        # Of two pairs in a row, onnxruntime would keep one, which rounds otherwise than both.
+        options.add_session_config_entry("session.disable_double_qdq_remover", "1")
         values = {name: self._weights[weight] for name, weight in lowered.weights.items()}
         values |= {n: ort.OrtValue.ortvalue_from_numpy(a) for n, a in lowered.arrays.items()}
         if values:

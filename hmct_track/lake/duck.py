@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from hmct_track.errors import QueryError
-from hmct_track.lake.places import filesystem, is_remote
+from hmct_track.lake.places import is_remote, readable
 from hmct_track.lake.views import empty_views, glob_escaped, literal
 
 Connection = duckdb.DuckDBPyConnection
@@ -43,7 +43,7 @@ def connect(path: Path, database: Path | None = None) -> Connection:
     """DuckDB, in memory unless a file is given, which can read where the lake is."""
     connection = duckdb.connect(database or ":memory:")
     if is_remote(path):
-        connection.register_filesystem(filesystem(path))
+        connection.register_filesystem(readable(path))
     return connection
 
 
@@ -81,7 +81,7 @@ def guarded_connection(path: Path, memory: int | None) -> Connection:
 
     tables = path / "tables"
     if is_remote(path):
-        parts = PartsOnly(filesystem(path), str(tables))
+        parts = PartsOnly(readable(path), str(tables))
     else:
         from fsspec.implementations.local import LocalFileSystem
 

@@ -50,6 +50,13 @@ def filesystem(path: Path) -> Any:
     return cast(Any, path).fs
 
 
+def readable(path: Path) -> Any:
+    """The fsspec filesystem of a remote path for DuckDB, which reads each small part once."""
+    from hmct_track.lake.kept import KeptParts
+
+    return KeptParts(filesystem(path))
+
+
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A local file to write; then ``path`` is it, and whoever reads ``path`` sees all or nothing.

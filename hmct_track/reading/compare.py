@@ -22,7 +22,7 @@ from hmct_track.lake import (
 )
 from hmct_track.lake.rows import CompareNodesRow
 from hmct_track.options import parse_metric, parse_node_type
-from hmct_track.reading.condition import parse_condition
+from hmct_track.options.condition import parse_condition
 from hmct_track.recording import check_save_dir, save
 from hmct_track.report import comparison_markdown, comparison_table
 from hmct_track.types import Metric, NodeType
@@ -103,6 +103,30 @@ def quantities() -> dict[str, str]:
     return {**{column.name: column.meaning for column in columns}, **QUANTITIES}
 
 
+def _why() -> dict[str, str]:
+    """Why a quantity may have no value."""
+    pair = ("whole_drop", "whole_a", "whole_b")
+    sure = ("whole_drop_low", "whole_drop_high", "surely_worse", "surely_better")
+    score = ("score_drop", "score_a", "score_b", "score_worse", "score_better")
+    return {
+        **dict.fromkeys(quantities(), "the two runs have no node in common"),
+        **dict.fromkeys(
+            pair,
+            "one of the runs has not measured the fully quantized model; rank its model again",
+        ),
+        **dict.fromkeys(
+            sure,
+            "one sample says too little, and so do other samples or outputs; rank both models "
+            "with -d 8",
+        ),
+        **dict.fromkeys(
+            score,
+            "not both runs have the same score of the same samples, labels and outputs; rank both "
+            "models with --score",
+        ),
+    }
+
+
 def compare(
     run_a: str,
     run_b: str = "latest",
@@ -163,7 +187,7 @@ def compare(
             "decides nothing; compare rankings of two versions of one model"
         )
     values = {**cast("Mapping[str, float | None]", found.summary), **sure}
-    failed = tuple(c.text for c in parsed if c.holds(values))
+    failed = tuple(c.text for c in parsed if c.holds(values, _why()))
     figure = cache(partial(_figure, found, before, after))
     result = ComparisonResult(found, figure, failed, _notes(before, after))
     if folder is None:

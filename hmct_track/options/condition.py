@@ -30,25 +30,6 @@ _COMPARISON = re.compile(
 )
 
 
-_NOTHING = "the two runs have no node in common"
-_WHY = (
-    dict.fromkeys(
-        ("whole_drop", "whole_a", "whole_b"),
-        "one of the runs has not measured the fully quantized model; rank its model again",
-    )
-    | dict.fromkeys(
-        ("whole_drop_low", "whole_drop_high", "surely_worse", "surely_better"),
-        "one sample says too little, and so do other samples or outputs; rank both models "
-        "with -d 8",
-    )
-    | dict.fromkeys(
-        ("score_drop", "score_a", "score_b", "score_worse", "score_better"),
-        "not both runs have the same score of the same samples, labels and outputs; rank both "
-        "models with --score",
-    )
-)
-
-
 @dataclass(frozen=True)
 class Comparison:
     """A quantity compared with a number."""
@@ -65,13 +46,19 @@ class Condition:
     text: str
     groups: tuple[tuple[Comparison, ...], ...]
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
+    def holds(self, values: Mapping[str, Any], why: Mapping[str, str]) -> bool:
         """Whether it holds for these values.
+
+        Args:
+            values: quantity to value.
+            why: quantity to the reason, should it have no value.
 
         Raises:
             UsageError: a quantity has no value; a gate that cannot decide must not pass.
         """
-        return any([all([_holds(c, values) for c in group]) for group in self.groups])  # noqa: C419
+        # All are looked at: one without a value is an error even where another already decides.
+        held = [[_holds(c, values, why) for c in group] for group in self.groups]
+        return any(all(group) for group in held)
 
 
 def parse_condition(text: str, quantities: Sequence[str]) -> Condition:
@@ -104,11 +91,13 @@ def _parse(comparison: str, text: str, quantities: Sequence[str]) -> Comparison:
     return Comparison(name, symbol, float(number))
 
 
-def _holds(comparison: Comparison, values: Mapping[str, float | None]) -> bool:
+def _holds(
+    comparison: Comparison, values: Mapping[str, float | None], why: Mapping[str, str]
+) -> bool:
     value = values[comparison.quantity]
     if value is None:
         raise UsageError(
-            f"{comparison.quantity} has no value: {_WHY.get(comparison.quantity, _NOTHING)}; the "
-            "condition cannot be decided"
+            f"{comparison.quantity} has no value: {why[comparison.quantity]}; the condition "
+            "cannot be decided"
         )
     return _OPERATORS[comparison.symbol](value, comparison.number)

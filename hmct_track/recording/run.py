@@ -185,7 +185,7 @@ class Run:
 
         try:
             tidy(self.lake)
-        except LakeError as error:  # the answer is there, and the lake whole
+        except (LakeError, OSError) as error:  # the answer is there, and the lake whole
             LOG.warning("%s; hmct-debugger lake check tells more", error)
 
     def _track(self, tracked: TrackedRun) -> None:

@@ -45,6 +45,6 @@ def postgres_server(bin_folder: Path) -> Iterator[str]:
         options = f"-p {port} -k {place} -h 127.0.0.1 -c fsync=off"
         run("pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
         try:
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
             run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")

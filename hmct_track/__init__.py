@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hmct_track.errors import HmctTrackError
     from hmct_track.lake import Lake
     from hmct_track.reading.compare import compare
+    from hmct_track.reading.graph import graph
 
 __all__ = [
     "CalibrationDataSet",
@@ -24,6 +25,7 @@ __all__ = [
     "compare",
     "diagnose",
     "get_sensitivity_of_nodes",
+    "graph",
     "inspect_model",
     "mend",
     "plan",
@@ -37,6 +39,7 @@ _HOME = {
     "compare": "reading.compare",
     "diagnose": "api",
     "get_sensitivity_of_nodes": "debug",
+    "graph": "reading.graph",
     "inspect_model": "api",
     "mend": "api",
     "plan": "api",

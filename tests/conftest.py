@@ -18,8 +18,8 @@ settings.load_profile("tests")
 
 _SLOW_MODULES = """
 accumulation answer_first calibration cli cli_errors compare compat demo device distribution
-documentation everything figures float_model goldens imports inspection lake_care lake_versions
-object_storage oracle page partial progress qdq readme results samples scores tracking
+documentation everything figures float_model goldens graph imports inspection lake_care
+lake_versions object_storage oracle page partial progress qdq readme results samples scores tracking
 tracking_bounds tui ui
 """
 SLOW = frozenset(_SLOW_MODULES.split())

@@ -51,6 +51,7 @@ COMMANDS = (
     "tag",
     "repeat",
     "figure",
+    "graph",
     "tui",
     "inspect",
     "nodes",

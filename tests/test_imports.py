@@ -110,6 +110,7 @@ def test_the_public_names_of_the_package_are_these() -> None:
         "compare",
         "diagnose",
         "get_sensitivity_of_nodes",
+        "graph",
         "inspect_model",
         "mend",
         "plan",

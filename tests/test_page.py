@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import hmct_track
 import hmct_track.debug as dbg
 from hmct_track import demo
+from hmct_track.lake import Lake
 
 PHONE, DESKTOP = 360, 1440
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -69,7 +71,8 @@ def opened(browser: Browser, path: Path, width: int) -> tuple[Page, list[str]]:
 
 def assert_whole(page: Page, images: int) -> None:
     """All figures have loaded, and the body does not scroll sideways."""
-    widths = page.eval_on_selector_all("img", "all => all.map(i => i.naturalWidth)")
+    shown = "img:not(.hg-print)"  # which is made when the page is printed
+    widths = page.eval_on_selector_all(shown, "all => all.map(i => i.naturalWidth)")
     assert len(widths) == images
     assert min(widths) > 100
     inner, body = page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
@@ -84,7 +87,7 @@ def test_the_page_of_runall_is_whole(
     page, troubles = opened(browser, place / "out" / "index.html", width)
     assert_whole(page, 2 + 10 + 10 + 1 + 1)
     assert troubles == []
-    tables = page.locator("table").all()
+    tables = page.locator("section.step table").all()
     weights, activations, spread, boxes, curves, steps = tables[:6]
     assert weights.locator("tbody tr").count() == len(done.rankings[0].rows)
     assert done.rankings[1].rows[0]["subject"] in activations.locator("tbody tr").first.inner_text()
@@ -92,6 +95,14 @@ def test_the_page_of_runall_is_whole(
     assert boxes.locator("tbody tr").count() == 10
     assert curves.locator("tbody tr").count() == 3
     assert steps.locator("tbody tr").count() == len(done.partial.rows)
+    said = page.locator(".hg-said").inner_text()
+    assert done.answer.whole_line in said
+    for ranking in done.rankings:
+        assert f"{ranking.rows[0]['subject']} is the worst of {len(ranking.rows)}" in said
+    assert page.locator(".hg-list tbody tr").count() == sum(len(r.rows) for r in done.rankings)
+    assert f"hmct-debugger repeat {done.run_id}" in page.locator("footer").inner_text()
+    for path in (demo.model_path(), place):
+        assert str(path.parent) not in page.content()
     page.close()
 
 
@@ -100,7 +111,9 @@ def test_a_figure_fills_the_window_and_goes_back(
 ) -> None:
     place, _ = results
     page, troubles = opened(browser, place / "out" / "index.html", DESKTOP)
-    image = page.locator("img").first
+    assert page.locator("figure img").first.is_hidden()  # figures are on demand
+    page.locator("summary").first.click()
+    image = page.locator("figure img").first
     before = image.bounding_box()
     image.click()
     large = image.bounding_box()
@@ -112,7 +125,7 @@ def test_a_figure_fills_the_window_and_goes_back(
     assert again
     assert (again["x"], again["width"]) == (before["x"], before["width"])
     # The keyboard does it, too.
-    page.locator("label input").first.press("Space")
+    page.locator("label input.zoom").first.press("Space")
     assert image.bounding_box() == large
     assert troubles == []
     page.close()
@@ -176,4 +189,143 @@ def test_names_are_shown_as_they_are(browser: Browser, tmp_path: Path) -> None:
     assert page.title() == "good"
     assert page.locator("tbody td").nth(1).inner_text() == odd
     assert html.escape(odd, quote=False) in page.content()
+    page.close()
+
+
+ODD = """/a/<script>document.title='bad'</script>"'&amp;\\ </b>"""
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The lake of a ranking whose model has markup in a name, and its run."""
+    import onnx
+
+    place = tmp_path_factory.mktemp("odd")
+    model = onnx.load(demo.model_path())
+    next(node for node in model.graph.node if node.op_type == "Conv").name = ODD
+    data = demo.calibration_data_path()
+    ranked = dbg.get_sensitivity_of_nodes(
+        model, "mse", data, lake=place / "lake", track=False, progress=False
+    )
+    return place / "lake", ranked.run_id  # type: ignore[attr-defined]
+
+
+def test_the_graph_of_a_run_in_a_browser(
+    browser: Browser, odd: tuple[Path, str], tmp_path: Path
+) -> None:
+    lake, run_id = odd
+    drawn = hmct_track.graph(run_id, lake=lake)
+    file = drawn.save(tmp_path / "graph.html")
+    page, troubles = opened(browser, file, DESKTOP)
+    shown = page.evaluate("hmctGraph.cy.nodes().map(n => [n.id(), n.data('fill'), n.data('type')])")
+    names = page.evaluate("hmctGraph.items.map(i => i.name)")
+    # Colours are those of the rows: a quarter of the palette for a factor of ten, sRGB linear.
+    rows = Lake.open(lake).query("sensitivity", run_id=run_id, metric="mse")
+    worst = max(row["mse"] for row in rows)
+    stops = np.array([[0xF3, 0xF1, 0xEC], [0xFE, 0xD9, 0x76], [0xFD, 0x8D, 0x3C],
+                      [0xE3, 0x1A, 0x1C], [0x80, 0, 0x26]])  # fmt: skip
+    fills = {names[int(node[1:])]: fill for node, fill, kind in shown if kind == "node"}
+    for row in rows:
+        t = max(1 + np.log10(row["mse"] / worst) / 4, 0) if row["mse"] else 0
+        expected = [np.interp(4 * t, range(5), channel) for channel in stops.T]
+        fill = fills[row["subject"]]
+        given = [int(fill[k : k + 2], 16) for k in (1, 3, 5)]
+        assert np.abs(np.array(given) - expected).max() <= 1  # shades have 4 decimals
+    assert {fill for name, fill in fills.items() if name not in {r["subject"] for r in rows}} <= {
+        "#ffffff"
+    }
+    # Search finds the name with markup, which is shown as it is, and no script of it has run.
+    page.locator(".hg-search").fill("<script>")
+    assert page.locator(".hg-found li").count() == 1
+    page.locator(".hg-search").press("Enter")
+    assert page.locator(".hg-panel h3").inner_text() == ODD
+    assert ODD in page.locator(".hg-status").inner_text()
+    assert page.title() != "bad"
+    # A click on another node shows it, and the keyboard goes to what it feeds and back.
+    page.locator(".hg-canvas").scroll_into_view_if_needed()
+    box = page.locator(".hg-canvas").bounding_box()
+    spot = page.evaluate("hmctGraph.cy.nodes('.chosen').outgoers('node')[0].renderedPosition()")
+    target = page.evaluate("hmctGraph.cy.nodes('.chosen').outgoers('node')[0].id()")
+    assert box
+    page.mouse.click(box["x"] + spot["x"], box["y"] + spot["y"])
+    assert page.evaluate("hmctGraph.at") == target
+    page.keyboard.press("ArrowUp")
+    before = page.evaluate("hmctGraph.at")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("hmctGraph.cy.getElementById(hmctGraph.at).incomers('node').some(n => "
+                         f"n.id() === '{before}')")  # fmt: skip
+    page.keyboard.press("w")
+    assert page.locator(".hg-panel h3").inner_text() == rows[0]["subject"]
+    assert troubles == []
+    page.close()
+
+
+def test_the_list_leads_to_the_graph_and_a_notebook_shows_both(
+    browser: Browser, odd: tuple[Path, str], tmp_path: Path
+) -> None:
+    lake, run_id = odd
+    drawn = hmct_track.graph(run_id, lake=lake)
+    page, troubles = opened(browser, drawn.save(tmp_path / "graph.html"), DESKTOP)
+    rows = page.locator(".hg-list tbody tr")
+    count = rows.count()
+    page.locator(".hg-filter").fill("<script>")
+    assert rows.locator("visible=true").count() == 1
+    page.locator(".hg-go:visible").click()
+    assert page.locator(".hg-panel h3").inner_text() == ODD
+    page.locator(".hg-filter").fill("")
+    heads = page.locator(".hg-list th button")
+    heads.filter(has_text="mse").first.click()
+    keys = page.eval_on_selector_all(
+        ".hg-list tbody tr", "all => all.map(r => +r.cells[4].dataset.key)"
+    )
+    assert keys == sorted(keys, reverse=True)
+    # Dark, and on a phone.
+    page.locator(".hg-theme").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 23, 26)"
+    page.set_viewport_size({"width": PHONE, "height": 700})
+    inner, body = page.evaluate("[innerWidth, document.documentElement.scrollWidth]")
+    assert body <= inner
+    page.close()
+    # A notebook's frame may run the script, and reaches nothing.
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<meta charset=utf-8><title>good</title>{drawn._repr_html_()}")
+    page, framed = opened(browser, cell, DESKTOP)
+    inside = page.frame_locator("iframe")
+    inside.locator(".hg-panel h3").wait_for()
+    assert inside.locator(".hg-list tbody tr").count() == count > 1
+    assert page.title() == "good"
+    assert troubles == []
+    assert [told for told in framed if "about:srcdoc" not in told] == []
+    page.close()
+
+
+@pytest.mark.parametrize(("nodes", "drawn"), [(1_000, 1_000), (10_000, 150)])
+def test_large_networks_open(browser: Browser, tmp_path: Path, nodes: int, drawn: int) -> None:
+    from hmct_track.report.folding import fold
+    from hmct_track.report.network import Item, Network
+    from hmct_track.report.page import render_page
+    from hmct_track.types import Metric
+
+    names = [f"/model/layer.{k // 12}/op{k}" for k in range(nodes)]
+    ops = [("Conv", "Relu", "Add", "Mul")[k % 4] for k in range(nodes)]
+    items = [Item(name, "node", op) for name, op in zip(names, ops, strict=True)]
+    for k, item in enumerate(items):
+        item.row = {"rank": k + 1, **{metric.column: 10.0 ** -(1 + k % 7) for metric in Metric}}
+    edges = [(k, k + 1) for k in range(nodes - 1)] + [(k, k + 2) for k in range(0, nodes - 2, 4)]
+    run = {"run_id": "r", "kind": "sensitivity", "model": "m", "data_num": 1, "data_id": "d"}
+    network = Network(run, Metric.MSE, items, edges, fold(names, ops))
+    file = tmp_path / "large.html"
+    file.write_text(render_page("large", {}, (), (), network), encoding="utf-8")
+    page, troubles = opened(browser, file, DESKTOP)
+    shown = page.evaluate("hmctGraph.cy.nodes().length")
+    assert drawn == shown if nodes == drawn else 1 < shown <= drawn
+    page.locator(".hg-search").fill(f"op{nodes - 1}")
+    page.locator(".hg-search").press("Enter")
+    assert page.locator(".hg-panel h3").inner_text() == names[-1]
+    if nodes > drawn:  # the groups that it was in have opened
+        page.locator(".hg-fold").click()
+        assert page.evaluate("hmctGraph.cy.nodes().length") < shown
+        page.locator(".hg-unfold").click()
+        assert "too many to draw at once" in page.locator(".hg-status").inner_text()
+    assert troubles == []
     page.close()

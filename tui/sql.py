@@ -77,7 +77,8 @@ class SqlScreen(LakeScreen):
         with Horizontal():
             yield OptionList(id="catalog", markup=False)
             with Vertical():
-                yield TextArea("SELECT * FROM runs ORDER BY run_id DESC LIMIT 20", id="editor")
+                text = "SELECT * FROM runs ORDER BY run_id DESC LIMIT 20"
+                yield TextArea(text, language="sql", id="editor")
                 yield Vertical(id="parameters")
                 yield Static(markup=False, id="said")
                 yield Grid("f5 or ctrl+r runs the statement.", id="result")
@@ -88,6 +89,11 @@ class SqlScreen(LakeScreen):
         self.query_one("#editor").focus()
         self.ask("catalog", _catalog)
         self.ask("history", _read_history)
+
+    def resized(self) -> None:
+        """Words of SQL in colours that can be read on the theme's background."""
+        dark = self.app.current_theme.dark
+        self.query_one("#editor", TextArea).theme = "css" if dark else "github_light"
 
     def show_catalog(self, found: list[tuple[str, str]]) -> None:
         """Shipped queries, then tables."""

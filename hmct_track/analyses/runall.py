@@ -253,23 +253,34 @@ class Runall(Analysis):
 
     def texts(self, answer: Answer) -> dict[str, str]:
         """The page."""
+        from hmct_track.report.network import network_of
         from hmct_track.report.page import Section, render_page
+        from hmct_track.report.summary import provenance, sentences
 
         sections = [
             Section(step.analysis.heading(step), step.analysis.table(step), step.figures)
             for step in answer.steps
         ]
-        run = answer.run
-        facts = {
-            "model": str(run["model_path"] or answer.label),
-            "model id": run["model_id"],
-            "data": str(run["data_path"] or "arrays"),
-            "samples": str(run["data_num"]),
-            "run": run["run_id"],
-        }
-        if answer.whole:
-            facts = {"whole model": answer.whole_line, **facts}
-        return {"index.html": render_page(self.heading(answer), facts, sections)}
+        network = network_of(answer.lake, answer.run_id)
+        partial = next(
+            (s for s in answer.steps if isinstance(s.analysis, SensitivityAnalysis)), None
+        )
+        steps = (
+            partial.query("partial_quantization", metric=network.metric.value) if partial else ()
+        )
+        said = sentences(network, self._whole(answer, network.metric), steps)
+        facts = provenance(network, answer.label)
+        return {"index.html": render_page(self.heading(answer), facts, sections, said, network)}
+
+    @staticmethod
+    def _whole(answer: Answer, metric: Metric) -> str:
+        """The fully quantized model in a line, by a metric that tells something."""
+        from hmct_track.report import whole_line
+
+        if not answer.whole or metric in answer.analysis.metrics_asked:
+            return answer.whole_line if answer.whole else ""
+        place = getattr(answer.analysis, "output_node", None)
+        return whole_line(answer.whole, [metric], answer.run["data_num"], place)
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
         """The whole model."""

@@ -24,6 +24,7 @@ _OTHERS = (
     "tag",
     "repeat",
     "figure",
+    "graph",
     "tui",
     "inspect",
     "nodes",

@@ -437,6 +437,17 @@ class ModelCalibrationRow(TypedDict):
     activation_type: str | None
 
 
+class ModelEndsRow(TypedDict):
+    """A row of model_ends."""
+
+    model_id: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    runtime: str | None
+    package_version: str | None
+
+
 class ModelNodesRow(TypedDict):
     """A row of model_nodes."""
 
@@ -1023,6 +1034,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "metric_values": ("results",),
     "metrics": ("metric_rows",),
     "model_calibration": ("runs",),
+    "model_ends": ("models", "runs"),
     "model_nodes": ("calibration_nodes", "nodes", "runs"),
     "moved_errors": ("moved_measurements", "run_configs", "runs", "samples"),
     "moved_values": ("moved_measurements", "run_configs", "runs", "samples"),
@@ -1241,6 +1253,9 @@ class TypedQueries:
     def query(
         self, name: Literal["model_calibration"], /, *, made: str
     ) -> list[ModelCalibrationRow]: ...
+
+    @overload
+    def query(self, name: Literal["model_ends"], /, *, run_id: str) -> list[ModelEndsRow]: ...
 
     @overload
     def query(self, name: Literal["model_nodes"], /, *, run_id: str) -> list[ModelNodesRow]: ...

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
-from hmct_track.errors import TrackingError
+from hmct_track.errors import LakeError, TrackingError
 from hmct_track.lake import OWN_STEP, RUN_SCORES, RUNS, Lake, lake_path
 from hmct_track.options.recording import Recording
 from hmct_track.recording.draft import Content, draft
@@ -139,6 +139,7 @@ class Run:
             self.row["parameters"] = json.dumps({**given, "computed_on": list(machines)})
         if error is None:
             self._end(RunState.FINISHED)
+            self._tidy()
             return
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
         if killed and self.measuring.written:
@@ -175,6 +176,17 @@ class Run:
             self.parent._nested.append((self, tracked))
             return
         self._track(tracked)
+
+    def _tidy(self) -> None:
+        """Merge small parts of the lake where that is worth it: a bounded time, now and then."""
+        if self.parent:
+            return
+        from hmct_track.lake.care import tidy
+
+        try:
+            tidy(self.lake)
+        except (LakeError, OSError) as error:  # the answer is there, and the lake whole
+            LOG.warning("%s; hmct-debugger lake check tells more", error)
 
     def _track(self, tracked: TrackedRun) -> None:
         try:

@@ -1,6 +1,7 @@
 -- The calibration nodes of the model of one run, in topological order.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run, such as a calibration
 -- :column node VARCHAR the calibration node
 -- :column kind VARCHAR weight or activation

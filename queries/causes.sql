@@ -5,6 +5,7 @@
 -- tensor itself is of all samples. Formulas and sources: docs/diagnosis.md.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind diagnosis
 -- :optional metric VARCHAR='cosine-similarity' the metric of together, alone, clipping and rounding
 -- :column position BIGINT place of the general node, 0 is the worst

@@ -1,6 +1,7 @@
 -- How are the data of calibration nodes distributed, channel by channel?
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind channelwise-distribution
 -- :column node VARCHAR the calibration node
 -- :column axis BIGINT the dimension that holds the channels

@@ -4,6 +4,7 @@
 -- same all are, the largest change of threshold first.
 --
 -- :use user
+-- :about runs
 -- :param run_a VARCHAR a run: before
 -- :param run_b VARCHAR a run: after
 -- :optional same BOOLEAN=false whether to give nodes that are the same, too

@@ -4,6 +4,7 @@
 -- positive is worse for every metric. A metric that became NaN dropped by infinity.
 --
 -- :use user
+-- :about runs
 -- :param run_a VARCHAR a run of kind sensitivity: before
 -- :param run_b VARCHAR a run of kind sensitivity: after
 -- :optional metric VARCHAR='cosine-similarity' the metric

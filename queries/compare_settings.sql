@@ -1,6 +1,7 @@
 -- In what do two runs differ, other than in their results?
 --
 -- :use user
+-- :about runs
 -- :param run_a VARCHAR a run: before
 -- :param run_b VARCHAR a run: after
 -- :column setting VARCHAR what differs: a column of runs or models, or a parameter of the analysis

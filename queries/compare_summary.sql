@@ -1,6 +1,7 @@
 -- Two rankings compared in numbers: the quantities of --fail-if.
 --
 -- :use user
+-- :about runs
 -- :param run_a VARCHAR a run of kind sensitivity: before
 -- :param run_b VARCHAR a run of kind sensitivity: after
 -- :optional metric VARCHAR='cosine-similarity' the metric

@@ -4,6 +4,7 @@
 -- outputs.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column config_id VARCHAR key of configs

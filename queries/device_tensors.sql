@@ -11,6 +11,7 @@
 -- not part as well.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind device
 -- :optional metric VARCHAR='cosine-similarity' the metric of the distances, over all samples together
 -- :column device VARCHAR what the device is called

@@ -1,6 +1,7 @@
 -- How are the data of nodes distributed? The series of one run, without their histograms.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind distribution
 -- :column node VARCHAR the node
 -- :column kind VARCHAR node_output, weight or activation

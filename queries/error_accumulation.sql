@@ -5,6 +5,7 @@
 -- are no others.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind error-accumulation
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :optional average_mode BOOLEAN=false whether to give the running mean

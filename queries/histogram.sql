@@ -1,6 +1,7 @@
 -- The histograms of the series of one run.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind distribution
 -- :column node VARCHAR the node
 -- :column series VARCHAR before or after quantization, error, or input

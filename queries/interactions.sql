@@ -3,6 +3,7 @@
 -- Above 0 two nodes cost more together than the sum of both alone, below 0 less.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind interactions
 -- :column node VARCHAR a node, the worse of the two
 -- :column other VARCHAR the other; the node itself for what it costs alone

@@ -1,6 +1,7 @@
 -- How sure is a ranking? Of each node the interval of its metric and of its rank, near ties and noise.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind sensitivity
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column position BIGINT place of the configuration in the run's plan

@@ -1,6 +1,7 @@
 -- For which configurations and samples of a run are all outputs measured, whichever run did it?
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run whose configurations are planned
 -- :column config_id VARCHAR key of configs
 -- :column sample_id VARCHAR a sample's content hash

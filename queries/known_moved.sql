@@ -1,6 +1,7 @@
 -- Which moved samples need no measurement? Those that the lake has of a run's configurations.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column config_id VARCHAR key of configs
 -- :column sample_id VARCHAR content hash of the sample that was moved

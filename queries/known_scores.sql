@@ -3,6 +3,7 @@
 -- What was imported is shown, but never taken for a measurement of one's own.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run whose configurations are planned
 -- :column config_id VARCHAR key of configs
 -- :column sample_id VARCHAR a sample's content hash

@@ -6,6 +6,7 @@
 -- values change, not what that costs at the model's output.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind local-errors
 -- :optional metric VARCHAR='cosine-similarity' the metric of own, accumulated and the ranking
 -- :optional by VARCHAR='own' what ranks: own or accumulated

@@ -3,6 +3,7 @@
 -- Of every four samples the fourth is held out: nothing was chosen by it.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind mending
 -- :optional metric VARCHAR='cosine-similarity' the metric of chosen and held_out
 -- :column position BIGINT 0 is the model as it was

@@ -1,6 +1,7 @@
 -- What did a mended model change? The steps of the search, in their order.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind mending
 -- :column position BIGINT place of the step, from 0
 -- :column step VARCHAR what was changed, in words

@@ -1,6 +1,7 @@
 -- The nodes of the model of one run, general and calibration nodes, with what is attached to them.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column node VARCHAR the node
 -- :column type VARCHAR node (general), weight or activation (calibration)

@@ -1,6 +1,7 @@
 -- What did each moved copy of a sample give? The mean squared errors of a run's configurations.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR what the configuration is about

@@ -1,6 +1,7 @@
 -- How far does rounding alone move a metric? A run's configurations on inputs moved by about 1e-7.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR what the configuration is about

@@ -1,6 +1,7 @@
 -- Which runs looked closer at this node of the same model? The newest first.
 --
 -- :use internal
+-- :about alike
 -- :param run_id VARCHAR a run of the model
 -- :param node VARCHAR the node
 -- :column evidence VARCHAR distribution, channels or curve

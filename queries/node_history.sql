@@ -1,6 +1,7 @@
 -- How sensitive was a node in every finished ranking, oldest first?
 --
 -- :use user
+-- :about node
 -- :param node VARCHAR the node
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column run_id VARCHAR the ranking

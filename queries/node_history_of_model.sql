@@ -3,6 +3,7 @@
 -- Infinite values are left out of a mean, unless there are no others.
 --
 -- :use internal
+-- :about alike
 -- :param run_id VARCHAR a run of the model
 -- :param node VARCHAR the node
 -- :column run_id VARCHAR key of runs, oldest first

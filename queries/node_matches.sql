@@ -5,6 +5,7 @@
 -- models have equally many of them left. The rest has no counterpart.
 --
 -- :use user
+-- :about runs
 -- :param run_a VARCHAR a run
 -- :param run_b VARCHAR another run
 -- :column node_a VARCHAR the node in the model of run_a

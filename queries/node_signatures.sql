@@ -3,6 +3,7 @@
 -- Calibration nodes on the way are looked through. Nodes of one model may share a signature.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column node VARCHAR the node, general or calibration
 -- :column what VARCHAR general, weight or activation

@@ -4,6 +4,7 @@
 -- out of a mean, unless there are no others.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind sensitivity-analysis
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column step BIGINT 0 is the fully quantized model, then one step per sensitive node

@@ -1,6 +1,7 @@
 -- What do a built model's deviations from its plan cost? One run.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind plan-check
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column subject VARCHAR plan, built, or the node that differs

@@ -1,6 +1,7 @@
 -- What else could be had, for more or for less? The points that a plan's search has measured.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind plan
 -- :column config_id VARCHAR key of configs
 -- :column role VARCHAR extreme, leave-one-out, search, removal or the walk that came by

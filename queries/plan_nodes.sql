@@ -1,6 +1,7 @@
 -- Which nodes does a plan change, to what, and what would it be without each?
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind plan
 -- :column slot VARCHAR the node, or the first of several that change together
 -- :column nodes VARCHAR[] the general nodes

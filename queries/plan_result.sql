@@ -1,6 +1,7 @@
 -- What is the plan of a run, and does it keep its target on samples that chose nothing?
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind plan
 -- :column target VARCHAR what was to be reached, or the highest cost
 -- :column metric VARCHAR the metric of the values

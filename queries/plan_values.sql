@@ -1,6 +1,7 @@
 -- What did the last configurations of a run give, sample by sample? For whoever chooses the next.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :param after BIGINT the place in the run's plan to begin with

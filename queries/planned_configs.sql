@@ -1,6 +1,7 @@
 -- The configurations that a run planned, as JSON.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column position BIGINT place in the plan
 -- :column subject VARCHAR what the configuration is about

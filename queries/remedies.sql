@@ -5,6 +5,7 @@
 -- positions; the remedies were fitted on the others.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind diagnosis
 -- :optional metric VARCHAR='cosine-similarity' the metric of before, after and the order
 -- :column position BIGINT place of the general node, 0 is the worst

@@ -1,6 +1,8 @@
 -- The runs, newest first.
 --
 -- :use user
+-- :about newest
+-- :optional run VARCHAR only runs whose id begins with this
 -- :optional kind VARCHAR only runs of this kind
 -- :optional state VARCHAR only runs in this state
 -- :optional model VARCHAR only runs whose model has this text in its name, or this model_id
@@ -59,7 +61,8 @@ LEFT JOIN (
 ) AS c USING (run_id)
 LEFT JOIN (SELECT run_id, list(tag ORDER BY tag) AS tags FROM tags GROUP BY run_id) AS t
     USING (run_id)
-WHERE ($kind IS NULL OR r.kind = $kind)
+WHERE ($run IS NULL OR starts_with(r.run_id, $run))
+    AND ($kind IS NULL OR r.kind = $kind)
     AND ($state IS NULL OR r.state = $state)
     AND (
         $model IS NULL

@@ -1,6 +1,7 @@
 -- What did each sample give? The metrics of a run's configurations, the samples in lists.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR what the configuration is about

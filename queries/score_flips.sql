@@ -4,6 +4,7 @@
 -- measured alone on those samples only.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind sensitive-samples, or of kind sensitivity, with scores
 -- :column sample BIGINT place of the sample in the run's data, from 0
 -- :column source VARCHAR the file, or the place in the arrays that were given

@@ -1,6 +1,7 @@
 -- What does each configuration of a run score, and what does it lose against the float model?
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run with scores
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR what the configuration is about

@@ -1,6 +1,7 @@
 -- What did a score make of each sample? Every configuration of a run, and the float model beside it.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run with scores
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR what the configuration is about

@@ -4,6 +4,7 @@
 -- are left out of a mean, unless there are no others.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind sensitive-samples
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column rank BIGINT 1 is the worst

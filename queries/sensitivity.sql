@@ -5,6 +5,7 @@
 -- of equal value keep their topological order.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind sensitivity
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :column rank BIGINT 1 is the most sensitive

@@ -4,6 +4,7 @@
 -- the sum of the others' errors over the error that was measured. Sums predict where all are near 1.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a ranking that measured shares (--share)
 -- :column nodes BIGINT number of nodes in the sum
 -- :column sum DOUBLE the errors of all nodes alone, as a share of the whole model's

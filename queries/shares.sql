@@ -1,6 +1,7 @@
 -- What share of the whole model's error does each node cause? Mean squared errors; 1 is all of it.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a ranking that measured shares (--share)
 -- :column rank BIGINT 1 has the largest share
 -- :column position BIGINT place of the node in the run's plan

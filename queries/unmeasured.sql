@@ -4,6 +4,7 @@
 -- errors over squared values. It is a proxy, and says nothing of what reaches the outputs.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run of kind sensitivity
 -- :column position BIGINT place of the configuration in the run's plan
 -- :column subject VARCHAR the node

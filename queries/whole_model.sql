@@ -1,6 +1,7 @@
 -- How bad is the whole model? What full quantization costs its outputs, in one run.
 --
 -- :use user
+-- :about runs
 -- :param run_id VARCHAR a run that measured the fully quantized model
 -- :column metric VARCHAR cosine-similarity, mse, mre, sqnr or chebyshev
 -- :column value DOUBLE? the mean over samples and outputs; empty where it is NaN for every sample

@@ -1,6 +1,7 @@
 -- Which nodes of the newest finished ranking are worst?
 --
 -- :use user
+-- :about ranking
 -- :optional metric VARCHAR='cosine-similarity' the metric
 -- :optional most BIGINT at most so many nodes
 -- :column run_id VARCHAR the ranking

@@ -13,9 +13,9 @@ import pytest
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.errors import LakeError, TrackingError
-from hmct_track.lake import CONFIGS, Lake, find_runs, lake_path
+from hmct_track.lake import CONFIGS, Lake, find_runs, lake_path, layout
 from hmct_track.lake.archive import export_run, import_run
-from hmct_track.lake.care import check, compact, drop_runs
+from hmct_track.lake.care import check, compact, drop_runs, tidy
 from hmct_track.tracking import tracking_uri
 from tests.conftest import Cli
 from tests.support.s3 import BUCKET, s3_server, use_s3
@@ -79,7 +79,11 @@ def test_it_is_compacted_dropped_from_exported_and_imported(place: str, tmp_path
     assert check(lake) == check(other) == []
 
 
-def test_sixteen_write_while_one_merges_and_one_reads(place: str) -> None:
+def test_sixteen_write_while_two_merge_and_one_reads(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_TINY_PARTS", 2)
+    merged: list[int] = []
     Lake.create(lake_path(place))
     counts: list[int] = []
     errors: list[BaseException] = []
@@ -110,13 +114,18 @@ def test_sixteen_write_while_one_merges_and_one_reads(place: str) -> None:
         while not done.is_set():
             counts.append(lake.sql("SELECT count(*) FROM configs").rows[0][0])
 
-    others = [guarded(merge), guarded(read)]
+    def tidy_up() -> None:
+        while not done.is_set():
+            told = tidy(Lake.open(lake_path(place)))
+            merged.append(told.parts if told else 0)
+
+    others = [guarded(merge), guarded(tidy_up), guarded(read)]
     for thread in [guarded(write, k) for k in range(16)]:
         thread.join()
     done.set()
     for thread in others:
         thread.join()
-    assert errors == []
+    assert errors == [] and max(merged) > 1
     assert counts == sorted(counts), "a row was missing for a moment"
     assert Lake.open(lake_path(place)).sql("SELECT count(*) FROM configs").rows == [(64,)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ def test_rows_are_what_the_header_promises(lake: Lake, name: str) -> None:
         places = [rows.columns.index(column) for column in query.unique]
         keys = [tuple(row[place] for place in places) for row in rows.rows]
         assert len(keys) == len(set(keys))
+
+
+ABOUT_FEW = [name for name in query_names() if load_query(name).about]
+
+
+@pytest.mark.parametrize("name", ABOUT_FEW)
+def test_a_query_about_few_runs_answers_as_if_it_read_all(lake: Lake, name: str) -> None:
+    query = load_query(name)
+    everything = replace(query, about=None)
+    for changes in ({}, {"most": 2}) if "most" in {p.name for p in query.optional} else ({},):
+        params = given(lake, query) | changes
+        few, all_ = lake.run_query(query, params), lake.run_query(everything, params)
+        assert sorted(few.rows, key=repr) == sorted(all_.rows, key=repr)
 
 
 def test_the_module_of_rows_is_what_the_queries_say() -> None:

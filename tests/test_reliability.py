@@ -349,7 +349,7 @@ def kills(place: Path, *arguments: str) -> dict[str, object]:
     return answer
 
 
-@pytest.mark.parametrize("what", ["compact", "import"])
+@pytest.mark.parametrize("what", ["compact", "tidy", "import"])
 def test_killed_at_the_first_files_that_it_puts_into_place_nothing_is_lost(
     tmp_path: Path, what: str
 ) -> None:
@@ -358,7 +358,7 @@ def test_killed_at_the_first_files_that_it_puts_into_place_nothing_is_lost(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("what", ["analysis", "compact", "import"])
+@pytest.mark.parametrize("what", ["analysis", "compact", "tidy", "import"])
 @pytest.mark.parametrize("how", ["renames", "moments"])
 def test_killed_at_each_file_and_at_any_moment_nothing_is_lost(
     tmp_path: Path, what: str, how: str

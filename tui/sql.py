@@ -19,8 +19,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Label, OptionList, Static, TextArea
-from textual.widgets.text_area import TextAreaTheme
 from textual.widgets.option_list import Option
+from textual.widgets.text_area import TextAreaTheme
 
 from .base import LakeScreen, Notice, feet
 from .grid import Grid, GridColumn
@@ -97,10 +97,10 @@ class SqlScreen(LakeScreen):
         if self.app.current_theme.dark:
             editor.theme = "css"
             return
-        light = TextAreaTheme.get_builtin_theme("github_light")
-        assert light is not None
+        light = TextAreaTheme.get_builtin_theme("github_light") or TextAreaTheme("plain")
         # Its grey of types, which tables are to it, can hardly be read.
-        styles = {**light.syntax_styles, "type": light.syntax_styles["class"]}
+        styles = {**light.syntax_styles}
+        styles.pop("type", None)
         editor.register_theme(replace(light, name="light", syntax_styles=styles))
         editor.theme = "light"
 

@@ -6,6 +6,7 @@ import argparse
 import sqlite3
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ from hmct_track.errors import UsageError
 
 if TYPE_CHECKING:
     from hmct_track.lake import Lake
+
+_MB = 2**20
+_MOST_DAYS = 36500
+_MOST_KEPT = 10**6
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -33,15 +38,31 @@ def add_parser(commands: Subparsers) -> None:
     )
     compact.set_defaults(act=_compact)
     collect = add_command(
-        own, "gc", "Drop the runs that were deleted in MLflow, and what no other run rests on."
+        own,
+        "gc",
+        "Drop the runs that were deleted in MLflow, or those that --older-than and --keep-best "
+        "let go, and what no other run rests on. Tagged runs stay.",
     )
     collect.add_argument("--dry-run", action="store_true", help="only list them")
+    collect.add_argument(
+        "--older-than", type=_days, metavar="DAYS", help="runs that started so many days ago"
+    )
+    collect.add_argument(
+        "--keep-best",
+        type=_count,
+        metavar="N",
+        help="of each model file and kind of analysis, keep the N finished runs whose fully "
+        "quantized model is best; with --older-than, only what is older goes",
+    )
+    collect.add_argument(
+        "--yes", action="store_true", help="drop them; without it --older-than and --keep-best list"
+    )
     collect.set_defaults(act=_collect)
     status = add_command(
         own,
         "status",
-        "List the runs that MLflow has not been told of yet, and why. Exit code 3 if it did not "
-        "take one.",
+        "Show what the lake takes, what merging by itself has cost, and the runs that MLflow has "
+        "not been told of yet, and why. Exit code 3 if it did not take one.",
     )
     status.add_argument("--tell", action="store_true", help="tell MLflow of them now, and wait")
     status.add_argument(
@@ -55,7 +76,7 @@ def add_parser(commands: Subparsers) -> None:
     importer = add_command(own, "import", "Add a run that was exported.")
     importer.add_argument("file", metavar="FILE")
     importer.set_defaults(act=_import)
-    for each in (check, compact, collect, status, export, importer):
+    for each in (check, compact, status, collect, export, importer):
         add_lake(each)
         each.set_defaults(run=run)
 
@@ -101,7 +122,73 @@ def _compact(lake: Lake, args: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
+def _status(lake: Lake, args: argparse.Namespace) -> ExitCode:
+    from hmct_track.lake.care import stored, tidied
+
+    if args.tell and args.forget:
+        raise UsageError("give either --tell or --forget; both were given")
+    if args.tell or args.forget:
+        return _waiting(lake, args)
+    found = stored(lake)
+    for name, table in found.items():
+        more = f", {table.worth} worth merging" if table.worth else ""
+        print(f"{name}: {table.parts} parts, {table.size / _MB:.1f} MB{more}")
+    parts, size = sum(t.parts for t in found.values()), sum(t.size for t in found.values())
+    print(f"in all {parts} parts, {size / _MB:.1f} MB")
+    done = tidied(lake)
+    if done.get("times"):
+        print(
+            f"merged by itself {done['times']} times in {done['seconds']:.1f} s, at most "
+            f"{done['longest']:.1f} s and {done['bytes'] / _MB:.1f} MB in all; last {done['last']}"
+        )
+    else:
+        print("nothing was merged by itself yet; that is done when a run ends and it is worth it")
+    pending = sum(table.pending for table in found.values())
+    worth = sum(table.worth for table in found.values())
+    print(f"hmct-debugger lake compact would merge {worth} parts, {pending / _MB:.1f} MB")
+    return _waiting(lake, args)
+
+
+def _collect_chosen(lake: Lake, args: argparse.Namespace) -> ExitCode:
+    from hmct_track.lake.care import chosen_runs, drop_runs
+
+    before = None
+    if args.older_than is not None:
+        before = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=args.older_than)
+    gone, tagged = chosen_runs(lake, before=before, best=args.keep_best)
+    if tagged:
+        print(f"stay, as they are tagged: {', '.join(tagged)}")
+    if not gone:
+        print("no run is to be dropped")
+        return ExitCode.OK
+    drop = args.yes and not args.dry_run
+    if drop:
+        drop_runs(lake, gone)
+    print(f"{'dropped' if drop else 'would drop'} {len(gone)} runs: {', '.join(gone)}")
+    if not drop:
+        print("nothing was dropped; add --yes to drop them")
+    return ExitCode.OK
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, such as 90")
+    return days
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_KEPT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs to keep, such as 3")
+    return int(text)
+
+
 def _collect(lake: Lake, args: argparse.Namespace) -> ExitCode:
+    if args.older_than is not None or args.keep_best is not None:
+        return _collect_chosen(lake, args)
     from hmct_track.lake import find_runs
     from hmct_track.lake.care import drop_runs
     from hmct_track.tracking import deleted_runs
@@ -134,12 +221,10 @@ def _kept_here(lake: Lake, places: dict[str, str]) -> dict[str, str]:
     return {run_id: tracking_uri(lake.path) for run_id in places if run_id in known}
 
 
-def _status(lake: Lake, args: argparse.Namespace) -> ExitCode:
+def _waiting(lake: Lake, args: argparse.Namespace) -> ExitCode:
     from hmct_track.analyses.recorder import PATIENCE, tell_waiting
     from hmct_track.recording.outbox import take, waiting
 
-    if args.tell and args.forget:
-        raise UsageError("give either --tell or --forget; both were given")
     if args.tell:
         tell_waiting(lake, PATIENCE)
     entries = waiting(lake.path)

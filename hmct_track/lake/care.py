@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import platform
 import time
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from hmct_track.errors import LakeError, QueryError, UsageError
 from hmct_track.lake.apart import part_problems
 from hmct_track.lake.duck import is_gone
-from hmct_track.lake.lake import Lake
+from hmct_track.lake.history import find_runs
+from hmct_track.lake.lake import EMPTY, Lake
+from hmct_track.lake.layout import BUDGET, Merge, Piece, merges
 from hmct_track.lake.parts import arrow_schema, fitted, read_part, write_table
-from hmct_track.lake.places import is_remote
-from hmct_track.lake.rows import RunningRow
+from hmct_track.lake.places import filesystem, is_remote, remove_quietly, written
+from hmct_track.lake.rows import RunningRow, RunsRow
 from hmct_track.lake.schema import (
     CONFIGS,
     MEASUREMENTS,
@@ -30,7 +38,8 @@ from hmct_track.lake.schema import (
     TAGS,
     Table,
 )
-from hmct_track.types import RunState
+from hmct_track.metrics import METRICS
+from hmct_track.types import Metric, RunState
 
 GRACE_SECONDS = 1.0
 """How long parts that were merged stay for those who are reading them."""
@@ -39,30 +48,258 @@ _LOST_AFTER = 7 * _DAY
 _MOST_PID = 2**31 - 1
 _TRIES = 20
 _PAUSE = 0.1
-_LARGE = 128 * 2**20
-"""A part of so many bytes is left as it is."""
+_ROUNDS = 64
+_FIRST_BUDGET = 4 * BUDGET
+"""Bytes: a lake whose parts were not laid out by key gets so much of it at once."""
+_TIDIED, _CLAIM = "tidied.json", ".tidying"
+_CLAIM_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """What `tidy` did."""
+
+    parts: int
+    """That were merged."""
+    made: int
+    """That they became."""
+    size: int
+    """Bytes that were read."""
+    seconds: float
 
 
 def compact(lake: Lake) -> dict[str, tuple[int, int]]:
-    """Merge the parts of each table into one, while others read and write.
+    """Merge what small parts there are, and lay them out by key, while others read and write.
 
-    The merged part is in place before those that it was made of go, so that every row is there at
+    A merged part is in place before those that it was made of go, so that every row is there at
     any moment; a row that is there twice for that time counts once, as always.
 
     Returns:
-        Table name to number of parts that were merged, and of those that they became.
+        Table name to number of parts that were merged, and of those that are there instead.
 
     Raises:
         LakeError: a part cannot be read or written; no row was lost.
     """
     _refuse_links(lake)
-    merged = {}
+    done: dict[str, tuple[int, int]] = {}
     for table in TABLES:
-        parts = _merge(lake, table)
-        if parts:
-            merged[table] = parts
-    _remove(part for parts in merged.values() for part in parts)
-    return {table.name: (len(parts), 1) for table, parts in merged.items()}
+        before: set[Path] = set()
+        made: set[Path] = set()
+        for _ in range(_ROUNDS):
+            # What others write meanwhile is left for the next time, else this might never end.
+            gone, new = _merge(lake, table, made or None)
+            if not gone:
+                break
+            before |= gone - made
+            made = made - gone | new
+            # What is merged again at once was not there long enough to be asked for.
+            _remove(gone)
+        if before:
+            done[table.name] = (len(before), len(made))
+    return done
+
+
+def tidy(lake: Lake) -> Tidied | None:
+    """Merge parts where there is much to gain, which costs a bounded time; None if there is not.
+
+    This is done whenever a run ends. Not more than `layout.BUDGET` bytes are read; in a lake that
+    an older program wrote `_FIRST_BUDGET`, once. Where another process does it, nothing is done.
+
+    Raises:
+        LakeError: a part cannot be read or written; no row was lost.
+    """
+    first = not (lake.is_laid_out or tidied(lake).get("layout"))
+    found = _listed(lake)
+    plans = {table: merges(table, found[table], all_small=first) for table in TABLES}
+    if first and not any(plans.values()):
+        _tell(lake, Tidied(0, 0, 0, 0.0))
+    chosen = _affordable(plans, _FIRST_BUDGET if first else BUDGET)
+    if not chosen or any(_is_linked(lake, table) for table, _ in chosen):
+        return None
+    with _alone(lake) as alone:
+        if not alone:
+            return None
+        start = time.monotonic()
+        gone: set[Path] = set()
+        made = 0
+        for table, merge in chosen:
+            try:
+                made += len(_write(lake, table, merge))
+            except (FileNotFoundError, QueryError) as error:
+                if not (isinstance(error, FileNotFoundError) or is_gone(error.__cause__)):
+                    raise LakeError(f"cannot merge the parts of {table.name}: {error}") from error
+                continue  # someone else merged them
+            gone |= {piece.path for piece in merge.pieces}
+        _remove(gone)
+        size = sum(merge.size for _, merge in chosen)
+        done = Tidied(len(gone), made, size, time.monotonic() - start)
+        _tell(lake, done)
+    return done
+
+
+def tidied(lake: Lake) -> dict[str, Any]:
+    """What `tidy` has done so far: ``times``, ``seconds``, ``longest``, ``bytes``, ``last``."""
+    try:
+        told = json.loads((lake.path / _TIDIED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a table takes."""
+
+    parts: int
+    size: int
+    """Bytes."""
+    worth: int
+    """Parts that `compact` would merge."""
+    pending: int
+    """Bytes of those."""
+
+
+def stored(lake: Lake) -> dict[str, Stored]:
+    """What each table that has rows takes."""
+    found = {}
+    for table, pieces in _listed(lake).items():
+        plans = merges(table, pieces, all_small=True)
+        if pieces:
+            found[table.name] = Stored(
+                len(pieces),
+                sum(piece.size for piece in pieces),
+                sum(len(merge.pieces) for merge in plans),
+                sum(merge.size for merge in plans),
+            )
+    return found
+
+
+def chosen_runs(
+    lake: Lake, *, before: datetime | None = None, best: int | None = None
+) -> tuple[list[str], list[str]]:
+    """Runs that an age, or a number of best ones, lets go, and those that stay although it would.
+
+    A run and its steps stay or go together. A tagged run stays.
+
+    Args:
+        lake: where they are.
+        before: only runs that started before, in UTC; all if it is None.
+        best: keep so many of each model file (of each model, where none was given), kind and
+            first metric: those whose fully quantized model is best, then the newest; runs
+            without a value last.
+
+    Returns:
+        Run ids that go, and of tagged runs that would.
+    """
+    runs = find_runs(lake, steps=False)
+    kept: set[str] = set()
+    if best is not None:
+        groups: dict[tuple[str, ...], list[RunsRow]] = defaultdict(list)
+        for row in runs:
+            if row["state"] == RunState.FINISHED:
+                of = row["model_path"] or row["model_id"]
+                groups[row["kind"], of, *(row["metrics"] or ())[:1]].append(row)
+        for rows in groups.values():
+            kept |= {row["run_id"] for row in sorted(rows, key=_goodness)[:best]}
+    going = [
+        row
+        for row in runs
+        if row["run_id"] not in kept
+        and row["state"] != RunState.RUNNING
+        and (before is None or (row["started_at"] is not None and row["started_at"] < before))
+    ]
+    tagged = {tag["run_id"] for tag in lake.rows(TAGS)}
+    steps = {row["parent_run_id"] for row in find_runs(lake) if row["run_id"] in tagged}
+    safe = tagged | steps
+    return (
+        [row["run_id"] for row in going if row["run_id"] not in safe],
+        [row["run_id"] for row in going if row["run_id"] in safe],
+    )
+
+
+def _goodness(row: RunsRow) -> tuple[float, float]:
+    """Best first, then the newest; without a value last."""
+    value, metrics = row["whole_value"], row["metrics"]
+    newest = -row["started_at"].timestamp() if row["started_at"] else 0.0
+    if value is None or math.isnan(value) or not metrics or metrics[0] not in set(Metric):
+        return math.inf, newest
+    return (-value if METRICS[Metric(metrics[0])].higher_is_better else value), newest
+
+
+def _tell(lake: Lake, done: Tidied) -> None:
+    """Add to what was done; of two that do so at once one is lost, which does no harm."""
+    before = tidied(lake)
+    told = {
+        "layout": 1,
+        "times": before.get("times", 0) + bool(done.parts),
+        "seconds": before.get("seconds", 0.0) + done.seconds,
+        "longest": max(before.get("longest", 0.0), done.seconds),
+        "bytes": before.get("bytes", 0) + done.size,
+        "last": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        with written(lake.path / _TIDIED) as temporary:
+            temporary.write_text(json.dumps(told))
+    except OSError as error:
+        raise LakeError(f"cannot write to the lake in {str(lake.path)!r}: {error}") from error
+
+
+def _affordable(plans: Mapping[Table, Sequence[Merge]], budget: int) -> list[tuple[Table, Merge]]:
+    """What is worth merging, the cheapest first, until its bytes are spent."""
+    every = [(table, merge) for table, found in plans.items() for merge in found]
+    chosen = []
+    for table, merge in sorted(every, key=lambda pair: pair[1].size):
+        if merge.size <= budget:
+            budget -= merge.size
+            chosen.append((table, merge))
+    return chosen
+
+
+@contextmanager
+def _alone(lake: Lake) -> Iterator[bool]:
+    """Whether no other process tidies this lake. Nothing is lost if two do; it is done twice."""
+    if is_remote(lake.path):
+        yield True
+        return
+    claim = lake.path / _CLAIM
+    with suppress(OSError):
+        if time.time() - claim.stat().st_mtime > _CLAIM_SECONDS:
+            claim.unlink(missing_ok=True)  # whose process was killed
+    try:
+        os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        remove_quietly(claim)
+
+
+def _listed(lake: Lake) -> dict[Table, list[Piece]]:
+    """The parts of every table with their sizes, with one question to object storage."""
+    found: dict[Table, list[Piece]] = {table: [] for table in TABLES}
+    if not is_remote(lake.path):
+        for table in TABLES:
+            found[table] = _pieces(lake, table)
+        return found
+    tables = {table.name: table for table in TABLES}
+    root = str(lake.path / "tables")
+    for path, entry in filesystem(lake.path).find(root, detail=True).items():
+        folder, _, name = str(path).rpartition("/")
+        of = tables.get(folder.rpartition("/")[2])
+        if of and name.endswith(".parquet") and name != EMPTY:
+            place = lake.path / "tables" / of.name / name
+            found[of].append(Piece(place, int(entry.get("size") or 0)))
+    return found
+
+
+def _pieces(lake: Lake, table: Table) -> list[Piece]:
+    found = []
+    for part in parts_of(lake, table):
+        with suppress(FileNotFoundError):  # merged meanwhile
+            found.append(Piece(part, part.stat().st_size))
+    return found
 
 
 def _is_linked(lake: Lake, table: Table) -> bool:
@@ -80,26 +317,36 @@ def _refuse_links(lake: Lake) -> None:
             )
 
 
-def _merge(lake: Lake, table: Table) -> list[Path]:
-    """Merge the small parts of a table, and return them; none if there is nothing to merge.
+def _merge(lake: Lake, table: Table, among: Collection[Path] | None) -> tuple[set[Path], set[Path]]:
+    """Merge small parts, of all or among some: what was merged, and what it became.
 
     Another process may merge as well, and have removed some in the meantime; then what is there now
     is merged.
     """
     for left in reversed(range(_TRIES)):
+        gone: set[Path] = set()
+        made: set[Path] = set()
         try:
-            parts = [part for part in parts_of(lake, table) if part.stat().st_size < _LARGE]
-            if len(parts) > 1:
-                lake.write_merged(table, parts, _merged_path(lake, table))
-                return parts
+            pieces = _pieces(lake, table)
+            chosen = [piece for piece in pieces if among is None or piece.path in among]
+            for merge in merges(table, chosen, all_small=True):
+                made |= set(_write(lake, table, merge))
+                gone |= {piece.path for piece in merge.pieces}
         except (FileNotFoundError, QueryError) as error:
-            gone = isinstance(error, FileNotFoundError) or is_gone(error.__cause__)
-            if not (gone and left):
+            is_missing = isinstance(error, FileNotFoundError) or is_gone(error.__cause__)
+            if not (is_missing and left):
                 raise LakeError(f"cannot merge the parts of {table.name}: {error}") from error
+            if gone:
+                return gone, made
             time.sleep(_PAUSE)
         else:
-            return []
-    return []
+            return gone, made
+    return set(), set()
+
+
+def _write(lake: Lake, table: Table, merge: Merge) -> list[Path]:
+    paths = [piece.path for piece in merge.pieces]
+    return lake.write_merged(table, paths, merge.depth, divide=merge.divide)
 
 
 def _merged_path(lake: Lake, table: Table) -> Path:
@@ -123,7 +370,7 @@ def parts_of(lake: Lake, table: Table) -> list[Path]:
     """The parts of a table that have rows; ``0.parquet`` has none and stays."""
     folder = lake.path / "tables" / table.name
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in found if p.suffix == ".parquet" and p.name != "0.parquet")
+    return sorted(p for p in found if p.suffix == ".parquet" and p.name != EMPTY)
 
 
 def lost_runs(lake: Lake) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ VERSION = duckdb.__version__
 
 DEFAULT_SECONDS = 600.0
 
+_MERGING_MEMORY = "512MB"
 _TRIES = 10
 _PAUSE = 0.05
 _T = TypeVar("_T")
@@ -43,6 +45,16 @@ def connect(path: Path, database: Path | None = None) -> Connection:
     if is_remote(path):
         connection.register_filesystem(readable(path))
     return connection
+
+
+@contextmanager
+def spilling_connection(path: Path) -> Iterator[Connection]:
+    """DuckDB for merging: it takes little memory, and writes aside what does not fit."""
+    with tempfile.TemporaryDirectory() as folder, connect(path) as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET memory_limit = '{_MERGING_MEMORY}'")
+        connection.execute(f"SET temp_directory = {literal(folder)}")
+        yield connection
 
 
 def shipped_connection(path: Path) -> Connection:

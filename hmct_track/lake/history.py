@@ -73,10 +73,10 @@ def find_run(lake: Lake, reference: str) -> RunsRow:
     Raises:
         UsageError: it means no run, or several.
     """
-    runs = find_runs(lake)
-    if _LATEST.fullmatch(reference):
-        return _newest(reference, [row for row in runs if row["state"] == "FINISHED"])
-    return _named(reference, runs)
+    if latest := _LATEST.fullmatch(reference):
+        most = int(latest[1] or 0) + 1
+        return _newest(reference, find_runs(lake, state="FINISHED", most=most))
+    return _named(lake, reference)
 
 
 def find_ranking(
@@ -188,11 +188,16 @@ def _newest(reference: str, finished: Sequence[_Row], what: str = "finished run"
     return finished[back]
 
 
-def _named(reference: str, runs: Sequence[RunsRow]) -> RunsRow:
-    for row in runs:
-        if reference == row["run_id"] or reference in row["tags"]:
+def _named(lake: Lake, reference: str) -> RunsRow:
+    found = find_runs(lake, run=reference) if reference else []
+    for row in found:
+        if reference == row["run_id"]:
             return row
-    found = [row for row in runs if row["run_id"].startswith(reference)] if reference else []
+    for tag in lake.rows(TAGS):
+        if tag["tag"] == reference and tag["run_id"]:
+            for row in find_runs(lake, run=tag["run_id"]):
+                if row["run_id"] == tag["run_id"]:
+                    return row
     if len(found) == 1:
         return found[0]
     if found:

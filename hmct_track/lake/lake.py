@@ -34,14 +34,17 @@ from hmct_track.lake.duck import (
     guarded_connection,
     retried,
     shipped_connection,
+    spilling_connection,
     translated,
 )
+from hmct_track.lake.layout import Keys, Wanted, may_hold, part_name
 from hmct_track.lake.parts import write_part
 from hmct_track.lake.places import ENVIRONMENT, is_remote, remove_quietly, written
 from hmct_track.lake.queries import Query, load_query
 from hmct_track.lake.result import CHUNK, Result, Rows
 from hmct_track.lake.rows import TypedQueries
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
+from hmct_track.lake.scope import Scope
 from hmct_track.lake.views import (
     empty_views,
     glob_escaped,
@@ -54,6 +57,8 @@ from hmct_track.types import digest
 
 _FEW = 64
 """Parts of a table that DuckDB opens in no time."""
+EMPTY = "0.parquet"
+"""A part of every table that has no rows."""
 _ALL = frozenset(table.name for table in TABLES)
 
 Row = Mapping[str, Any]
@@ -86,10 +91,10 @@ class Lake(TypedQueries):
                 if not is_remote(path):  # object storage has no folders
                     folder.mkdir(parents=True, exist_ok=True)
                 # A part without rows keeps the view valid while the table is empty.
-                if not (folder / "0.parquet").exists():
-                    write_part(folder, table, [], "0")
+                if not (folder / EMPTY).exists():
+                    write_part(folder, table, [], Path(EMPTY).stem)
             if not (path / "lake.json").exists():
-                _write_version(path, {}, oldest=SCHEMA_VERSION)
+                _write_version(path, {"layout": 1}, oldest=SCHEMA_VERSION)
             elif _version(path) < SCHEMA_VERSION:
                 # Older parts stay as they are: the views give NULL for what they lack.
                 _write_version(path, _about(path), oldest=_oldest_parts(path))
@@ -140,6 +145,11 @@ class Lake(TypedQueries):
         """Whether measurements were imported into it."""
         return _about(self.path).get("imports") is True
 
+    @property
+    def is_laid_out(self) -> bool:
+        """Whether its parts told their keys from the beginning."""
+        return _about(self.path).get("layout") == 1
+
     def note_import(self) -> None:
         """Say that measurements are imported, before they are.
 
@@ -182,8 +192,13 @@ class Lake(TypedQueries):
                 f"query {query.name!r} takes {', '.join(sorted(expected)) or 'no parameters'}{may}"
                 f"; given were {', '.join(sorted(params)) or 'none'}"
             )
-        bound = {**optional, **params} or None
-        return self._execute(query.sql, bound, tables_of(query.name), most)
+        bound = {**optional, **params}
+        tables = tables_of(query.name)
+        if query.about is None:
+            return self._execute(query.sql, bound or None, tables, most)
+        wanted = None if most is None else most + 1
+        columns, rows = retried(partial(self._scope.ask, query, bound, tables, wanted))
+        return Result(columns, rows[:most], most is not None and len(rows) > most)
 
     def sql(self, text: str, most: int | None = None, limits: Limits | None = None) -> Result:
         """Run one SELECT of a user's.
@@ -225,27 +240,47 @@ class Lake(TypedQueries):
         for asked in list(self._asking):
             asked.cursor.interrupt()
 
-    def write_merged(self, table: Table, parts: Sequence[Path], target: Path) -> int:
-        """Write the rows of some parts as one part, each key once, and return how many there are.
+    def write_merged(
+        self, table: Table, parts: Sequence[Path], depth: int = 0, *, divide: bool = False
+    ) -> list[Path]:
+        """Write the rows of some parts, each key once, as one part, or divided; return those.
+
+        Args:
+            table: the table.
+            parts: parts of it.
+            depth: how many first characters their keys have in common.
+            divide: whether to write a part for each next character.
 
         Raises:
-            LakeError: a part cannot be read, or the merged one not be written.
+            LakeError: a part cannot be read, or a merged one not be written.
         """
-        files = ", ".join(literal(part) for part in parts)
-        rows = f"read_parquet([{files}], union_by_name = true)"
-        source = select_rows(table, rows, self.has_imports)
-        # Sorted by key, so that a query about one run or model reads little of it.
-        merged = f"SELECT * FROM ({source}) ORDER BY {', '.join(table.key)}"  # noqa: S608
+        folder = self.path / "tables" / table.name
+        files = ", ".join(literal(glob_escaped(part)) for part in parts)
+        source = select_rows(
+            table, f"read_parquet([{files}], union_by_name = true)", self.has_imports
+        )
+        first = table.key[0]
         options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
+        written_parts = []
         try:
-            with written(target) as temporary, translated(), connect(self.path) as connection:
-                connection.execute(f"COPY ({merged}) TO {literal(temporary)} ({options})")
-                found = connection.execute(
-                    f"SELECT count(*) FROM read_parquet({literal(temporary)})"  # noqa: S608
-                ).fetchone()
+            with translated(), spilling_connection(self.path) as connection:
+                # Sorted by key, so that a query about one run or model reads little of it.
+                order = ", ".join(table.key)
+                rows = f"SELECT * FROM ({source}) ORDER BY {order}"  # noqa: S608
+                connection.execute(f"CREATE TEMP TABLE merged AS {rows}")
+                width = depth + 1 if divide else 0
+                for _, low, high in connection.execute(
+                    f"SELECT left({first}, {width}), min({first}), max({first}) "  # noqa: S608
+                    "FROM merged GROUP BY 1 ORDER BY 1"
+                ).fetchall():
+                    target = folder / f"{part_name(width or depth, (low, high))}.parquet"
+                    own = f"FROM merged WHERE {first} BETWEEN {literal(low)} AND {literal(high)}"
+                    with written(target) as temporary:
+                        connection.execute(f"COPY ({own}) TO {literal(temporary)} ({options})")
+                    written_parts.append(target)
         except OSError as error:
-            raise LakeError(f"cannot write {target}: {error}") from error
-        return int(found[0]) if found else 0
+            raise LakeError(f"cannot write to {folder}: {error}") from error
+        return written_parts
 
     def _execute(
         self, sql: str, params: Row | None, tables: frozenset[str], most: int | None
@@ -279,6 +314,15 @@ class Lake(TypedQueries):
 
         return retried(ask)
 
+    @contextmanager
+    def interruptible(self, asked: Asked) -> Iterator[None]:
+        """Have a statement that `interrupt` interrupts; closed at the end."""
+        self._asking.add(asked)
+        try:
+            yield
+        finally:
+            self._end(asked)
+
     def _end(self, asked: Asked) -> None:
         self._asking.discard(asked)
         asked.close()
@@ -286,6 +330,10 @@ class Lake(TypedQueries):
     @cached_property
     def _shipped(self) -> _Views:
         return _Views(self, shipped_connection(self.path), self.source)
+
+    @cached_property
+    def _scope(self) -> Scope:
+        return Scope(self)
 
     def _guarded(self, memory: int | None) -> _Views:
         """For what users write."""
@@ -305,22 +353,40 @@ class Lake(TypedQueries):
         for table in TABLES:
             yield from table_views(table, self.source(table), self.has_imports)
 
-    def source(self, table: Table, place: str | None = None) -> str | None:
-        """What reads all parts of a table; None if an older version did not have it.
+    def source(
+        self, table: Table, place: str | None = None, wanted: Wanted | None = None
+    ) -> str | None:
+        """What reads the parts of a table; None if there are none, as of an older version.
 
         Args:
             table: the table.
             place: where the reader has the tables; where they are by default.
+            wanted: what a question is about; parts without it are not opened.
         """
         folder = self.path / "tables" / table.name
         if not folder.is_dir():
             return None
-        parts = literal((place + table.name if place else glob_escaped(folder)) + "/*.parquet")
+        where = place + table.name if place else glob_escaped(folder)
+        keys = (wanted or {}).get(table.key[0])
+        if keys is None:
+            parts, few = literal(where + "/*.parquet"), _has_few(folder)
+        else:
+            names = sorted(
+                part.name
+                for part in folder.iterdir()
+                if part.suffix == ".parquet" and part.name != EMPTY and may_hold(part.stem, keys)
+            )
+            if not names:
+                return None
+            few = len(names) <= _FEW
+            parts = f"[{', '.join(literal(f'{where}/{glob_escaped(name)}') for name in names)}]"
         # It opens every part before it reads any. That is needed where older parts lack columns,
         # and tells DuckDB how many rows there are to join; of a thousand parts it takes too long.
-        few = sum(1 for _ in islice(folder.iterdir(), _FEW + 1)) <= _FEW
         unite = few or _oldest_parts(self.path) < SCHEMA_VERSION
-        return f"read_parquet({parts}, union_by_name = {'true' if unite else 'false'})"
+        rows = f"read_parquet({parts}, union_by_name = {'true' if unite else 'false'})"
+        if keys is None:
+            return rows
+        return f"(SELECT * FROM {rows} WHERE {_among(table.key[0], keys)})"  # noqa: S608
 
     def _refresh_database(self) -> None:
         """Write ``lake.duckdb``, if it is missing or made for another place or version.
@@ -370,6 +436,18 @@ class _Views:
                     for statement in table_views(table, self._source(table), imports):
                         retried(partial(self.connection.execute, statement))
                     self._filled.add(table.name)
+
+
+def _has_few(folder: Path) -> bool:
+    return sum(1 for _ in islice(folder.iterdir(), _FEW + 1)) <= _FEW
+
+
+def _among(column: str, keys: Keys) -> str:
+    """Which rows are wanted, in SQL."""
+    if keys.since is not None:
+        upper = f" AND {column} <= {literal(keys.until)}" if keys.until is not None else ""
+        return f"{column} >= {literal(keys.since)}{upper}"
+    return f"{column} IN ({', '.join(map(literal, sorted(keys.some)))})" if keys.some else "false"
 
 
 def _write_version(path: Path, about: dict[str, Any], oldest: int) -> None:

@@ -4,7 +4,6 @@ whole part or none.
 
 from __future__ import annotations
 
-import uuid
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hmct_track.lake.layout import part_name
 from hmct_track.lake.places import written
 from hmct_track.lake.schema import FILLED, Table
 
@@ -34,7 +34,8 @@ def write_part(
         folder: the table's folder.
         table: the table; each row has its columns and no others.
         rows: column name to value; columns of `schema.FILLED` may be left out.
-        name: the part's name; parts of equal content may share one. A random name by default.
+        name: the part's name; parts of equal content may share one. By default one that
+            tells its keys.
 
     Raises:
         ValueError: a row has other columns than the table.
@@ -47,7 +48,8 @@ def write_part(
 
     columns_of = [_array([row.get(c.name) for row in rows], c.type) for c in table.columns]
     data = pa.Table.from_arrays(columns_of, schema=arrow_schema(table))
-    path = folder / f"{name or uuid.uuid4().hex}.parquet"
+    keys = {row[table.key[0]] for row in rows}
+    path = folder / f"{name or part_name(0, keys)}.parquet"
     write_table(path, data)
     return path
 

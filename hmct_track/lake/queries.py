@@ -15,8 +15,9 @@
 
 ``:use`` is ``user`` (a question of people), ``view`` (people read it in SQL of their own) or
 ``internal`` (only this package asks it). ``:unique`` names the columns that tell rows apart;
-without any there is one row. Parameters are bound as ``$run_id``. A parameter that is not declared,
-or declared and not used, is refused when the file is loaded.
+without any there is one row. ``:about`` says which runs it reads rows of, where that is not all
+(`About`): parts without them are not opened. Parameters are bound as ``$run_id``. A parameter that
+is not declared, or declared and not used, is refused when the file is loaded.
 
 Types of rows, and which query reads which, are in `rows`, which ``scripts/query_rows.py`` makes of
 these files.
@@ -36,6 +37,21 @@ from hmct_track.lake.rows import READS
 from hmct_track.lake.schema import TABLES, Column
 
 _PACKAGE = "hmct_track.queries"
+
+
+class About(enum.StrEnum):
+    """What decides which rows a shipped query reads."""
+
+    RUNS = "runs"
+    """Its parameters ``run_id``, ``run_a`` and ``run_b``: those runs, their models and samples."""
+    ALIKE = "alike"
+    """Likewise, and the runs of the same model or model file."""
+    NODE = "node"
+    """The runs that evaluated its parameter ``node``."""
+    RANKING = "ranking"
+    """The newest finished ranking."""
+    NEWEST = "newest"
+    """The newest runs, ``most`` of them, or those whose id begins with ``run``."""
 
 
 class Use(enum.StrEnum):
@@ -80,6 +96,8 @@ class Query:
     use: Use = Use.USER
     unique: tuple[str, ...] | None = None
     """The columns that tell rows apart; none if there is one row, None if rows may repeat."""
+    about: About | None = None
+    """What decides which runs it reads; None if it reads all."""
 
     @property
     def macro(self) -> str:
@@ -151,7 +169,17 @@ def parse_query(name: str, text: str) -> Query:
     if not columns:
         raise QueryError(f"query {name!r} declares no columns")
     unique = _unique(name, lines, columns)
-    return Query(name, summary, params, columns, sql, optional, _use(name, lines), unique)
+    return Query(
+        name,
+        summary,
+        params,
+        columns,
+        sql,
+        optional,
+        _use(name, lines),
+        unique,
+        _about(name, lines),
+    )
 
 
 def _declared(lines: list[str], keyword: str) -> list[list[str]]:
@@ -172,6 +200,15 @@ def _use(name: str, lines: list[str]) -> Use:
     if len(given) != 1 or given[0] not in list(Use):
         raise QueryError(f"query {name!r} has to say for whom it is: :use {' or '.join(Use)}")
     return Use(given[0])
+
+
+def _about(name: str, lines: list[str]) -> About | None:
+    given = [line.removeprefix(":about").strip() for line in lines if line.startswith(":about")]
+    if not given:
+        return None
+    if len(given) != 1 or given[0] not in list(About):
+        raise QueryError(f"query {name!r} is :about {' or '.join(About)}")
+    return About(given[0])
 
 
 def _unique(name: str, lines: list[str], columns: tuple[Given, ...]) -> tuple[str, ...] | None:

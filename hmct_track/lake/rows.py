@@ -1359,6 +1359,7 @@ class TypedQueries:
         name: Literal["runs"],
         /,
         *,
+        run: str | None = ...,
         kind: str | None = ...,
         state: str | None = ...,
         model: str | None = ...,

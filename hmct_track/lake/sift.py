@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hmct_track.errors import UsageError
+from hmct_track.lake.layout import span_of
 from hmct_track.lake.places import lake_path
 from hmct_track.lake.schema import TABLES, Table
 
@@ -68,8 +69,13 @@ def part_problem(table: Table, path: Path) -> str:
         lacking = [name for name in table.key if name not in file.schema_arrow.names]
         if lacking:
             return f"is no part of {table.name}: it lacks {', '.join(lacking)}"
+        span = span_of(path.stem)
         for batch in file.iter_batches(_BATCH, use_threads=False):
-            fitted(batch, table).validate(full=True)
+            rows = fitted(batch, table)
+            rows.validate(full=True)
+            keys = rows.column(table.key[0]).unique().to_pylist()
+            if span and not all(key and span.low <= key <= span.high for key in keys):
+                return f"has a {table.key[0]} that its name says is not in it"
     return ""
 
 

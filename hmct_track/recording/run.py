@@ -15,7 +15,7 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
-from hmct_track.errors import TrackingError
+from hmct_track.errors import LakeError, TrackingError
 from hmct_track.lake import OWN_STEP, RUN_SCORES, RUNS, Lake, is_remote, lake_path
 from hmct_track.options.recording import Recording
 from hmct_track.recording import outbox
@@ -143,6 +143,7 @@ class Run:
             self.row["parameters"] = json.dumps({**given, "computed_on": list(machines)})
         if error is None:
             self._end(RunState.FINISHED)
+            self._tidy()
             return
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
         if killed and self.measuring.written:
@@ -199,6 +200,17 @@ class Run:
         method = calibration_of(self.lake, self.row["model_id"])
         tracked = draft(self.row, entry, content, self.lake.path, calibration=method)
         return replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
+
+    def _tidy(self) -> None:
+        """Merge small parts of the lake where that is worth it: a bounded time, now and then."""
+        if self.parent:
+            return
+        from hmct_track.lake.care import tidy
+
+        try:
+            tidy(self.lake)
+        except (LakeError, OSError) as error:  # the answer is there, and the lake whole
+            LOG.warning("%s; hmct-debugger lake check tells more", error)
 
     def _track(self, entry: Entry) -> None:
         tracked = self._draft(entry)

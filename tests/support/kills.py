@@ -1,7 +1,8 @@
 """Kills a writer of a lake at each file that it renames or removes, or at any moment.
 
-``python -m tests.support.kills FOLDER {analysis,compact,import} {renames,moments} COUNT`` prints a
-line of JSON: how many were killed, how many ended, and what was wrong after one of them.
+``python -m tests.support.kills FOLDER WHAT {renames,moments} COUNT`` prints a line of JSON: how
+many were killed, how many ended, and what was wrong after one of them. WHAT is analysis, compact,
+tidy or import.
 """
 
 from __future__ import annotations
@@ -44,6 +45,16 @@ def compact(lake: Path) -> None:
     """Merging, without the wait for readers."""
     care.GRACE_SECONDS = 0.0
     care.compact(Lake.open(lake))
+
+
+def tidy(lake: Path) -> None:
+    """What merging by itself does to a lake of an older program, without the wait for readers."""
+    care.GRACE_SECONDS, care._CLAIM_SECONDS = 0.0, 0
+    about = json.loads((lake / "lake.json").read_text())
+    about.pop("layout", None)
+    (lake / "lake.json").write_text(json.dumps(about))
+    (lake / "tidied.json").unlink(missing_ok=True)
+    care.tidy(Lake.open(lake))
 
 
 def import_run(lake: Path) -> None:
@@ -136,7 +147,8 @@ def wrong(lake: Path) -> list[str]:
 
 def main(place: Path, what: str, how: str, count: int) -> dict[str, Any]:
     """Kill so many times, each on a copy of the same lake, and finish the work after each."""
-    work: Work = {"analysis": analysis, "compact": compact, "import": import_run}[what]
+    works = {"analysis": analysis, "compact": compact, "tidy": tidy, "import": import_run}
+    work: Work = works[what]
     start, whole, lake = place / "start", place / "whole", place / "lake"
     if what != "analysis":
         forked(lambda: analysis(start))

@@ -1,0 +1,158 @@
+"""Questions that are about a few runs are asked of the parts that may hold those, and no others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from hmct_track.lake.duck import Asked, Connection, shipped_connection, translated
+from hmct_track.lake.layout import Keys, Wanted
+from hmct_track.lake.queries import About, Query
+from hmct_track.lake.schema import RUN_CONFIGS, RUNS, TABLES, Table
+from hmct_track.lake.views import table_views
+
+_MOST_RUNS = 1000
+"""Of more runs all parts are read."""
+_FIRST, _FACTOR = 100, 16
+"""How many of the newest runs are looked at first, and how many times more each time."""
+
+
+class Source(Protocol):
+    """A lake, as far as it is needed here."""
+
+    path: Path
+
+    @property
+    def has_imports(self) -> bool:
+        """Whether measurements were imported into it."""
+
+    def source(self, table: Table, *, wanted: Wanted | None = None) -> str | None:
+        """What reads the parts of a table that may hold what is wanted."""
+
+    def interruptible(self, asked: Asked) -> AbstractContextManager[None]:
+        """Have a statement that can be interrupted."""
+
+
+class Scope:
+    """Makes views of the parts that one question is about, in a connection of its own."""
+
+    def __init__(self, lake: Source) -> None:
+        self._lake = lake
+        self._connection: Connection = shipped_connection(lake.path)
+        self._made: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def ask(
+        self, query: Query, params: Mapping[str, Any], tables: frozenset[str], most: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """The columns of a query and its rows, no more than ``most``."""
+        with self._lock, translated():
+            if query.about is About.NEWEST:
+                return self._newest(query.sql, params, tables, most)
+            self._fill(tables, self._wanted(query, params))
+            return self._run(query.sql, params, most)
+
+    def _wanted(self, query: Query, params: Mapping[str, Any]) -> Wanted | None:
+        """None if it is about too many runs."""
+        about = query.about
+        if about is About.RANKING:
+            is_ranking = "kind = 'sensitivity' AND state = 'FINISHED'"
+            sql = f"SELECT run_id FROM runs WHERE {is_ranking} ORDER BY 1 DESC LIMIT 1"  # noqa: S608
+            ids = self._column(self._newest(sql, {"most": 1}, frozenset(["runs"]), None)[1])
+        elif about is About.NODE:
+            ids = self._look(RUN_CONFIGS, None, "run_id", "subject = $node", params)
+        else:
+            names = ("run_id", "run_a", "run_b")
+            ids = {str(params[name]) for name in names if params.get(name) is not None}
+        if about is About.ALIKE:
+            ids |= self._alike(ids)
+        if len(ids) > _MOST_RUNS:
+            return None
+        own = Keys(frozenset(ids))
+        found = self._rows(RUNS, own, "model_id, data_id")
+        return {
+            "run_id": own,
+            "model_id": Keys(frozenset(row[0] for row in found if row[0])),
+            "data_id": Keys(frozenset(row[1] for row in found if row[1])),
+        }
+
+    def _alike(self, ids: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        for model_id, path in self._rows(RUNS, Keys(frozenset(ids)), "model_id, model_path"):
+            same = {"model_id": model_id, "path": path}
+            where = "model_id = $model_id OR model_path = $path"
+            found |= self._look(RUNS, None, "run_id", where, same)
+        return found
+
+    def _newest(
+        self, sql: str, params: Mapping[str, Any], tables: frozenset[str], most: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """What a query gives, the newest runs first, that needs no more of them than it finds."""
+        given = {name: value for name, value in params.items() if f"${name}" in sql}
+        wanted, count = params.get("most"), _FIRST
+        if params.get("run"):
+            keys = Keys(since=str(params["run"]), until=f"{params['run']}~")
+            self._fill(tables, {"run_id": keys})
+            return self._run(sql, given, most)
+        while wanted is not None:
+            since = self._since(count + 4 * int(wanted))
+            if since is None:
+                break
+            self._fill(tables, {"run_id": Keys(since=since)})
+            columns, rows = self._run(sql, given, most)
+            if len(rows) >= min(int(wanted), int(wanted) if most is None else most):
+                return columns, rows
+            count *= _FACTOR
+        self._fill(tables, None)
+        return self._run(sql, given, most)
+
+    def _since(self, count: int) -> str | None:
+        """The id from which on there are the so many newest runs; None if there are fewer."""
+        source = self._lake.source(RUNS)
+        newest = f"SELECT DISTINCT run_id FROM {source} ORDER BY 1 DESC LIMIT {count}"  # noqa: S608
+        found = self._column(self._run(newest, None, None)[1]) if source else set()
+        return min(found) if len(found) == count else None
+
+    def _rows(self, table: Table, keys: Keys, columns: str) -> list[tuple[Any, ...]]:
+        source = self._lake.source(table, wanted={table.key[0]: keys})
+        if source is None:
+            return []
+        return self._run(f"SELECT DISTINCT {columns} FROM {source}", None, None)[1]  # noqa: S608
+
+    def _look(
+        self, table: Table, wanted: Wanted | None, column: str, where: str, params: Any
+    ) -> set[str]:
+        source = self._lake.source(table, wanted=wanted)
+        if source is None:
+            return set()
+        given = {name: value for name, value in params.items() if f"${name}" in where}
+        found = f"SELECT DISTINCT {column} FROM {source} WHERE {where}"  # noqa: S608
+        return self._column(self._run(found, given, None)[1])
+
+    @staticmethod
+    def _column(rows: Iterable[tuple[Any, ...]]) -> set[str]:
+        return {str(row[0]) for row in rows}
+
+    def _fill(self, tables: frozenset[str], wanted: Wanted | None) -> None:
+        imports = self._lake.has_imports
+        for table in TABLES:
+            if table.name not in tables:
+                continue
+            source = self._lake.source(table, wanted=wanted)
+            for number, statement in enumerate(table_views(table, source, imports)):
+                # A pattern is the same text for other parts, whose columns are the same.
+                key = f"{table.name} {number}"
+                if self._made.get(key) != statement:
+                    self._connection.execute(statement)
+                    self._made[key] = statement
+
+    def _run(
+        self, sql: str, params: Any, most: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        asked = Asked(self._connection)
+        with self._lake.interruptible(asked):
+            columns = asked.execute(sql, params or None)
+            return columns, asked.fetch(most)

@@ -4,7 +4,7 @@
 -- node by node; nodes that were not observed for both are left out. Nodes are matched as in node_matches.
 --
 -- :use user
--- :about runs
+-- :about alike
 -- :param run_a VARCHAR a run: before
 -- :param run_b VARCHAR a run: after
 -- :column node VARCHAR the calibration node in the model of run_b

@@ -87,6 +87,18 @@ def test_every_hostile_file_has_a_case() -> None:
     assert sorted(name for name, _, _ in CASES) == sorted(f.stem for f in FILES.iterdir())
 
 
+def test_a_place_of_external_data_that_is_not_text_is_told(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.ones(64, np.float32), "w")
+    node = helper.make_node("Mul", ["x", "w"], ["y"])
+    proto = model([node], {"x": [64]}, ("y",), {})
+    proto.graph.initializer.append(weight)
+    path = tmp_path / "model.onnx"
+    onnx.save(proto, path, save_as_external_data=True, location="weights", size_threshold=0)
+    path.write_bytes(path.read_bytes().replace(b"weights", b"we\xe9ghts"))
+    with pytest.raises(ModelError, match="external data in what is not UTF-8 text"):
+        load_model(path)
+
+
 @pytest.mark.parametrize(("name", "command", "message"), CASES, ids=[c[0] for c in CASES])
 def test_a_hostile_file(
     name: str,

@@ -103,7 +103,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes under which a hundred rows are many, and no wait for readers."""
     monkeypatch.setattr(care, "GRACE_SECONDS", 0.0)
     monkeypatch.setattr(layout, "WHOLE", 12_000)
-    monkeypatch.setattr(layout, "_TINY_PARTS", 8)
+    monkeypatch.setattr(layout, "TINY_PARTS", 8)
     for module in (layout, care):
         monkeypatch.setattr(module, "BUDGET", 24_000)
 

@@ -82,7 +82,7 @@ def test_it_is_compacted_dropped_from_exported_and_imported(place: str, tmp_path
 def test_sixteen_write_while_two_merge_and_one_reads(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "_TINY_PARTS", 2)
+    monkeypatch.setattr(layout, "TINY_PARTS", 2)
     merged: list[int] = []
     Lake.create(lake_path(place))
     counts: list[int] = []

@@ -52,7 +52,7 @@ _ROUNDS = 64
 _FIRST_BUDGET = 4 * BUDGET
 """Bytes: a lake whose parts were not laid out by key gets so much of it at once."""
 _TIDIED, _CLAIM = "tidied.json", ".tidying"
-_CLAIM_SECONDS = 600
+CLAIM_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def _alone(lake: Lake) -> Iterator[bool]:
         return
     claim = lake.path / _CLAIM
     with suppress(OSError):
-        if time.time() - claim.stat().st_mtime > _CLAIM_SECONDS:
+        if time.time() - claim.stat().st_mtime > CLAIM_SECONDS:
             claim.unlink(missing_ok=True)  # whose process was killed
     try:
         os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY))

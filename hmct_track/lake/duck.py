@@ -228,7 +228,11 @@ def translated() -> Iterator[None]:
             f"less ({_first_line(str(error))})"
         ) from error
     except duckdb.Error as error:
-        raise QueryError(_shown(str(error))) from error
+        shown = _shown(str(error))
+        if isinstance(error, duckdb.InvalidInputException | duckdb.IOException):
+            # Of a file, which is named; where in the statement is of no use.
+            shown = shown.partition("\n\nLINE ")[0]
+        raise QueryError(shown) from error
     except RuntimeError as error:
         if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
             raise KeyboardInterrupt from error

@@ -41,6 +41,7 @@ class KeptParts(AbstractFileSystem):  # type: ignore[misc]
         self._inner = inner
         self._sizes: dict[str, int] = {}
         self._parts: OrderedDict[str, bytes] = OrderedDict()
+        self._kept = 0
         # Several threads of DuckDB's open parts at a time.
         self._lock = threading.Lock()
 
@@ -93,9 +94,11 @@ class KeptParts(AbstractFileSystem):  # type: ignore[misc]
                 return self._parts[path]
         content: bytes = self._inner.cat_file(path)
         with self._lock:
+            if path not in self._parts:  # another thread may have brought it as well
+                self._kept += len(content)
             self._parts[path] = content
-            while sum(map(len, self._parts.values())) > MOST:
-                self._parts.popitem(last=False)
+            while self._kept > MOST:
+                self._kept -= len(self._parts.popitem(last=False)[1])
         return content
 
 

@@ -53,6 +53,7 @@ from hmct_track.lake.views import (
     table_views,
     tables_of,
 )
+from hmct_track.metrics import METRICS
 from hmct_track.types import digest
 
 _FEW = 64
@@ -193,6 +194,10 @@ class Lake(TypedQueries):
                 f"; given were {', '.join(sorted(params)) or 'none'}"
             )
         bound = {**optional, **params}
+        # SQL refuses it as well, but only where there is a row to measure.
+        metric = bound.get("metric")
+        if metric is not None and metric not in METRICS:
+            raise QueryError(f"no metric of this name: {metric}; there are {', '.join(METRICS)}")
         tables = tables_of(query.name)
         if query.about is None:
             return self._execute(query.sql, bound or None, tables, most)

@@ -34,7 +34,7 @@ _ANY = "any-"
 _DEEPEST = 16
 _TINY = 2**16
 _FACTOR = 8
-_TINY_PARTS, _PARTS = 32, 8
+TINY_PARTS, _PARTS = 32, 8
 """So many parts of one size are merged by themselves; of the smallest, which open fast, more."""
 
 
@@ -177,7 +177,7 @@ def _many(table: Table, pieces: Sequence[Piece]) -> list[list[Piece]]:
         sizes[_size_class(piece.size)].append(piece)
     found = []
     for size, members in sizes.items():
-        if len(members) >= (_PARTS if size else _TINY_PARTS):
+        if len(members) >= (_PARTS if size else TINY_PARTS):
             batches = _batches(sorted(members, key=_place))
             found += [batch for batch in batches if len(batch) > 1]
     return found

@@ -214,6 +214,11 @@ def _read(path: Path) -> onnx.ModelProto:
         return onnx.load(path, format="protobuf")
     except DecodeError as error:
         raise ModelError(f"{str(path)!r} is not an ONNX model, or is truncated: {error}") from error
+    except TypeError as error:  # protobuf gives text that is not UTF-8 as bytes, which onnx refuses
+        raise ModelError(
+            f"model {str(path)!r} names its external data in what is not UTF-8 text; the file is "
+            "damaged, so export it again"
+        ) from error
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(
             f"cannot read model {str(path)!r} or its external data: {error}"

@@ -49,7 +49,7 @@ def compact(lake: Path) -> None:
 
 def tidy(lake: Path) -> None:
     """What merging by itself does to a lake of an older program, without the wait for readers."""
-    care.GRACE_SECONDS, care._CLAIM_SECONDS = 0.0, 0
+    care.GRACE_SECONDS, care.CLAIM_SECONDS = 0.0, 0
     about = json.loads((lake / "lake.json").read_text())
     about.pop("layout", None)
     (lake / "lake.json").write_text(json.dumps(about))

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
+import hmct_track
 from hmct_track import demo
 from hmct_track.analyses import ANALYSES
 from hmct_track.analyses.runner import run_analysis
@@ -272,3 +273,82 @@ def test_devices_stand_side_by_side_and_need_names(
     assert "v2: parts from the simulation at logits" in text
     with pytest.raises(UsageError, match="NAME=OUTPUTS"):
         device(chip, tmp_path / "lake", also="new")
+
+
+@pytest.fixture(scope="module")
+def two_devices(chip: Dumped, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
+    """A lake with a run of the kernels, and one of a runtime whose Relu_14 is off by 3 steps."""
+    folder = tmp_path_factory.mktemp("devices")
+    broken = {
+        **chip,
+        "Relu_14_output": [x + np.int8(3) * (x < 120) for x in chip["Relu_14_output"]],
+    }
+    broken = {name: given for name, given in broken.items() if name != "Relu_3_output"}
+    runs = [
+        device(given, folder / "lake", label=label, metric="sqnr")
+        for label, given in (("v1", chip), ("v2", broken))
+    ]
+    return folder / "lake", *runs
+
+
+def test_two_runs_of_a_device_are_compared_tensor_by_tensor(
+    two_devices: tuple[Path, Any, Any], tmp_path: Path
+) -> None:
+    lake, before, after = two_devices
+    result = hmct_track.compare(
+        before.run_id,
+        fail_if="newly_parting > 0 and output_drop <= 0",
+        lake=lake,
+        save_dir=tmp_path,
+    )
+    assert result.failed == ("newly_parting > 0 and output_drop <= 0",)
+    old, new = ({r["tensor"]: r for r in run.rows} for run in (before, after))
+    rows = {row["tensor"]: row for row in result.rows}
+    assert rows.keys() == old.keys() == {*new, "Relu_3_output"}
+    removed = rows["Relu_3_output"]
+    assert (removed["status"], removed["device_b"], removed["drop"]) == ("removed", None, None)
+    for tensor, run in new.items():
+        row, then = rows[tensor], old[tensor]
+        assert (row["value_a"], row["value_b"]) == (then["device_value"], run["device_value"])
+        assert (row["parts_a"], row["parts_b"]) == (then["parts"], run["parts"])
+        same = then["device_value"] == run["device_value"]
+        drop = 0 if same else then["device_value"] - run["device_value"]
+        assert row["drop"] == pytest.approx(drop)
+    newly = [t for t, r in rows.items() if r["parts_b"] and not r["parts_a"]]
+    assert "Relu_14_output" in newly
+    assert result.summary["newly_parting"] == len(newly) == result.summary["parting_b"]
+    text = (tmp_path / "comparison.log").read_text()
+    assert f"v1 -> v2: rounding explains all {len(old)} tensors -> parts at Relu_14_output" in text
+    assert "v1 -> v2 at output logits: sqnr of simulation and device" in text
+    assert "simulate two models" not in text
+    assert text.count(" newly\n") == len(newly), "each that parts newly is listed"
+    assert max(map(len, text.splitlines())) < 300, "long settings are cut"
+    assert "**Failed:** `newly_parting > 0" in (tmp_path / "comparison.md").read_text()
+    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert "Relu_14_output" in result._repr_html_()
+    assert len(result.to_frame()) == len(old)
+
+
+def test_references_to_runs_of_a_device(
+    two_devices: tuple[Path, Any, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake, before, after = two_devices
+
+    def compared(*line: str) -> tuple[int, str]:
+        code = main(["compare", *line, "--lake", str(lake)])
+        out = capsys.readouterr()
+        return code, out.out + out.err
+
+    code, said = compared("latest~1", "latest", "-n", "device", "--fail-if", "removed == 1")
+    assert (code, "failed: removed == 1" in said) == (4, True)
+    assert f"A  {before.run_id}\nB  {after.run_id}" in said
+    (found,) = (json.loads(compared(MODEL, before.run_id, "--json")[1]),)
+    assert (found["run_a"], found["run_b"]) == (after.run_id, before.run_id)
+    assert found["summary"]["no_longer_parting"] == found["summary"]["parting_a"] > 0
+    for line, expected in (
+        ((before.run_id, before.run_id, "--fail-if", "worse > 0"), "both references mean run"),
+        ((before.run_id, "--fail-if", "whole_drop > 0"), "known are newly_parting"),
+        (("latest~2", "-n", "device"), "finished run of device number 3"),
+    ):
+        code, said = compared(*line)
+        assert (code, expected in said) == (2, True), said

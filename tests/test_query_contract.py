@@ -95,6 +95,8 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
     kinds |= {"model_calibration": "calibration"}
     of = lake.query("runs", kind=kinds.get(query.name, "sensitivity"))[-1]
     values = {"run_id": of["run_id"], "run_a": nodes["run_id"], "run_b": weights["run_id"]}
+    if query.name.startswith("compare_devices"):
+        values |= dict.fromkeys(("run_a", "run_b"), lake.query("runs", kind="device")[0]["run_id"])
     if query.name in ("compare_calibration", "compare_channels"):
         values["same"] = True
     values |= {"node": "Conv_2", "after": 0, "made": of["model_id"]}

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from filelock import FileLock
@@ -768,6 +769,32 @@ def test_two_runs_are_compared(lake: Path) -> None:
         assert (left, right) == (f"{row['value_a']:.5f}", f"{row['value_b']:.5f}")
         await pilot.press("escape", "w")
         await shows(pilot, "data_num")
+
+    play(lake, scene)
+
+
+def test_two_runs_of_a_device_are_compared(lake: Path, tmp_path: Path) -> None:
+    logits = np.ones((2, 10), np.float32)
+    for name, given in (("old", logits), ("new", -logits)):
+        np.savez(tmp_path / f"{name}.npz", logits=given)
+        line = ("device", MODEL, DATA, str(tmp_path / f"{name}.npz"), "-d", "2", "-l", name)
+        analyse(*line, "-m", "sqnr", lake=lake)
+    new, old = (r["run_id"] for r in Lake.open(lake).query("runs", kind="device"))
+    (row,) = Lake.open(lake).query("compare_devices", run_a=old, run_b=new, metric="sqnr")
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 7)
+        await pilot.press("home", "c", "down", "c")
+        await until(pilot, lambda: table(pilot).id == "comparison" and table(pilot).row_count)
+        assert table(pilot).current["drop"] == row["drop"] != 0
+        assert all(text in text_of(pilot) for text in ("logits", "yes > yes", "0 newly part"))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Notice))
+        (line,) = (x for x in text_of(pilot).splitlines() if "simulation/device" in x)
+        values = line.split("simulation/device")[1].strip(" │").split()
+        assert values == [f"{row[k]:.5f}" for k in ("value_a", "value_b")]
+        await pilot.press("escape", "w")
+        await shows(pilot, "new.npz")
 
     play(lake, scene)
 

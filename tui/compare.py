@@ -1,11 +1,12 @@
-"""Two runs, node by node, by the queries of the compare command."""
+"""Two runs, node by node or tensor by tensor, by the queries of the compare command."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from functools import partial
 from itertools import zip_longest
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -21,7 +22,7 @@ from .reads import RunInfo
 from .text import bar, clean, moment, number, plain, shortened
 
 if TYPE_CHECKING:
-    from hmct_track.lake import Row, RunComparison
+    from hmct_track.lake import DeviceComparison, Row, RunComparison
 
 _LABEL = 19
 """Cells of the names of what is told of two nodes."""
@@ -30,6 +31,38 @@ _STATUS = {"worse": "bad", "removed": "poor", "added": "poor", "better": "good"}
 
 
 _NEEDED = ("status", "change", "a", "b", "drop")
+
+
+def _tensors(found: DeviceComparison) -> list[Row]:
+    """The tensors of devices as rows of the table, largest change first, as nodes are."""
+    several = len({row["device"] for row in found.rows}) > 1
+    rows: list[dict[str, Any]] = []
+    for row in found.rows:
+        name = f"{row['tensor']} ({row['device']})" if several else row["tensor"]
+        parts = [{None: "-", True: "yes", False: "no"}[row[k]] for k in ("parts_a", "parts_b")]
+        told = {"node": name, "node_a": None, "op_type": row["node"], "parts": " > ".join(parts)}
+        rows.append({**row, **told})
+    return sorted(rows, key=lambda row: -abs(row["drop"] or 0))
+
+
+def _told(row: Row, run: str) -> dict[str, str]:
+    """What one of the runs says of a tensor; ``a`` is before, ``b`` after."""
+    if row[f"device_{run}"] is None:
+        return {}
+    return {
+        "tensor": row["tensor"],
+        "node": row["op_type"] or "",
+        "device": row[f"device_{run}"],
+        "parts": "yes" if row[f"parts_{run}"] else "no",
+        "error / rounding": number(row[f"ratio_{run}"]),
+        "float/simulation": number(row[f"quantization_{run}"]),
+        "simulation/device": number(row[f"value_{run}"]),
+        "float/device": number(row[f"total_{run}"]),
+    }
+
+
+def _ranks(row: Row) -> str:
+    return f"{row['rank_a'] or '-'} > {row['rank_b'] or '-'}"
 
 
 class CompareScreen(LakeScreen):
@@ -51,7 +84,8 @@ class CompareScreen(LakeScreen):
         self.before, self.after = sorted((before, after), key=lambda run: run.run_id)
         self._metric = self.before.metric
         self._by_name = False
-        self._found: RunComparison | None = None
+        self._found: RunComparison | DeviceComparison | None = None
+        self._rows: Sequence[Row] = ()
 
     def compose(self) -> ComposeResult:
         """A filter above the table."""
@@ -69,9 +103,10 @@ class CompareScreen(LakeScreen):
         call = partial(self.reader.comparison, self.before, self.after, self._metric)
         self.ask("comparison", call)
 
-    def show_comparison(self, found: RunComparison) -> None:
-        """The nodes."""
+    def show_comparison(self, found: RunComparison | DeviceComparison) -> None:
+        """The nodes, or the tensors of devices."""
         self._found = found
+        self._rows = found.nodes if hasattr(found, "nodes") else _tensors(found)
         self._fill()
 
     def refused(self, what: str, reason: str) -> None:
@@ -89,6 +124,9 @@ class CompareScreen(LakeScreen):
         """The node under the cursor in both runs, side by side."""
         row = self.query_one(Grid).current
         if row is None or self._found is None:
+            return
+        if "parts" in row:
+            self.show_both([_told(row, run) for run in "ab"])
             return
         names = row["node_a"] or row["node"], row["node"]
         runs = self._found.run_a, self._found.run_b
@@ -162,7 +200,7 @@ class CompareScreen(LakeScreen):
         lines += [
             f"{r['node']}: {', '.join(r['changed'])}; {r['qtype_a']} {number(r['threshold_a'])} -> "
             f"{r['qtype_b']} {number(r['threshold_b'])}"
-            for r in found.calibration
+            for r in getattr(found, "calibration", ())
         ]
         text = Text("\n").join(plain(line) for line in lines or ["nothing else differs"])
         self.app.push_screen(Notice("What changed besides", text))
@@ -173,21 +211,22 @@ class CompareScreen(LakeScreen):
         words = self.query_one(Input).value.lower().split()
         rows = [
             row
-            for row in self._found.nodes
+            for row in self._rows
             if all(w in f"{row['node']} {row['op_type']} {row['status']}".lower() for w in words)
         ]
         if self._by_name:
             rows.sort(key=lambda row: row["node"])
-        longest = max((len(row["node"]) for row in self._found.nodes), default=8)
+        longest = max((len(row["node"]) for row in self._rows), default=8)
+        of_device = any("parts" in row for row in self._rows)
         columns: tuple[GridColumn, ...] = (
-            GridColumn("node", "node", 28, is_fixed=True),
+            GridColumn("node", "tensor" if of_device else "node", 28, is_fixed=True),
             GridColumn("status", "", 7),
             GridColumn("change", "change", 10),
             GridColumn("a", "before", 10, right=True),
             GridColumn("b", "after", 10, right=True),
             GridColumn("drop", "worse by", 10, right=True),
-            GridColumn("ranks", "rank", 10),
-            GridColumn("op", "op", 14),
+            GridColumn("ranks", "parts" if of_device else "rank", 10),
+            GridColumn("op", "node" if of_device else "op", 14),
             GridColumn("other", "was called", 40),
         )
         columns = stretched(columns, self.size.width - 3, {"node": longest}, _NEEDED)
@@ -196,8 +235,11 @@ class CompareScreen(LakeScreen):
         self._largest = max((d for d in drops if d < float("inf")), default=0.0)
         self.query_one(Grid).show(columns, rows, self._cells, lambda row: row["node"],
                                    empty="No node fits the filter.", from_top=from_top)  # fmt: skip
-        s = self._found.summary
+        s: Row = self._found.summary
         counts = ", ".join(f"{s[k]} {k}" for k in ("worse", "better", "same", "added", "removed"))
+        if of_device:
+            apart = f"{s['newly_parting']} newly part, {s['no_longer_parting']} no longer"
+            counts = f"simulation and device; {apart}; {counts}"
         heading = plain(f"{self._label(self.before)}  ->  {self._label(self.after)}", "bold")
         heading.append("\n")
         heading.append_text(self._whole())
@@ -207,8 +249,8 @@ class CompareScreen(LakeScreen):
 
     def _whole(self) -> Text:
         """The fully quantized model before and after, if both runs measured it."""
-        found = self._found.summary if self._found else None
-        if not found or found["whole_drop"] is None:
+        found: Row = self._found.summary if self._found else {}
+        if found.get("whole_drop") is None:
             return Text()
         drop = found["whole_drop"]
         same = abs(drop) <= (self._found.tolerance if self._found else 0)
@@ -239,7 +281,7 @@ class CompareScreen(LakeScreen):
             plain(number(row["value_a"])),
             plain(number(row["value_b"])),
             plain(number(drop), style),
-            plain(f"{row['rank_a'] or '-'} > {row['rank_b'] or '-'}"),
+            plain(row["parts"] if "parts" in row else _ranks(row)),
             plain(row["op_type"] or ""),
             plain(old),
         ]

@@ -23,7 +23,7 @@ from .graph import Graph
 from .text import number, numbers
 
 if TYPE_CHECKING:
-    from hmct_track.lake import Lake, Result, RunComparison
+    from hmct_track.lake import DeviceComparison, Lake, Result, RunComparison
     from hmct_track.lake.rows import (
         CausesRow,
         ChannelDistributionRow,
@@ -366,14 +366,20 @@ class Reader:
         """What the node cost in every run of the model."""
         return self.lake.query("node_history_of_model", run_id=run.run_id, node=node)
 
-    def comparison(self, before: RunInfo, after: RunInfo, metric: Metric) -> RunComparison:
+    def comparison(
+        self, before: RunInfo, after: RunInfo, metric: Metric
+    ) -> RunComparison | DeviceComparison:
         """Two rankings side by side; of a runall its ranking of nodes, or else its first.
 
-        Raises:
-            UsageError: one of them ranks no nodes.
-        """
-        from hmct_track.lake import compare_runs, find_ranking
+        Two runs of ``device`` likewise.
 
+        Raises:
+            UsageError: one of them ranks no nodes, or only one is of a device.
+        """
+        from hmct_track.lake import compare_devices, compare_runs, find_device_runs, find_ranking
+
+        if find_device_runs(self.lake, (before.run_id, after.run_id)):
+            return compare_devices(self.lake, before.run_id, after.run_id, metric)
         wanted = [NodeType.NODE, NodeType.WEIGHT, NodeType.ACTIVATION]
         problem: UsageError | None = None
         for node_type in wanted:

@@ -1,4 +1,4 @@
-"""``hmct-debugger compare``: two rankings side by side, and a gate."""
+"""``hmct-debugger compare``: two rankings, or two runs of a device, side by side, and a gate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def add_parser(commands: Subparsers) -> None:
     parser = add_command(
         commands,
         "compare",
-        "Compare two rankings: which nodes became worse or better, and what was changed. "
+        "Compare two rankings: which nodes became worse or better, and what was changed; or two "
+        "runs of device: where each parts from the simulation. "
         f"With --fail-if, exit code {ExitCode.GATE_FAILED} says that a condition holds.",
     )
     means = "a run id or the beginning of one, a tag, latest, latest~1, or a ranked model's file"
@@ -43,7 +44,8 @@ def add_parser(commands: Subparsers) -> None:
         "node_type",
         default=NodeType.NODE.value,
         metavar="TYPE",
-        help=f"which rankings latest and a model's file mean: {', '.join(NodeType)}",
+        help=f"which rankings latest and a model's file mean: {', '.join(NodeType)}; device for "
+        "runs of device",
     )
     parser.add_argument(
         "--fail-if",
@@ -53,7 +55,7 @@ def add_parser(commands: Subparsers) -> None:
         help='such as "max_drop > 0.001 or added > 0"; may be given more than once. Quantities: '
         "the columns of the query compare_summary, which hmct-debugger sql lists, and "
         "whole_drop_low, whole_drop_high, surely_worse and surely_better, which tell changes "
-        "from noise",
+        "from noise; of runs of device those of compare_devices_summary, such as newly_parting > 0",
     )
     parser.add_argument(
         "--tolerance", type=float, metavar="X", help="a change up to X is none (default: 1e-6)"

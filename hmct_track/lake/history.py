@@ -13,6 +13,8 @@ from hmct_track.lake.lake import Lake
 from hmct_track.lake.rows import (
     CompareCalibrationRow,
     CompareChannelsRow,
+    CompareDevicesRow,
+    CompareDevicesSummaryRow,
     CompareNodesRow,
     CompareSettingsRow,
     CompareSummaryRow,
@@ -21,6 +23,9 @@ from hmct_track.lake.rows import (
 )
 from hmct_track.lake.schema import TAGS
 from hmct_track.types import Metric, NodeType
+
+DEVICE = "device"
+"""The kind of run that compares a device with the simulation."""
 
 BASELINE = "baseline"
 """The tag that a gate compares with."""
@@ -50,6 +55,20 @@ class RunComparison:
     settings: list[CompareSettingsRow] = field(repr=False)
     sure: Mapping[str, float | None] = field(default_factory=dict, repr=False)
     """Whether changes are more than chance, where that was looked at."""
+
+
+@dataclass(frozen=True)
+class DeviceComparison:
+    """Two runs of kind device side by side: the rows of the queries ``compare_devices*``."""
+
+    run_a: str
+    run_b: str
+    metric: Metric
+    tolerance: float
+    summary: CompareDevicesSummaryRow = field(repr=False)
+    rows: list[CompareDevicesRow] = field(repr=False)
+    """The tensors of each device, in topological order."""
+    settings: list[CompareSettingsRow] = field(repr=False)
 
 
 def find_runs(lake: Lake, **filters: Any) -> list[RunsRow]:
@@ -156,6 +175,69 @@ def compare_runs(
         lake.query("compare_channels", **both),
         lake.query("compare_settings", **both),
     )
+
+
+def find_device_runs(
+    lake: Lake, references: Sequence[str], *, wanted: bool = False
+) -> list[RunsRow]:
+    """The finished runs of kind device that references mean.
+
+    Args:
+        lake: where to look.
+        references: as in `find_run`; ``latest`` counts runs of kind device here.
+        wanted: whether such runs are asked for; otherwise one of the references has to say so.
+
+    Returns:
+        A run for each reference; none where neither is of this kind.
+
+    Raises:
+        UsageError: a reference means no run, or one of them is of another kind.
+    """
+    runs = [None if _LATEST.fullmatch(r) else find_run(lake, r) for r in references]
+    if not wanted and not any(run is not None and run["kind"] == DEVICE for run in runs):
+        return []
+    other = next((run for run in runs if run is not None and not _is_device_run(run)), None)
+    if other is not None:
+        raise UsageError(
+            f"run {other['run_id']} ({other['kind']}, {other['state']}) is no finished run of "
+            "device; compare two of one sort"
+        )
+    finished = find_runs(lake, kind=DEVICE, state="FINISHED")
+    return [
+        _newest(reference, finished, "finished run of device") if run is None else run
+        for run, reference in zip(runs, references, strict=True)
+    ]
+
+
+def _is_device_run(run: RunsRow) -> bool:
+    return run["kind"] == DEVICE and run["state"] == "FINISHED"
+
+
+def compare_devices(
+    lake: Lake,
+    run_a: str,
+    run_b: str,
+    metric: Metric = Metric.COSINE_SIMILARITY,
+    tolerance: float = TOLERANCE,
+) -> DeviceComparison:
+    """Compare two runs of kind device by their full ids; `find_device_runs` gives them.
+
+    Args:
+        lake: where they are.
+        run_a: before.
+        run_b: after.
+        metric: of the distances.
+        tolerance: a change of the metric that is not larger counts as none.
+
+    Raises:
+        QueryError: a query failed.
+    """
+    both: dict[str, Any] = {"run_a": run_a, "run_b": run_b}
+    measured = {**both, "metric": metric.value, "tolerance": tolerance}
+    (summary,) = lake.query("compare_devices_summary", **measured)
+    rows = lake.query("compare_devices", **measured)
+    settings = lake.query("compare_settings", **both)
+    return DeviceComparison(run_a, run_b, metric, tolerance, summary, rows, settings)
 
 
 def set_tag(lake: Lake, tag: str, run_id: str | None) -> None:

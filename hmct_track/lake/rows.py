@@ -136,6 +136,48 @@ class CompareChannelsRow(TypedDict):
     outliers_b: float
 
 
+class CompareDevicesRow(TypedDict):
+    """A row of compare_devices."""
+
+    device: str
+    device_a: str | None
+    device_b: str | None
+    position: int
+    tensor: str
+    node: str | None
+    is_output: bool
+    status: str
+    value_a: float | None
+    value_b: float | None
+    drop: float | None
+    quantization_a: float | None
+    quantization_b: float | None
+    total_a: float | None
+    total_b: float | None
+    ratio_a: float | None
+    ratio_b: float | None
+    parts_a: bool | None
+    parts_b: bool | None
+    first_a: bool | None
+    first_b: bool | None
+
+
+class CompareDevicesSummaryRow(TypedDict):
+    """A row of compare_devices_summary."""
+
+    newly_parting: int
+    no_longer_parting: int
+    parting_a: int
+    parting_b: int
+    output_drop: float | None
+    max_drop: float | None
+    worse: int
+    better: int
+    same: int
+    added: int
+    removed: int
+
+
 class CompareNodesRow(TypedDict):
     """A row of compare_nodes."""
 
@@ -1013,6 +1055,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "channel_imbalance": ("calibration_nodes", "channel_summaries", "runs"),
     "compare_calibration": ("calibration_nodes", "node_matches", "runs"),
     "compare_channels": ("channel_summaries", "node_matches", "runs"),
+    "compare_devices": ("device_tensors",),
+    "compare_devices_summary": ("compare_devices",),
     "compare_nodes": ("node_matches", "sensitivity"),
     "compare_settings": ("models", "runs"),
     "compare_summary": ("compare_calibration", "compare_nodes", "subject_values"),
@@ -1142,6 +1186,30 @@ class TypedQueries:
     def query(
         self, name: Literal["compare_channels"], /, *, run_a: str, run_b: str
     ) -> list[CompareChannelsRow]: ...
+
+    @overload
+    def query(
+        self,
+        name: Literal["compare_devices"],
+        /,
+        *,
+        run_a: str,
+        run_b: str,
+        metric: str | None = ...,
+        tolerance: float | None = ...,
+    ) -> list[CompareDevicesRow]: ...
+
+    @overload
+    def query(
+        self,
+        name: Literal["compare_devices_summary"],
+        /,
+        *,
+        run_a: str,
+        run_b: str,
+        metric: str | None = ...,
+        tolerance: float | None = ...,
+    ) -> list[CompareDevicesSummaryRow]: ...
 
     @overload
     def query(

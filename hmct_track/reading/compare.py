@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hmct_track.errors import UsageError
 from hmct_track.lake import (
+    DEVICE,
     TOLERANCE,
     Lake,
     Row,
@@ -23,29 +24,23 @@ from hmct_track.lake import (
 from hmct_track.lake.rows import CompareNodesRow
 from hmct_track.options import parse_metric, parse_node_type
 from hmct_track.options.condition import parse_condition
+from hmct_track.reading.compared import Compared, check_gate, measured_otherwise
+from hmct_track.reading.devices import DeviceComparisonResult, compare_device_runs, device_runs
 from hmct_track.recording import check_save_dir, save
 from hmct_track.report import comparison_markdown, comparison_table
 from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class ComparisonResult:
-    """Two rankings compared, and whether the gate's conditions hold."""
+_ALIKE = ("data_id", "outputs")
+"""What two rankings have to have in common for a gate: columns of runs."""
 
-    comparison: RunComparison
-    """The rows of the queries ``compare_*``."""
-    figure: Callable[[], Figure] = field(repr=False)
-    """Draws the changes, once."""
-    failed: tuple[str, ...] = ()
-    """The conditions of ``fail_if`` that hold."""
-    notes: tuple[str, ...] = ()
-    """What makes the values less comparable than they seem."""
-    files: tuple[Path, ...] = ()
-    """What was written to ``save_dir``."""
+
+@dataclass(frozen=True, eq=False)
+class ComparisonResult(Compared[RunComparison]):
+    """Two rankings compared, and whether the gate's conditions hold."""
 
     @property
     def rows(self) -> list[CompareNodesRow]:
@@ -76,23 +71,11 @@ class ComparisonResult:
         """A short summary for a pull request."""
         return comparison_markdown(self.comparison, self.failed, self.notes)
 
-    def to_frame(self) -> pd.DataFrame:
-        """The nodes as a DataFrame."""
-        import pandas as pd
-
-        return pd.DataFrame(self.rows)
-
     def _repr_html_(self) -> str:
         """A notebook shows the whole model and the nodes that changed most."""
         from hmct_track.report.comparison import comparison_html
 
         return comparison_html(self.comparison)
-
-    def _repr_png_(self) -> bytes:
-        """A notebook shows the figure."""
-        from hmct_track.report.style import png
-
-        return png(self.figure())
 
 
 def quantities() -> dict[str, str]:
@@ -137,17 +120,19 @@ def compare(
     tolerance: float = TOLERANCE,
     save_dir: str | os.PathLike[str] | None = None,
     lake: str | os.PathLike[str] | None = None,
-) -> ComparisonResult:
-    """Compare two rankings of nodes.
+) -> ComparisonResult | DeviceComparisonResult:
+    """Compare two rankings of nodes, or two runs of ``device``.
 
     Args:
         run_a: before: a run id, the beginning of one, a tag such as ``baseline``, ``latest``,
-            ``latest~1``, or a model file, which means the newest ranking of that model.
+            ``latest~1``, or a model file, which means the newest ranking of that model. Where one
+            of the two is a run of ``device``, the other means such a run as well.
         run_b: after: likewise.
         metric: what is compared; the metric that ranked ``run_b`` by default.
         node_type: which rankings ``latest``, a runall or a model file means: ``node``, ``weight``
-            or ``activation``.
-        fail_if: conditions such as ``"max_drop > 0.001"``; `quantities` lists what they are about.
+            or ``activation``; ``device`` for runs of ``device``.
+        fail_if: conditions such as ``"max_drop > 0.001"``; `quantities` lists what they are about,
+            `device_quantities` (``"newly_parting > 0"``) of runs of ``device``.
         tolerance: a change of the metric that is not larger counts as none.
         save_dir: where figure, table and summary are written to.
         lake: the folder of the lake.
@@ -156,11 +141,18 @@ def compare(
         HmctTrackError: an argument, a reference or the lake is at fault.
     """
     conditions = [fail_if] if isinstance(fail_if, str) else fail_if
-    parsed = [parse_condition(text, list(quantities())) for text in conditions]
     if not tolerance >= 0:
         raise UsageError(f"the tolerance is {tolerance!r}; it has to be 0 or more")
-    kind, chosen = parse_node_type(node_type), metric and parse_metric(metric)
+    chosen = parse_metric(metric) if metric else None
+    devices = node_type == DEVICE
+    kind = NodeType.NODE if devices else parse_node_type(node_type)
     place = Lake.open(lake_path(lake))
+    if runs := device_runs(place, (run_a, run_b), wanted=devices):
+        pair = runs[0], runs[1]
+        return compare_device_runs(
+            place, pair, chosen, fail_if=conditions, tolerance=tolerance, save_dir=save_dir
+        )
+    parsed = [parse_condition(text, list(quantities())) for text in conditions]
     before, after = (_ranking(place, reference, kind) for reference in (run_a, run_b))
     if before["node_type"] != after["node_type"]:
         raise UsageError(
@@ -168,7 +160,7 @@ def compare(
             f"{after['node_type']}s; compare two of one sort"
         )
     if parsed:
-        _check_gate(before, after)
+        check_gate(before, after, _ALIKE)
     folder = check_save_dir(save_dir)
     found = compare_runs(
         place,
@@ -189,31 +181,12 @@ def compare(
     values = {**cast("Mapping[str, float | None]", found.summary), **sure}
     failed = tuple(c.text for c in parsed if c.holds(values, _why()))
     figure = cache(partial(_figure, found, before, after))
-    result = ComparisonResult(found, figure, failed, _notes(before, after))
+    result = ComparisonResult(found, figure, failed, measured_otherwise(before, after, _ALIKE))
     if folder is None:
         return result
     texts = {"comparison.log": result.table + "\n", "comparison.md": result.markdown}
     files = save(folder, figures={"comparison": figure()}, texts=lambda: texts)
     return ComparisonResult(found, figure, failed, result.notes, files)
-
-
-def _check_gate(before: Row, after: Row) -> None:
-    """A gate passes only where it has decided something.
-
-    Raises:
-        UsageError: the runs are one, or were not measured alike.
-    """
-    if before["run_id"] == after["run_id"]:
-        raise UsageError(
-            f"both references mean run {before['run_id']}, so --fail-if decides nothing; give two "
-            "runs, such as baseline latest"
-        )
-    for name, what in (("data_id", "samples"), ("outputs", "outputs")):
-        if before[name] != after[name]:
-            raise UsageError(
-                f"runs {before['run_id']} and {after['run_id']} used other {what}, so --fail-if "
-                f"decides nothing; rank both models on the same {what}"
-            )
 
 
 def _ranking(lake: Lake, reference: str, node_type: NodeType) -> Row:
@@ -229,15 +202,6 @@ def _ranking(lake: Lake, reference: str, node_type: NodeType) -> Row:
             f"the lake has no finished ranking of {node_type}s of the model {reference!r}; run "
             "hmct-debugger get-sensitivity-of-nodes on it first"
         ) from error
-
-
-def _notes(before: Row, after: Row) -> tuple[str, ...]:
-    notes = []
-    if before["data_id"] != after["data_id"]:
-        notes.append("the runs used other samples, so part of the change may be the data's")
-    if before["outputs"] != after["outputs"]:
-        notes.append("the runs compared other outputs, so the values are of other tensors")
-    return tuple(notes)
 
 
 def _figure(comparison: RunComparison, before: Row, after: Row) -> Figure:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 Rows = Sequence[Mapping[str, Any]]
 
 _MOST = 15
+_LONG = 100
+"""Characters of a setting that are shown."""
+_BEFORE = 20
+"""Of these before the first difference."""
 _PLAIN = re.compile(r"[A-Za-z0-9.+▲▼= -]*")
 _MARKS = {"worse": "▼", "better": "▲", "same": "=", "added": "+", "removed": "-"}
 
@@ -32,9 +36,7 @@ def comparison_table(comparison: RunComparison) -> str:
         parts += [section("calibration nodes that changed", *_calibration(c.calibration))]
     if c.channels:
         parts += [section("channel statistics that changed", *_channels(c.channels))]
-    if c.settings:
-        lines = [[row["setting"], _text(row["a"]), _text(row["b"])] for row in c.settings]
-        parts += [section("settings that differ", ["setting", "A", "B"], lines)]
+    parts += settings_section(c.settings)
     return "\n\n".join([*parts, _counts(c)])
 
 
@@ -57,13 +59,10 @@ def comparison_markdown(
     changed = [row for row in c.nodes if row["status"] != "same"]
     if changed:
         header, cells = _nodes(changed[:_MOST])
-        lines += _markdown_table(header, cells)
+        lines += markdown_table(header, cells)
     if len(changed) > _MOST:
         lines += [f"and {len(changed) - _MOST} more", ""]
-    if c.settings:
-        cells = [[row["setting"], _text(row["a"]), _text(row["b"])] for row in c.settings]
-        lines += _markdown_table(["setting", "A", "B"], cells)
-    return "\n".join(lines)
+    return "\n".join([*lines, *settings_markdown(c.settings)])
 
 
 def ranking_markdown(rows: Rows, node_type: NodeType, run_id: str) -> str:
@@ -87,7 +86,7 @@ def ranking_markdown(rows: Rows, node_type: NodeType, run_id: str) -> str:
     ]
     rest = [f"and {len(rows) - _MOST} more", ""] if len(rows) > _MOST else []
     ask = f"`hmct-debugger sql -q sensitivity -p run_id={run_id} -p metric=sqnr`"
-    lines = ["**Most sensitive, each quantized alone:**", "", *_markdown_table(header, cells)]
+    lines = ["**Most sensitive, each quantized alone:**", "", *markdown_table(header, cells)]
     return "\n".join([*lines, *rest, f"All of it: {ask}"])
 
 
@@ -100,7 +99,7 @@ def table_markdown(title: str, table: Table, query: str, run_id: str) -> str:
         query: the query that gives them from the lake.
         run_id: the run in the lake.
     """
-    lines = [f"**{title}:**", "", *_markdown_table(table.header, table.rows[:_MOST])]
+    lines = [f"**{title}:**", "", *markdown_table(table.header, table.rows[:_MOST])]
     if len(table.rows) > _MOST:
         lines += [f"and {len(table.rows) - _MOST} more", ""]
     ask = f"`hmct-debugger sql -q {query} -p run_id={run_id}`"
@@ -136,7 +135,7 @@ def whole_change(comparison: RunComparison) -> list[str]:
     if abs(s["whole_drop"]) > comparison.tolerance:
         verdict = "worse" if s["whole_drop"] > 0 else "better"
     values = f"{format_value(s['whole_a'])} -> {format_value(s['whole_b'])}"
-    drop = f"drop {_number(s['whole_drop'])}{_sure(comparison)}"
+    drop = f"drop {signed(s['whole_drop'])}{_sure(comparison)}"
     return [f"all nodes quantized: {metric} {values}, {verdict} ({drop})"]
 
 
@@ -146,7 +145,7 @@ def _sure(comparison: RunComparison) -> str:
     if low is None or high is None or low == high == 0:
         return ""
     noise = ", no more than noise" if low <= 0 <= high else ""
-    return f", 95 % {_number(low)} .. {_number(high)}{noise}"
+    return f", 95 % {signed(low)} .. {signed(high)}{noise}"
 
 
 def _counts(comparison: RunComparison) -> str:
@@ -156,8 +155,8 @@ def _counts(comparison: RunComparison) -> str:
         for name in ("worse", "better", "same", "added", "removed", "renamed")
         if s[name] or name in ("worse", "better", "same")
     ]
-    drop = "none in common" if s["max_drop"] is None else f"max_drop {_number(s['max_drop'])}"
-    worst = "" if s["worst_drop"] is None else f", worst_drop {_number(s['worst_drop'])}"
+    drop = "none in common" if s["max_drop"] is None else f"max_drop {signed(s['max_drop'])}"
+    worst = "" if s["worst_drop"] is None else f", worst_drop {signed(s['worst_drop'])}"
     return f"{', '.join(counts)}; {drop}{worst}{_surely(comparison)}"
 
 
@@ -183,7 +182,7 @@ def _nodes(rows: Rows) -> tuple[list[str], list[list[str]]]:
             _text(row["rank_b"]),
             format_value(row["value_a"]) if row["node_a"] else "",
             format_value(row["value_b"]) if row["node_b"] else "",
-            "" if row["drop"] is None else _number(row["drop"]),
+            "" if row["drop"] is None else signed(row["drop"]),
         ]
         for row in rows
     ]
@@ -221,8 +220,39 @@ def _text(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def _number(value: float) -> str:
+def signed(value: float) -> str:
+    """A change with its sign, to three digits."""
     return "0" if value == 0 else f"{value:+.3g}"
+
+
+def settings_section(rows: Rows) -> list[str]:
+    """The settings in which two runs differ, as a section of text; none where there are none."""
+    cells = _settings(rows)
+    return [section("settings that differ", ["setting", "A", "B"], cells)] if cells else []
+
+
+def settings_markdown(rows: Rows) -> list[str]:
+    """The same in markdown."""
+    cells = _settings(rows)
+    return markdown_table(["setting", "A", "B"], cells) if cells else []
+
+
+def _settings(rows: Rows) -> list[list[str]]:
+    """Their cells. Of long values, such as lists of nodes, what is around the first difference."""
+    lines = []
+    for row in rows:
+        both = [_text(row["a"]), _text(row["b"])]
+        pairs = enumerate(zip(*both, strict=False))
+        same = next((k for k, (a, b) in pairs if a != b), min(map(len, both)))
+        start = max(same - _BEFORE, 0)
+        if max(map(len, both)) > _LONG:
+            ends = [start + _LONG < len(text) for text in both]
+            both = [
+                ("..." if start else "") + text[start : start + _LONG] + ("..." if cut else "")
+                for text, cut in zip(both, ends, strict=True)
+            ]
+        lines.append([row["setting"], *both])
+    return lines
 
 
 def section(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -236,7 +266,9 @@ def section(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -
     return "\n".join([f"{title}:", *shown])
 
 
-def _markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table in markdown, an empty one at the end; what could be markup is code."""
+
     def row(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 

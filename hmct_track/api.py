@@ -211,7 +211,7 @@ def plan(
             ``error <= 10 %`` of the fully quantized model's mean squared error.
         max_cost: instead of a target, the highest cost: a share such as ``30 %`` of changing
             everything, or a number in the unit of ``cost``.
-        metric: what is best, with ``max_cost``.
+        metric: what is best, with ``max_cost``, and what is shown beside a score.
         moves: what nodes may become: ``int16``, ``float16``, ``float32``.
         granularity: ``node`` (with its weight and inputs; those that share a quantizer together)
             or ``calibration`` (each calibration node).

@@ -15,6 +15,8 @@ import hmct_track
 import hmct_track.debug as dbg
 from benchmarks import rebuild
 from hmct_track import demo
+from hmct_track.analyses.plan_session import split
+from hmct_track.analyses.scored import losing, lost_by_sample
 from hmct_track.confidence import paired_difference, wilson
 from hmct_track.errors import EngineError, UsageError
 from hmct_track.lake import Lake
@@ -322,3 +324,74 @@ def test_a_plan_keeps_what_may_be_lost_of_a_score(tmp_path: Path) -> None:
     for target, said in (("top1 >= 0.9", "write what may be lost"), ("top5 drop <= 1 %", "top5")):
         with pytest.raises(UsageError, match=said):
             hmct_track.plan(MODEL, DATA, target, **given)
+
+
+def test_a_plan_by_a_class_is_verified_on_samples_that_chose_nothing(
+    ranked: tuple[Any, Path], logits: dict[str, Any], tmp_path: Path
+) -> None:
+    """GIVEN a lake that knows all samples of the calibrated model already
+    THEN scores of those that choose, and of those held out, are told apart.
+    """
+    _, lake = ranked
+    score = f"{lake / 'own.py'}:Balanced"
+    given: dict[str, Any] = {"labels": LABELS, "lake": lake, "track": False, "confidence": 0.5}
+    found = hmct_track.plan(
+        MODEL, DATA, "Balanced drop <= 3 %", score=[score, "top1"], save_dir=tmp_path, **given
+    )
+    places, held = split(COUNT, 0.25)
+    right = {name: logits[name].argmax(1) == LABELS for name in ("float", "whole")}
+
+    def balanced(name: str, of: list[int]) -> float:
+        own = LABELS[of]
+        return float(np.mean([right[name][of][own == c].mean() for c in set(own.tolist())]))
+
+    rows = found.answer.lake.query("score_results", run_id=found.run_id)
+    calibrated = {
+        (r["role"] == "held-out", r["score"]): (r["samples"], r["value"], r["lost"])
+        for r in rows
+        if r["subject"] == "calibrated" or r["role"] == "reference"
+    }
+    for is_held, of in ((True, held), (False, places)):
+        value, lost = balanced("whole", of), balanced("float", of) - balanced("whole", of)
+        assert calibrated[is_held, "Balanced"] == pytest.approx((len(of), value, lost))
+        value, lost = right["whole"][of].mean(), right["float"][of].mean()
+        assert calibrated[is_held, "top1"][1:] == pytest.approx((value, lost - value))
+    assert found.summary["calibrated"] == pytest.approx(calibrated[False, "Balanced"][2])
+    (plan,) = [r for r in rows if r["subject"] == "plan" and r["score"] == "Balanced"]
+    assert plan["lost"] == pytest.approx(found.summary["held_out_value"])
+    assert found.summary["value"] <= 0.03 < found.summary["calibrated"]
+    text = (tmp_path / "plan.log").read_text()
+    assert f"the plan on {len(held)} samples held out: Balanced {plan['value']:.3g}" in text
+    header = next(line for line in text.splitlines() if line.startswith("step"))
+    assert header.split("  ")[-3:] == ["Balanced drop", "top1 lost", "sqnr"]
+    x, y = logits["float"][places].astype(float), logits["whole"][places]
+    sqnr = (20 * np.log10(np.linalg.norm(x, axis=1) / np.linalg.norm(x - y, axis=1))).mean()
+    first = next(line.split() for line in text.splitlines() if line.startswith("1     0 "))
+    assert float(first[-2]) == pytest.approx(sqnr, abs=1e-2)
+    assert (tmp_path / "plan_frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_share_of_a_sample_in_a_class_is_that_of_the_jackknife() -> None:
+    class Right:
+        def sample(self, outputs: Any, label: Any) -> int:
+            return 0
+
+        def total(self, parts: list[int]) -> float:
+            return float(np.mean(parts))
+
+    (scorer,) = load_scores(Right)
+    rng = np.random.default_rng(3)
+    before = rng.integers(0, 2, 200)
+    after = np.where(rng.random(200) < 0.1, 1 - before, before)
+    rows: Any = [
+        {"value": None, "part": str(y), "float_part": str(x), "subject": "node"}
+        for x, y in zip(before, after, strict=True)
+    ]
+    # The jackknife of a mean is the mean's own: each sample gives what it loses.
+    few = lost_by_sample(scorer, rows[:50])
+    np.testing.assert_allclose(few, (before - after)[:50], atol=1e-12)
+    # Of groups, mean and spread are the same, the latter as far as fifty groups tell it.
+    many = lost_by_sample(scorer, rows)
+    assert many.mean() == pytest.approx(np.mean(before - after))
+    assert many.std() == pytest.approx(np.std(before - after), rel=0.3)
+    assert losing(scorer, rows) == np.sum(before != after)

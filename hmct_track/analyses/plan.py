@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from hmct_track.planning.target import Target
     from hmct_track.recording import Run, Subject
     from hmct_track.report.html import Table
-    from hmct_track.scoring import ScoreJudge
+    from hmct_track.report.plan import Beside
     from hmct_track.tracking import NestedRun
 
 _TYPES = ("int16", "float16", "float32")
@@ -99,7 +100,8 @@ class Plan(Analysis["PlanNodesRow"]):
         "everything, or a number", default=None, metavar="COST",
     )  # fmt: skip
     metric: str = option(
-        METRIC, f"what is best, with --max-cost: {', '.join(Metric)}", "-m",
+        METRIC, "what is best, with --max-cost, and what is shown beside a score: "
+        f"{', '.join(Metric)}", "-m",
         default=Metric.SQNR.value,
     )  # fmt: skip
     moves: str | Sequence[str] = option(
@@ -183,28 +185,11 @@ class Plan(Analysis["PlanNodesRow"]):
         given = as_list_of_scores(self.score)
         return tuple(scorer.name for scorer in load_scores(given)) if given else ()
 
-    def judges(self, subject: Subject) -> tuple[ScoreJudge, ...]:
-        """The scores; the one of the target has to be of single samples.
-
-        Raises:
-            UsageError: it is a class, which gives a number only of all.
-        """
-        from hmct_track.planning.target import Lost
-
-        found, metric = super().judges(subject), self.goal.metric
-        if not isinstance(metric, Lost):
-            return found
-        if any(j.scorer.name == metric.score and j.scorer.total is not None for j in found):
-            raise UsageError(
-                f"the score {metric.score!r} is a class, and a plan needs a number of each sample; "
-                "give a function, or plan by a metric"
-            )
-        return found
-
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
-        """The metric of the target."""
-        return (self.goal.metric,) if isinstance(self.goal.metric, Metric) else ()
+        """The metric of the target, or the one that is shown beside a score."""
+        goal = self.goal.metric
+        return (goal if isinstance(goal, Metric) else parse_metric(self.metric),)
 
     @cached_property
     def _sessions(self) -> dict[str, Session]:
@@ -271,11 +256,15 @@ class Plan(Analysis["PlanNodesRow"]):
 
     def observe(self, run: Run) -> None:
         """Write down the plan, all points, and what it says of each node."""
-        from hmct_track.analyses.scored import record_scores
+        from hmct_track.analyses.scored import HELD_OUT, record_scores
         from hmct_track.lake import PLAN_MOVES, PLAN_POINTS, PLANS
 
-        record_scores(run)
         session = self._sessions["now"]
+        held_out = set(session.held_out)
+        # Of a configuration that other runs have measured, the lake knows more samples.
+        record_scores(
+            run, counts=lambda row: (row["sample"] in held_out) == (row["role"] == HELD_OUT)
+        )
         run.lake.append(PLAN_POINTS, list(session.point_rows(run.run_id)))
         run.lake.append(PLAN_MOVES, list(session.move_rows(run.run_id)))
         run.lake.append(PLANS, [session.plan_row(run.run_id)])
@@ -291,7 +280,43 @@ class Plan(Analysis["PlanNodesRow"]):
         from hmct_track.report.plan import plan_text
 
         (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
-        return plan_text(row, answer.rows, answer.lake.query("plan_frontier", run_id=answer.run_id))
+        points = answer.lake.query("plan_frontier", run_id=answer.run_id)
+        return plan_text(row, answer.rows, points, self._beside(answer, row))
+
+    def _beside(self, answer: Answer[PlanNodesRow], row: PlanResultRow) -> Beside:
+        """The scores of all points, and a metric where the target is a score."""
+        from hmct_track.analyses.scored import HELD_OUT, results
+        from hmct_track.report.plan import Beside
+
+        found = results(answer)
+        chosen = {(r["config_id"], r["score"]): r for r in found if r["role"] != HELD_OUT}
+        held = {(r["subject"], r["score"]): r for r in found if r["role"] == HELD_OUT}
+        values = {} if isinstance(self.goal.metric, Metric) else self._values(answer, row)
+        return Beside(chosen, held, parse_metric(self.metric), values)
+
+    def _values(self, answer: Answer[PlanNodesRow], row: PlanResultRow) -> dict[str, float]:
+        """Configuration to the metric that is shown beside a score, on the samples that choose."""
+        import numpy as np
+
+        from hmct_track.analyses.plan_session import split
+        from hmct_track.planning.target import Target, read
+
+        metric = parse_metric(self.metric)
+        share = self.held_out_share if self.held_out is None else 0
+        count = row["samples"] + (row["held_out"] if share else 0)
+        choosing, _ = split(count, share)
+        by_config: dict[str, dict[str, dict[int, float]]] = {}
+        for each in answer.query("plan_values", metric=metric.value, after=0):
+            value = math.nan if each["value"] is None else each["value"]
+            outputs = by_config.setdefault(each["config_id"], {})
+            outputs.setdefault(each["output"], {})[each["sample"]] = value
+        found = {}
+        for config_id, outputs in by_config.items():
+            values = {
+                o: np.array([v.get(k, math.nan) for k in choosing]) for o, v in outputs.items()
+            }
+            found[config_id] = read(Target(metric, metric.optimum), values, {}).value
+        return found
 
     def warnings(self, answer: Answer[PlanNodesRow]) -> Iterator[str]:
         """What the plan does not keep, or was not tested for."""
@@ -317,16 +342,15 @@ class Plan(Analysis["PlanNodesRow"]):
         return plan_table(answer.rows, self.goal.metric)
 
     def drawings(self, answer: Answer[PlanNodesRow]) -> list[Drawing]:
-        """The frontier; none of a score, whose values are few."""
-        if not self.metrics_asked:
-            return []
+        """The frontier, with the scores below it."""
 
         def draw() -> Figure:
             from hmct_track.report.plan_figure import frontier_figure
 
             (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
             points = answer.lake.query("plan_frontier", run_id=answer.run_id)
-            return frontier_figure(points, row, f"Plan for {answer.label}")
+            beside = self._beside(answer, row)
+            return frontier_figure(points, row, f"Plan for {answer.label}", beside)
 
         return [Drawing("plan_frontier", draw)]
 
@@ -369,6 +393,9 @@ class Plan(Analysis["PlanNodesRow"]):
             "plan.moves": float(row["moves"]),
             "configurations": float(row["configurations"]),
         }
+        beside = self._beside(answer, row)
+        for name, scored in beside.of_plan(row["config_id"]):
+            found |= {name: scored["value"], f"{name}.lost": scored["lost"]}
         return {**answer.whole_summary, **{k: v for k, v in found.items() if v is not None}}
 
     def run_curves(self, answer: Answer[PlanNodesRow]) -> dict[str, list[tuple[int, float]]]:
@@ -393,6 +420,7 @@ class Plan(Analysis["PlanNodesRow"]):
         every = -(-len(points) // _MOST_NESTED)
         shown = [p for k, p in enumerate(points) if k % every == 0 or p["chosen"]] if points else []
         name = "error_share" if row["is_share"] else row["metric"]
+        beside = self._beside(answer, row)
         return [
             NestedRun(
                 f"step {p['step'] or 0:03d}{', the plan' if p['chosen'] else ''}",
@@ -404,6 +432,7 @@ class Plan(Analysis["PlanNodesRow"]):
                         ("cost_share", p["share"]),
                         ("cost", p["cost"]),
                         ("moves", float(p["moves"])),
+                        *beside.of_point(p["config_id"]).items(),
                     )
                     if value is not None
                 },
@@ -419,7 +448,11 @@ class Plan(Analysis["PlanNodesRow"]):
 
         (row,) = answer.lake.query("plan_result", run_id=answer.run_id)
         said = "\n\n".join(
-            plan_lines(row, answer.lake.query("plan_frontier", run_id=answer.run_id))
+            plan_lines(
+                row,
+                answer.lake.query("plan_frontier", run_id=answer.run_id),
+                self._beside(answer, row),
+            )
         )
         table = table_markdown("Nodes", self.table(answer), "plan_nodes", answer.run_id)
         return f"{said}\n\n{table}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from hmct_track.analyses.base import Round, Seen
 from hmct_track.analyses.configurations import every, whole
+from hmct_track.analyses.scored import HELD_OUT, losing, lost_by_sample
 from hmct_track.errors import UsageError
 from hmct_track.planning.linear import State
 from hmct_track.planning.moves import Board, Tariff
@@ -31,14 +32,12 @@ from hmct_track.planning.target import (
 from hmct_track.types import Planned, QuantConfig
 
 if TYPE_CHECKING:
+    from hmct_track.lake.rows import ScoreValuesRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Subject
 
 _HUGE = 1e150
 """What an infinite error counts as where errors are added up."""
-
-HELD_OUT = "held-out"
-"""The role of what is judged on samples that chose nothing."""
 
 
 @dataclass
@@ -78,6 +77,9 @@ class Session:
     _began: float = 0.0
     _calibrated: dict[str, Values] = field(default_factory=dict)
     _judged: dict[str, Reading] | None = None
+    _samples: Sequence[int] = ()
+    _losing: dict[str, int] = field(default_factory=dict)
+    """Configuration id to how many samples of the last round lose something of the score."""
 
     # Rounds.
 
@@ -115,6 +117,7 @@ class Session:
     def _round(self, planned: Sequence[Planned], samples: Sequence[int]) -> Round:
         self._from = self._planned
         self._planned += len(planned)
+        self._samples = samples
         return Round(planned, samples)
 
     def _go_on(self) -> Round:
@@ -195,14 +198,18 @@ class Session:
 
     def _lost(self, seen: Seen, score: str) -> dict[str, dict[str, dict[int, float]]]:
         """What each sample loses of a score, in the same form."""
-        found: dict[str, dict[str, dict[int, float]]] = {}
         assert seen.run is not None  # noqa: S101 - a round was measured
-        sign = {j.scorer.name: j.scorer.higher_is_better for j in seen.run.subject.scores}[score]
-        for row in seen.query("score_values"):
-            if row["score"] == score and row["position"] >= self._from:
-                lost = row["float_value"] - row["value"]
-                by_sample = found.setdefault(row["config_id"], {}).setdefault(score, {})
-                by_sample[row["sample"]] = lost if sign else -lost
+        scorer = next(j.scorer for j in seen.run.subject.scores if j.scorer.name == score)
+        asked = set(self._samples)
+        rows: dict[str, dict[int, ScoreValuesRow]] = {}
+        for row in seen.run.lake.query("score_values", run_id=seen.run_id):
+            if row["score"] == score and row["position"] >= self._from and row["sample"] in asked:
+                rows.setdefault(row["config_id"], {})[row["sample"]] = row
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        for config_id, by_sample in rows.items():
+            lost = lost_by_sample(scorer, [*by_sample.values()])
+            found[config_id] = {score: dict(zip(by_sample, map(float, lost), strict=True))}
+            self._losing[config_id] = losing(scorer, [*by_sample.values()])
         return found
 
     def _take_in(
@@ -213,12 +220,15 @@ class Session:
             self._calibrated["choosing"] = _arrays(found[calibrated], samples)
         for config_id, outputs in found.items():
             values = _arrays(outputs, samples)
-            self.readings[config_id] = read(self.target, values, self._calibrated["choosing"])
+            self.readings[config_id] = read(
+                self.target, values, self._calibrated["choosing"], self._losing.get(config_id)
+            )
 
     def _judge(self, found: Mapping[str, Mapping[str, Mapping[int, float]]]) -> None:
         calibrated = _arrays(found[whole(self.model).config.config_id], self.held_out)
         plan = _arrays(found[self.config(self.state).config_id], self.held_out)
-        self._judged = {"plan": read(self.target, plan, calibrated)}
+        lost = self._losing.get(self.config(self.state).config_id)
+        self._judged = {"plan": read(self.target, plan, calibrated, lost)}
 
     def _error(self, config: QuantConfig) -> float:
         reading = self.readings[config.config_id]

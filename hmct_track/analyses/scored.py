@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +25,23 @@ _RESAMPLES = 200
 _SEED = 20240229
 """Fixed, so that the same measurements give the same intervals."""
 _CLOSE = 1e-12
+_MOST_GROUPS = 50
+"""Groups of samples that are left out in turn, to see what each has to do with a class's total."""
+HELD_OUT = "held-out"
+"""The role of what is judged on samples that chose nothing."""
 
 
-def record_scores(run: Run, level: float = LEVEL) -> None:
+def record_scores(
+    run: Run,
+    level: float = LEVEL,
+    counts: Callable[[ScoreValuesRow], bool] = lambda _: True,
+) -> None:
     """Work out and record each score of each configuration; nothing of a run without scores.
+
+    Args:
+        run: the run.
+        level: of the intervals.
+        counts: whether a sample of a configuration counts; the lake may know more than was asked.
 
     Raises:
         EngineError: the total of a class fails.
@@ -38,16 +51,18 @@ def record_scores(run: Run, level: float = LEVEL) -> None:
     rows = [
         {"run_id": run.run_id, **total_row(judge.scorer, values, level)}
         for judge in run.subject.scores
-        for values in _by_position(run.lake, run.run_id, judge.scorer.name)
+        for values in _by_position(run.lake, run.run_id, judge.scorer.name, counts)
     ]
     if rows:
         run.lake.append(SCORE_TOTALS, rows)
 
 
-def _by_position(lake: Lake, run_id: str, name: str) -> list[list[ScoreValuesRow]]:
+def _by_position(
+    lake: Lake, run_id: str, name: str, counts: Callable[[ScoreValuesRow], bool] = lambda _: True
+) -> list[list[ScoreValuesRow]]:
     found: dict[int, list[ScoreValuesRow]] = {}
     for row in lake.query("score_values", run_id=run_id):
-        if row["score"] == name:
+        if row["score"] == name and counts(row):
             found.setdefault(row["position"], []).append(row)
     return [*found.values()]
 
@@ -84,7 +99,7 @@ def total_row(scorer: Scorer, rows: Sequence[ScoreValuesRow], level: float) -> d
         row["value"] = scorer.total_of([r["part"] for r in rows])
         row["float_value"] = scorer.total_of([r["float_part"] for r in rows])
         # Of every node it would take long: a class may do anything.
-        if rows[0]["role"] == "reference" and len(rows) > 1:
+        if rows[0]["role"] in ("reference", HELD_OUT) and len(rows) > 1:
             row |= _class_intervals(scorer, rows, sign, level)
     except UsageError as error:
         what = "with all nodes quantized" if rows[0]["role"] == "reference" else rows[0]["subject"]
@@ -124,6 +139,59 @@ def _class_intervals(
         values.append((after, sign * (scorer.total_of([r["float_part"] for r in drawn]) - after)))
     ends = np.quantile(np.array(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return _ends(BOOTSTRAP, tuple(ends[:, 0]), tuple(ends[:, 1]))
+
+
+def lost_by_sample(scorer: Scorer, rows: Sequence[ScoreValuesRow]) -> NDArray[np.float64]:
+    """What each sample has to do with what a configuration loses of a score; the mean is the loss.
+
+    Of a function what the sample loses. Of a class the pseudo-values of the jackknife, moved so
+    that their mean is the loss itself; of many samples, groups are left out in turn, and values
+    spread as those of single samples would. Source: Efron and Tibshirani, "An Introduction to the
+    Bootstrap", 1993, chapter 11.
+
+    Args:
+        scorer: the score.
+        rows: rows of the query ``score_values`` of a configuration, a row for each sample.
+
+    Returns:
+        Less is better; shape (samples,).
+
+    Raises:
+        EngineError: the total of a class fails, for all samples or without some of them.
+    """
+    sign, count = (1.0 if scorer.higher_is_better else -1.0), len(rows)
+    if scorer.total is None:
+        pairs = [(r["float_value"], r["value"]) for r in rows]
+        before, after = np.array(pairs, np.float64).T
+        return np.asarray(sign * (before - after))
+    if not losing(scorer, rows):
+        return np.zeros(count)
+
+    def lost(kept: Sequence[ScoreValuesRow]) -> float:
+        before = scorer.total_of([r["float_part"] for r in kept])
+        return sign * (before - scorer.total_of([r["part"] for r in kept]))
+
+    groups = min(count, _MOST_GROUPS)
+    try:
+        whole = lost(rows)
+        if count < 2:
+            return np.array([whole])
+        without = np.array(
+            [lost([r for k, r in enumerate(rows) if k % groups != g]) for g in range(groups)]
+        )
+    except UsageError as error:
+        raise EngineError(f"{error} ({rows[0]['subject']})") from error
+    pseudo = groups * whole - (groups - 1) * without
+    moved = (pseudo - pseudo.mean()) * math.sqrt(count / groups)
+    found = moved[np.arange(count) % groups]
+    return np.asarray(whole + found - found.mean())
+
+
+def losing(scorer: Scorer, rows: Sequence[ScoreValuesRow]) -> int:
+    """How many samples lose something: of a class those of which it keeps something else."""
+    if scorer.total is not None:
+        return sum(row["part"] != row["float_part"] for row in rows)
+    return int((lost_by_sample(scorer, rows) > _CLOSE).sum())
 
 
 def _ends(method: str, value: Sequence[Any], lost: Sequence[Any]) -> dict[str, Any]:

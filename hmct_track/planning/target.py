@@ -163,8 +163,8 @@ class Reading:
     series: NDArray[np.float64]
     """What each sample has to do with it: its mean is the value; not finite where a sample counts
     for nothing."""
-    is_lost: bool = False
-    """Whether it is what is lost of a score, of which a few samples may show nothing yet."""
+    losing: int | None = None
+    """Samples that lose something, of what is lost of a score; None of a metric."""
 
     @property
     def samples(self) -> int:
@@ -178,7 +178,7 @@ class Reading:
         return float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
 
 
-def read(target: Target, values: Values, whole: Values) -> Reading:
+def read(target: Target, values: Values, whole: Values, losing: int | None = None) -> Reading:
     """The value of a configuration: the mean over samples per output, then over outputs.
 
     Infinite values are left out, unless there are no others, as in the views of the lake.
@@ -187,6 +187,7 @@ def read(target: Target, values: Values, whole: Values) -> Reading:
         target: what is asked for.
         values: of the configuration.
         whole: of the fully quantized model, of the same samples.
+        losing: samples that lose something of a score.
     """
     value = _mean(values)
     each = _by_sample(values)
@@ -195,7 +196,7 @@ def read(target: Target, values: Values, whole: Values) -> Reading:
         value = value / scale if scale else 0.0
         # Of a ratio of means; source: Cochran, "Sampling Techniques", 1977, section 6.3.
         each = value + (each - value * by_whole) / scale if scale else each * 0
-    return Reading(value, each, isinstance(target.metric, Lost))
+    return Reading(value, each, losing)
 
 
 def _mean(values: Values) -> float:
@@ -237,10 +238,10 @@ def _unseen(reading: Reading, level: float) -> float:
 
     Where no sample loses anything, there is no spread, and yet one in so many may; 0 of a metric.
     """
-    if not reading.is_lost:
+    if reading.losing is None:
         return 0.0
-    losing = int((reading.series > 0).sum())
-    return wilson(losing, reading.samples, level)[1] - losing / reading.samples
+    share = reading.losing / reading.samples
+    return wilson(reading.losing, reading.samples, level)[1] - share
 
 
 def error_of(target: Target, reading: Reading, confidence: float, held_out: int) -> float:
@@ -262,7 +263,7 @@ def interval(reading: Reading, confidence: float = 0.9) -> tuple[float, float]:
     means = Means(np.array([reading.value]), reading.series[None])
     found = mean_intervals(means, level=confidence)
     high = float(found.high[0])
-    if reading.is_lost and reading.samples > 1:
+    if reading.losing is not None and reading.samples > 1:
         high = max(high, reading.value + _unseen(reading, confidence))
     return float(found.low[0]), high
 

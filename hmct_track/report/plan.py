@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from hmct_track.report.html import Table
-from hmct_track.report.tables import plain_table
+from hmct_track.report.scores import score_line
+from hmct_track.report.tables import format_value, plain_table
+from hmct_track.text import visible
 from hmct_track.types import Metric
 
 Rows = Sequence[Mapping[str, Any]]
+Row = Mapping[str, Any]
 
 _MOST_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What was measured of a plan's points besides its target: scores, and a metric."""
+
+    chosen: Mapping[tuple[str, str], Row] = field(default_factory=dict)
+    """Configuration id and score to the row of ``score_results``, on the samples that choose."""
+    held: Mapping[tuple[str, str], Row] = field(default_factory=dict)
+    """``plan`` or ``calibrated`` and score to the same on the samples held out."""
+    metric: Metric = Metric.SQNR
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Configuration id to the metric; empty where the target is of a metric."""
+
+    @property
+    def scores(self) -> list[str]:
+        """Names of the scores, in their order."""
+        return list(dict.fromkeys(score for _, score in self.chosen))
+
+    def of_plan(self, config_id: str) -> Iterator[tuple[str, Row]]:
+        """Names for MLflow, and rows: of the plan on the samples that chose it, and held out."""
+        for score in self.scores:
+            for name, row in (
+                (f"plan.{score}", self.chosen.get((config_id, score))),
+                (f"held_out.{score}", self.held.get(("plan", score))),
+            ):
+                if row is not None:
+                    yield name, row
+
+    def of_point(self, config_id: str) -> dict[str, float]:
+        """Names for MLflow to values of a point, on the samples that choose."""
+        found: dict[str, float] = {}
+        for score in self.scores:
+            row = self.chosen.get((config_id, score))
+            if row is not None:
+                found |= {score: row["value"], f"{score}.lost": row["lost"]}
+        if config_id in self.values:
+            found[self.metric.value] = self.values[config_id]
+        return found
+
+
+_NOTHING = Beside()
 
 
 def shown_value(value: float | None, row: Mapping[str, Any]) -> str:
@@ -24,24 +70,25 @@ def shown_value(value: float | None, row: Mapping[str, Any]) -> str:
     return f"{row['metric']} {value:.5g}{f' {unit}' if unit else ''}"
 
 
-def plan_text(row: Mapping[str, Any], nodes: Rows, points: Rows) -> str:
+def plan_text(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -> str:
     """The plan in words, its nodes, and the frontier.
 
     Args:
         row: the row of the query ``plan_result``.
         nodes: rows of ``plan_nodes``.
         points: rows of ``plan_frontier``.
+        beside: what else was measured of them.
     """
     table = plan_table(nodes, row["metric"])
-    parts = ["\n".join(plan_lines(row, points))]
+    parts = ["\n".join(plan_lines(row, points, beside))]
     if table.rows:
         parts.append(plain_table(table.header, table.rows))
-    steps = frontier_table(points, row)
+    steps = frontier_table(points, row, beside)
     parts.append(plain_table(steps.header, steps.rows))
     return "\n\n".join(parts)
 
 
-def plan_lines(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
+def plan_lines(row: Row, points: Rows, beside: Beside = _NOTHING) -> Iterator[str]:
     """What is to be known of a plan, a sentence each."""
     share = 100 * row["cost"] / row["cost_of_all"] if row["cost_of_all"] else 0.0
     yield (
@@ -53,6 +100,7 @@ def plan_lines(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
         said += f", which allows {row['margin']:.3g} for other samples"
     yield f"{said}; the calibrated model has {shown_value(row['calibrated'], row)}"
     yield from _held_out(row)
+    yield from _scores(row, beside)
     if row["certified"]:
         yield (
             f"each of the {row['moves']} single removals was measured, and misses the target"
@@ -62,6 +110,19 @@ def plan_lines(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
     else:
         yield "that nothing of it can be left out was not shown"
     yield from _walks(row, points)
+
+
+def _scores(row: Row, beside: Beside) -> Iterator[str]:
+    """The plan by each score, against the float model: where it was chosen, and held out."""
+    for score in beside.scores:
+        for what, found in (
+            (f"the plan on the {row['samples']} samples that chose it",
+             beside.chosen.get((row["config_id"], score))),
+            (f"the plan on {row['held_out']} samples held out", beside.held.get(("plan", score))),
+            ("the calibrated model on them", beside.held.get(("calibrated", score))),
+        ):  # fmt: skip
+            if found is not None:
+                yield score_line(found, what)
 
 
 def _held_out(row: Mapping[str, Any]) -> Iterator[str]:
@@ -107,20 +168,41 @@ def plan_table(nodes: Rows, metric: object) -> Table:
     return Table(header, lines, frozenset({2, 3}))
 
 
-def frontier_table(points: Rows, row: Mapping[str, Any], most: int = _MOST_STEPS) -> Table:
-    """The steps of the frontier, those around the plan where there are many."""
+def frontier_table(
+    points: Rows, row: Row, beside: Beside = _NOTHING, most: int = _MOST_STEPS
+) -> Table:
+    """The steps of the frontier, those around the plan where there are many.
+
+    Args:
+        points: rows of the query ``plan_frontier``.
+        row: the row of ``plan_result``.
+        beside: what else was measured of them, as further columns.
+        most: how many steps at most.
+    """
     steps = [p for p in points if p["step"] is not None]
     place = next((k for k, p in enumerate(steps) if p["chosen"]), 0)
     first = max(0, min(place - most // 2, len(steps) - most))
+    # What is lost of the score of the target stands in the column of the value already.
+    scores = [name for name in beside.scores if f"{name} drop" != row["metric"]]
     lines = [
         [
             str(p["step"]),
             str(p["moves"]),
             "" if p["share"] is None else f"{100 * p['share']:.3g} %",
             "" if p["value"] is None else f"{p['value']:.5g}",
+            *(_lost(beside, p["config_id"], name) for name in scores),
+            *([format_value(beside.values.get(p["config_id"]))] if beside.values else []),
             "the plan" if p["chosen"] else ("" if p["keeps"] else "misses"),
         ]
         for p in steps[first : first + most]
     ]
     value = "error share" if row["is_share"] else row["metric"]
-    return Table(("step", "changes", "cost", value, ""), lines, frozenset({0, 1, 2, 3}))
+    more = [f"{visible(name)} lost" for name in scores]
+    more += [beside.metric.value] if beside.values else []
+    header = ("step", "changes", "cost", value, *more, "")
+    return Table(header, lines, frozenset(range(len(header) - 1)))
+
+
+def _lost(beside: Beside, config_id: str, score: str) -> str:
+    row = beside.chosen.get((config_id, score))
+    return "" if row is None else f"{row['lost']:.5g}"

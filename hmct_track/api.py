@@ -87,6 +87,8 @@ def diagnose(
     data_num: int | None = None,
     save_dir: str | os.PathLike[str] | None = None,
     output: str | Sequence[str] | None = None,
+    score: Scores = None,
+    labels: Any = None,
     **recording: Unpack[Recording],
 ) -> Result:
     """Say why nodes cost accuracy, and what mends them: causes and remedies, measured.
@@ -105,6 +107,9 @@ def diagnose(
         data_num: number of samples to use; None for all.
         save_dir: folder to which texts are written as well.
         output: compare only these outputs, or parts of them.
+        score: scores as in `hmct_track.debug.get_sensitivity_of_nodes`; what the whole model
+            and each node alone lose of them is told.
+        labels: likewise.
         **recording: see `Recording`.
 
     Returns:
@@ -129,6 +134,8 @@ def mend(
     allow: str | Sequence[str] = "horizon",
     data_num: int | None = None,
     save_dir: str | os.PathLike[str] | None = None,
+    score: Scores = None,
+    labels: Any = None,
     **recording: Unpack[Recording],
 ) -> MendResult:
     """Mend a model by free remedies, chosen by measuring and verified on other samples.
@@ -144,6 +151,9 @@ def mend(
         allow: what the toolchain can express; see `diagnose`. What is not free is left out.
         data_num: number of samples to use; None for all.
         save_dir: folder to which texts are written as well.
+        score: scores as in `hmct_track.debug.get_sensitivity_of_nodes`; the model is scored before
+            and after on the held-out samples.
+        labels: likewise.
         **recording: see `Recording`.
 
     Returns:

@@ -295,6 +295,8 @@ def runall(
     sensitive_nodes: str | Sequence[str] | None = None,
     *,
     output: str | Sequence[str] | None = None,
+    score: Scores = None,
+    labels: Any = None,
     **recording: Unpack[Recording],
 ) -> RunallResult:
     """Run all analyses under one run, with a page that shows them.
@@ -321,6 +323,8 @@ def runall(
         sensitive_nodes: as in `sensitivity_analysis`.
         output: compare only these outputs of the model, or parts of them in their own units, such
             as ``output0[:, 4:]`` or ``output0[:, 4:]/rms(1)``; a text or a list.
+        score: as in `get_sensitivity_of_nodes`; the rankings are by it, too.
+        labels: likewise.
         **recording: see `Recording`.
 
     Returns:

@@ -395,3 +395,47 @@ def test_the_share_of_a_sample_in_a_class_is_that_of_the_jackknife() -> None:
     assert many.mean() == pytest.approx(np.mean(before - after))
     assert many.std() == pytest.approx(np.std(before - after), rel=0.3)
     assert losing(scorer, rows) == np.sum(before != after)
+
+
+@pytest.mark.slow
+def test_diagnose_mend_and_runall_tell_the_scores_of_rebuilt_models(
+    ranked: tuple[Any, Path], logits: dict[str, Any], tmp_path: Path
+) -> None:
+    _, lake = ranked
+    given: dict[str, Any] = {"labels": LABELS, "lake": lake, "track": False, "score": "top1"}
+    wrong = {name: values.argmax(1) != LABELS for name, values in logits.items()}
+    whole = f"top1 {1 - wrong['whole'].mean():.3g}"
+
+    worst = max(logits.keys() - {"float", "whole"}, key=lambda name: wrong[name].sum())
+    told = hmct_track.diagnose(MODEL, DATA, nodes=[worst], **given).answer
+    text = told.analysis.text(told)
+    assert text.startswith(f"all nodes quantized: {whole}")
+    worse = np.sum(wrong[worst] & ~wrong["float"])
+    better = np.sum(wrong["float"] & ~wrong[worst])
+    lost = wrong[worst].mean() - wrong["float"].mean()
+    assert lost > 0
+    assert f"top1 lost {lost:.3g} ({worse} of {COUNT} samples worse, {better} better)" in text
+
+    found = hmct_track.mend(MODEL, DATA, allow=["per-channel"], **given)
+    assert found.model is not None
+    mended = rebuild.build(found.model, [n.name for n in load_model(found.model).calibration_nodes])
+    after = rebuild.run(mended, [{"input": IMAGES}], ["logits"])[0][0]
+    held = slice(3, None, 4)
+    rows = found.answer.lake.query("score_results", run_id=found.run_id)
+    values = {row["role"]: (row["samples"], row["value"]) for row in rows}
+    assert values == {
+        "reference": (COUNT // 4, pytest.approx(1 - wrong["whole"][held].mean())),
+        "mended": (COUNT // 4, pytest.approx(np.mean((after.argmax(1) == LABELS)[held]))),
+    }
+    assert f"before on {COUNT // 4} held-out samples: top1" in found.answer.analysis.text(
+        found.answer
+    )
+
+    few: dict[str, Any] = {"node_type": "node", "interested_nodes": worst, "quantize_node": [worst]}
+    few |= {"sensitive_nodes": worst, "save_dir": tmp_path}
+    everything = dbg.runall(MODEL, DATA, **few, **given)
+    assert f"all nodes quantized: {whole}" in (tmp_path / "index.html").read_text()
+    summary = everything.answer.analysis.run_summary(everything.answer)
+    assert summary["whole.top1.lost"] == pytest.approx(
+        wrong["whole"].mean() - wrong["float"].mean()
+    )

@@ -12,10 +12,13 @@ from hmct_track.analyses.base import (
     Answer,
     Round,
     Seen,
+    as_list_of_scores,
     data_num,
+    labels,
     metric,
     output,
     save_dir,
+    score,
 )
 from hmct_track.analyses.configurations import alone, every, names_of_type, whole
 from hmct_track.errors import UsageError
@@ -33,6 +36,7 @@ from hmct_track.types import (
 if TYPE_CHECKING:
     from hmct_track.engine.facts import Facts
     from hmct_track.lake import Row
+    from hmct_track.lake.rows import ScoreResultsRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.remedies import Family, Remedy
@@ -70,6 +74,8 @@ class Diagnose(Analysis):
     data_num: int | None = data_num("-d", None)
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
     output: str | Sequence[str] | None = output()
+    score: Any = score()
+    labels: Any = labels()
 
     def check(self) -> None:
         """Check the parameters by themselves."""
@@ -107,6 +113,7 @@ class Diagnose(Analysis):
 
     def observe(self, run: Run) -> None:
         """Find the causes, and try the remedies, of the worst nodes."""
+        from hmct_track.analyses.scored import record_scores
         from hmct_track.lake import CAUSES, REMEDIES
 
         ranked = run.lake.query("sensitivity", run_id=run.run_id, metric=self.metric)
@@ -114,6 +121,20 @@ class Diagnose(Analysis):
         work = _Diagnosing(run, subjects, self._allowed(), Metric(self.metric))
         run.lake.append(CAUSES, work.causes())
         run.lake.append(REMEDIES, work.remedies())
+        # Remedies are judged on some of the samples only.
+        record_scores(run, counts=lambda row: row["role"] in ("reference", "only"))
+
+    def _scores(self, answer: Answer) -> list[ScoreResultsRow]:
+        """What the whole model scores, and each node alone; none without scores."""
+        from hmct_track.analyses.scored import results
+
+        return results(answer) if as_list_of_scores(self.score) else []
+
+    def _lost(self, answer: Answer) -> dict[str, str]:
+        """Node to what it loses of the scores alone, in words."""
+        from hmct_track.report.scores import lost_by_subject
+
+        return lost_by_subject(self._scores(answer))
 
     def rows(self, answer: Answer) -> list[Row]:
         """The causes: a row for each calibration node, the worst general node first."""
@@ -126,9 +147,12 @@ class Diagnose(Analysis):
     def text(self, answer: Answer) -> str:
         """The whole model in a line, and one or two lines for each node."""
         from hmct_track.report.diagnosis import said
+        from hmct_track.report.scores import whole_scores
 
-        lines = said(answer.rows, self.remedies(answer), Metric(self.metric))
-        return "\n".join([answer.whole_line, "", *lines])
+        scored = whole_scores(self._scores(answer))
+        lost = self._lost(answer)
+        lines = said(answer.rows, self.remedies(answer), Metric(self.metric), lost)
+        return "\n".join([*([scored] if scored else []), answer.whole_line, "", *lines])
 
     def warnings(self, answer: Answer) -> Iterator[str]:
         """One sample cannot show what holds for others."""
@@ -146,7 +170,9 @@ class Diagnose(Analysis):
         """The nodes, in words."""
         from hmct_track.report.diagnosis import words_table
 
-        return words_table(answer.rows, self.remedies(answer), Metric(self.metric))
+        return words_table(
+            answer.rows, self.remedies(answer), Metric(self.metric), self._lost(answer)
+        )
 
     def texts(self, answer: Answer) -> dict[str, str]:
         """The same text, and all remedies."""
@@ -162,6 +188,8 @@ class Diagnose(Analysis):
 
     def run_summary(self, answer: Answer) -> dict[str, float]:
         """The whole model; what the best free remedy gives the worst node."""
+        from hmct_track.analyses.scored import score_summary
+
         worst = next(iter(answer.rows), None)
         free = [
             row["after"]
@@ -175,7 +203,7 @@ class Diagnose(Analysis):
         told: dict[str, float] = {
             f"{n}.{self.metric}": v for n, v in found.items() if v is not None
         }
-        return {**answer.whole_summary, **told}
+        return {**score_summary(self._scores(answer)), **answer.whole_summary, **told}
 
     def note(self, answer: Answer) -> str:
         """The nodes, in words."""

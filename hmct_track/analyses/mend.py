@@ -10,7 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hmct_track.analyses.base import Analysis, Answer, Result, Round, Seen, data_num, save_dir
+from hmct_track.analyses.base import (
+    Analysis,
+    Answer,
+    Result,
+    Round,
+    Seen,
+    as_list_of_scores,
+    data_num,
+    labels,
+    save_dir,
+    score,
+)
 from hmct_track.analyses.calibrate import OP_TYPES
 from hmct_track.analyses.configurations import every, whole
 from hmct_track.analyses.diagnose import allow
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
     from hmct_track.data import Samples
     from hmct_track.engine import Engine
     from hmct_track.lake import Row
+    from hmct_track.lake.rows import ScoreResultsRow
     from hmct_track.model import FloatModel, QuantModel, Skeleton
     from hmct_track.recording import Recording, Run, Subject
     from hmct_track.remedies import Family
@@ -76,6 +88,8 @@ class Mend(Analysis):
     allow: str | Sequence[str] = allow()
     data_num: int | None = data_num("-d", None)
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
+    score: Any = score()
+    labels: Any = labels()
 
     def check(self) -> None:
         """Check the parameters by themselves."""
@@ -138,6 +152,7 @@ class Mend(Analysis):
 
     def observe(self, run: Run) -> None:
         """Search on the samples that are not held out, then measure what was chosen on all."""
+        from hmct_track.analyses.scored import record_scores
         from hmct_track.lake import MENDING_STEPS
         from hmct_track.remedies.search import Search
 
@@ -168,6 +183,7 @@ class Mend(Analysis):
             ],
         )
         run.measuring.measure([Planned(MENDED, "mended", config)])
+        record_scores(run, counts=lambda row: is_held_out(row["sample"]))
 
     def rows(self, answer: Answer) -> list[Row]:
         """The model before and after."""
@@ -183,10 +199,36 @@ class Mend(Analysis):
     def text(self, answer: Answer) -> str:
         """Before and after, on the samples that chose and on the others; the steps."""
         from hmct_track.report.diagnosis import mending_text
+        from hmct_track.report.scores import score_line
 
         steps = answer.query("mending_steps")
         samples = answer.run["data_num"]
-        return mending_text(answer.rows, steps, samples, better=self.is_better(answer))
+        scored = [
+            score_line(row, f"{what} on {row['samples']} held-out samples")
+            for both in self._scores(answer)
+            for what, row in zip(("before", "mended"), both, strict=True)
+        ]
+        better = self.is_better(answer)
+        return mending_text(answer.rows, steps, samples, better=better, scores=scored)
+
+    def _scores(self, answer: Answer) -> list[tuple[ScoreResultsRow, ScoreResultsRow]]:
+        """Each score before and after, on the held-out samples; none without scores."""
+        from hmct_track.analyses.scored import results
+
+        found = results(answer) if as_list_of_scores(self.score) else []
+        by_role = {(row["score"], row["role"]): row for row in found}
+        names = dict.fromkeys(row["score"] for row in found)
+        return [(by_role[name, "reference"], by_role[name, "mended"]) for name in names]
+
+    def warnings(self, answer: Answer) -> Iterator[str]:
+        """A score that became worse, though the model became better by SQNR."""
+        for before, after in self._scores(answer):
+            if self.is_better(answer) and after["lost"] > before["lost"]:
+                yield (
+                    f"the mended model is better by SQNR, and loses more of {before['score']} on "
+                    f"the {before['samples']} held-out samples: {after['lost']:.5g} instead of "
+                    f"{before['lost']:.5g}; compare both on more samples before you take it"
+                )
 
     def heading(self, answer: Answer) -> str:
         """What it shows."""
@@ -242,6 +284,9 @@ class Mend(Analysis):
             "chosen.sqnr.before": before["chosen"],
             "chosen.sqnr.mended": after["chosen"],
         }
+        for pair in self._scores(answer):
+            for what, row in zip(("before", "mended"), pair, strict=True):
+                found[f"held_out.{row['score']}.{what}"] = row["value"]
         return {name: value for name, value in found.items() if value is not None}
 
     def run_curves(self, answer: Answer) -> dict[str, list[tuple[int, float]]]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hmct_track.analyses.base import Analysis, Answer, Result, data_num, output
+from hmct_track.analyses.base import (
+    Analysis,
+    Answer,
+    Result,
+    data_num,
+    labels,
+    output,
+    score,
+)
 from hmct_track.analyses.diagnose import Diagnose
 from hmct_track.analyses.get_channelwise_data_distribution import GetChannelwiseDataDistribution
 from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
@@ -32,6 +40,7 @@ from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
     from hmct_track.engine import Engine
+    from hmct_track.lake.rows import ScoreResultsRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
     from hmct_track.report.html import Table
@@ -133,6 +142,8 @@ class Runall(Analysis):
     )
     data_num: int | None = data_num("-dn", None)
     output: str | Sequence[str] | None = output()
+    score: Any = score()
+    labels: Any = labels()
 
     @property
     def metrics_asked(self) -> tuple[Metric, ...]:
@@ -194,6 +205,9 @@ class Runall(Analysis):
         names = ("model_or_file", "calibrated_data", "float_model", "data_num")
         return {"save_dir": place, **{name: getattr(self, name) for name in names}}
 
+    def _scoring(self) -> dict[str, Any]:
+        return {"score": self.score, "labels": self.labels}
+
     def _rankings(self) -> list[GetSensitivityOfNodes]:
         types = [self.node_type] if self.node_type else [NodeType.WEIGHT, NodeType.ACTIVATION]
         return [
@@ -203,6 +217,7 @@ class Runall(Analysis):
                 node_type=str(node_type),
                 interested_nodes=self.interested_nodes,
                 output=self.output,
+                **self._scoring(),
                 **self._shared("node_sensitivity"),
             )
             for node_type in types
@@ -231,6 +246,7 @@ class Runall(Analysis):
             pick_threshold=self.pick_threshold,
             sensitive_nodes=self.sensitive_nodes,
             output=self.output,
+            **self._scoring(),
             **self._shared("sensitivity_analysis"),
         )
 
@@ -239,6 +255,7 @@ class Runall(Analysis):
             metric=self.metrics_asked[0].value,
             top=_TOP,
             output=self.output,
+            **self._scoring(),
             **self._shared("diagnosis"),
         )
 
@@ -255,6 +272,7 @@ class Runall(Analysis):
         """The page."""
         from hmct_track.report.network import network_of
         from hmct_track.report.page import Section, render_page
+        from hmct_track.report.scores import score_line
         from hmct_track.report.summary import provenance, sentences
 
         sections = [
@@ -268,7 +286,8 @@ class Runall(Analysis):
         steps = (
             partial.query("partial_quantization", metric=network.metric.value) if partial else ()
         )
-        said = sentences(network, self._whole(answer, network.metric), steps)
+        scored = [score_line(r) for r in self._scores(answer) if r["role"] == "reference"]
+        said = sentences(network, self._whole(answer, network.metric), steps, scored)
         facts = provenance(network, answer.label)
         return {"index.html": render_page(self.heading(answer), facts, sections, said, network)}
 
@@ -282,9 +301,18 @@ class Runall(Analysis):
         place = getattr(answer.analysis, "output_node", None)
         return whole_line(answer.whole, [metric], answer.run["data_num"], place)
 
+    @staticmethod
+    def _scores(answer: Answer) -> list[ScoreResultsRow]:
+        """What the first ranking's configurations score; none without scores."""
+        from hmct_track.analyses.scored import results
+
+        return results(answer.steps[0]) if answer.steps else []
+
     def run_summary(self, answer: Answer) -> dict[str, float]:
         """The whole model."""
-        return answer.whole_summary
+        from hmct_track.analyses.scored import score_summary
+
+        return {**score_summary(self._scores(answer)), **answer.whole_summary}
 
     def run_name(self, answer: Answer) -> str:
         """What it is."""

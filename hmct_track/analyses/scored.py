@@ -99,7 +99,7 @@ def total_row(scorer: Scorer, rows: Sequence[ScoreValuesRow], level: float) -> d
         row["value"] = scorer.total_of([r["part"] for r in rows])
         row["float_value"] = scorer.total_of([r["float_part"] for r in rows])
         # Of every node it would take long: a class may do anything.
-        if rows[0]["role"] in ("reference", HELD_OUT) and len(rows) > 1:
+        if rows[0]["role"] in ("reference", HELD_OUT, "mended") and len(rows) > 1:
             row |= _class_intervals(scorer, rows, sign, level)
     except UsageError as error:
         what = "with all nodes quantized" if rows[0]["role"] == "reference" else rows[0]["subject"]

@@ -23,23 +23,28 @@ _SHIFTED = 0.2
 Rows = Sequence[Mapping[str, Any]]
 
 
-def said(causes: Rows, remedies: Rows, metric: Metric) -> list[str]:
+def said(
+    causes: Rows, remedies: Rows, metric: Metric, lost: Mapping[str, str] | None = None
+) -> list[str]:
     """Two lines for each node: what is wrong, and what mends it.
 
     Args:
         causes: rows of the query ``causes``.
         remedies: rows of the query ``remedies``.
         metric: the metric of both.
+        lost: node to what it loses of scores alone, in words.
     """
     lines = []
-    for wrong, mends in _words(causes, remedies, metric):
+    for wrong, mends in _words(causes, remedies, metric, lost or {}):
         lines += [wrong, f"  {mends}"]
     return lines
 
 
-def words_table(causes: Rows, remedies: Rows, metric: Metric) -> Table:
+def words_table(
+    causes: Rows, remedies: Rows, metric: Metric, lost: Mapping[str, str] | None = None
+) -> Table:
     """The same as a table, for pages and notes."""
-    lines = [list(words) for words in _words(causes, remedies, metric)]
+    lines = [list(words) for words in _words(causes, remedies, metric, lost or {})]
     return Table(("what is wrong", "what mends it"), lines, frozenset())
 
 
@@ -54,7 +59,9 @@ def remedies_text(rows: Rows, metric: Metric) -> str:
     return plain_table(header, lines)
 
 
-def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
+def mending_text(
+    rows: Rows, steps: Rows, samples: int, *, better: bool, scores: Sequence[str] = ()
+) -> str:
     """A mended model against the one before, and the steps that led to it.
 
     Args:
@@ -62,6 +69,7 @@ def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
         steps: rows of the query ``mending_steps``.
         samples: how many samples there were.
         better: whether it was written.
+        scores: lines about scores before and after, on the held-out samples.
     """
     before, after = rows[0], rows[-1]
     held = samples // 4
@@ -70,7 +78,7 @@ def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
         [f"{held} held-out samples", *map(format_value, (before["held_out"], after["held_out"]))],
         [f"{samples - held} others", *map(format_value, (before["chosen"], after["chosen"]))],
     ]
-    said = [plain_table(header, lines), ""]
+    said = [plain_table(header, lines), "", *scores, *([""] if scores else [])]
     if steps:
         taken = [
             [s["step"], str(s["nodes"]), f"{s['choosing']:+.2f}", f"{s['checking']:+.2f}"]
@@ -78,7 +86,8 @@ def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
         ]
         said += [plain_table(["step", "nodes", "dB where chosen", "checked"], taken), ""]
     if better:
-        said.append("on the held-out samples, which chose nothing, it is better")
+        by = " by SQNR, which decides" if scores else ""
+        said.append(f"on the held-out samples, which chose nothing, it is better{by}")
     elif not steps:
         said.append("no free remedy helps beyond its standard error; no model is written")
     else:
@@ -86,20 +95,24 @@ def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
     return "\n".join(said)
 
 
-def _words(causes: Rows, remedies: Rows, metric: Metric) -> Iterator[tuple[str, str]]:
+def _words(
+    causes: Rows, remedies: Rows, metric: Metric, lost: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     tried: dict[str, list[Mapping[str, Any]]] = {}
     for row in remedies:
         tried.setdefault(row["subject"], []).append(row)
     for subject, rows in groupby(causes, key=lambda row: row["subject"]):
-        yield _wrong(subject, list(rows), metric), _mends(tried.get(subject, []), metric)
+        wrong = _wrong(subject, list(rows), metric, lost.get(subject, ""))
+        yield wrong, _mends(tried.get(subject, []), metric)
 
 
-def _wrong(subject: str, rows: list[Mapping[str, Any]], metric: Metric) -> str:
+def _wrong(subject: str, rows: list[Mapping[str, Any]], metric: Metric, lost: str) -> str:
     """What is wrong with a node, the most costly of its quantizers first."""
     first = rows[0]
     op = f" ({first['op_type']})" if first["op_type"] else ""
     ranked = sorted(rows, key=lambda row: metric.badness(row["alone"]), reverse=True)
     told = [f"{subject}{op}: {metric} {_value(first['together'], metric)} alone"]
+    told += [lost] if lost else []
     told.append(_of_quantizer(ranked[0], metric, other=ranked[1] if ranked[1:] else None))
     if first["mean_shift"] is not None and first["mean_shift"] >= _SHIFTED:
         told.append(f"{_percent(first['mean_shift'])} of the error of its output is a shifted mean")

@@ -44,6 +44,24 @@ def score_line(row: Row, what: str = "all nodes quantized") -> str:
     return f"{said}; of {row['samples']} samples {row['worse']} worse, {row['better']} better"
 
 
+def lost_by_subject(found: Sequence[Row]) -> dict[str, str]:
+    """Node to what it loses of each score when it alone is quantized, in words.
+
+    Args:
+        found: rows of the query ``score_results``.
+    """
+    told: dict[str, list[str]] = {}
+    for row in found:
+        if row["role"] == "only":
+            said = f"{visible(row['score'])} {_lost(row)}"
+            if row["worse"] is not None:
+                said += (
+                    f" ({row['worse']} of {row['samples']} samples worse, {row['better']} better)"
+                )
+            told.setdefault(row["subject"], []).append(said)
+    return {subject: ", ".join(said) for subject, said in told.items()}
+
+
 def _lost(row: Row) -> str:
     if row["lost"] < 0:
         return f"won {format_value(-row['lost'])}"

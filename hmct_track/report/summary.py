@@ -18,7 +18,10 @@ _PLURALS = {NODE: "nodes", "weight": "weights", "activation": "activations"}
 
 
 def sentences(
-    network: Network, whole: str = "", steps: Sequence[Mapping[str, Any]] = ()
+    network: Network,
+    whole: str = "",
+    steps: Sequence[Mapping[str, Any]] = (),
+    scores: Sequence[str] = (),
 ) -> list[tuple[str, str]]:
     """What is asked, and the answer; of what was not measured nothing is said.
 
@@ -26,8 +29,9 @@ def sentences(
         network: with what was measured.
         whole: the fully quantized model in a line.
         steps: rows of the query ``partial_quantization``, by the metric of ``network``.
+        scores: lines about scores of the fully quantized model.
     """
-    found = [("How bad is it?", whole)] if whole else []
+    found = [("How bad is it?", line) for line in (*scores, whole) if line]
     found += [("Which nodes?", text) for text in _which(network)]
     judged = " (values of every second sample, which judge)" if network.judges > 1 else ""
     found += [(f"Why?{judged}", wrong) for _, wrong, _ in network.words[:_WORDS]]

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from scipy.stats import binomtest
+from sklearn.metrics import f1_score
 
 import hmct_track
 import hmct_track.debug as dbg
@@ -439,3 +440,36 @@ def test_diagnose_mend_and_runall_tell_the_scores_of_rebuilt_models(
     assert summary["whole.top1.lost"] == pytest.approx(
         wrong["whole"].mean() - wrong["float"].mean()
     )
+
+
+def documented_scores() -> list[str]:
+    """The Python blocks of docs/scores.md that define a score."""
+    page = (Path(__file__).parent.parent / "docs" / "scores.md").read_text("utf-8")
+    blocks = [part.split("\n```")[0] for part in page.split("```python\n")[1:]]
+    assert [block.count("def ") for block in blocks] == [1, 2, 2, 2]
+    return blocks
+
+
+@pytest.mark.parametrize("needs", [None, "sklearn", "torchmetrics"])
+def test_the_scores_of_the_page_do_what_it_says(needs: str | None, tmp_path: Path) -> None:
+    """The page's own text is run; the last of its scores only where torchmetrics is installed."""
+    if needs is not None:
+        pytest.importorskip(needs)
+    function, plain, *others = documented_scores()
+    text = {None: function + "\n" + plain, "sklearn": others[0], "torchmetrics": others[1]}[needs]
+    (tmp_path / "page.py").write_text(text)
+    rng = np.random.default_rng(5)
+    logits, labels = rng.standard_normal((60, 1, 10)), rng.integers(0, 10, 60)
+    (scorer,) = load_scores(f"{tmp_path / 'page.py'}:{'MacroF1' if needs is None else 'F1'}")
+    parts = [
+        json.dumps(scorer.sample({"logits": x}, label))
+        for x, label in zip(logits, labels, strict=True)
+    ]
+    found = scorer.total_of(parts)
+    assert found == pytest.approx(f1_score(labels, logits[:, 0].argmax(1), average="macro"))
+    if needs is None:
+        (distance,) = load_scores(f"{tmp_path / 'page.py'}:distance")
+        assert not distance.higher_is_better
+        chances = np.exp(logits[0, 0]) / np.exp(logits[0, 0]).sum()
+        expected = -np.log(chances[labels[0]])
+        assert distance.sample({"logits": logits[0]}, labels[0]) == pytest.approx(expected)

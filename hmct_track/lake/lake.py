@@ -52,6 +52,7 @@ from hmct_track.lake.views import (
     select_rows,
     table_views,
     tables_of,
+    views_for,
 )
 from hmct_track.metrics import METRICS
 from hmct_track.types import digest
@@ -200,6 +201,7 @@ class Lake(TypedQueries):
             raise QueryError(f"no metric of this name: {metric}; there are {', '.join(METRICS)}")
         tables = tables_of(query.name)
         if query.about is None:
+            self._shipped.provide(query.name)
             return self._execute(query.sql, bound or None, tables, most)
         wanted = None if most is None else most + 1
         columns, rows = retried(partial(self._scope.ask, query, bound, tables, wanted))
@@ -431,6 +433,13 @@ class _Views:
         # Two threads would each make half of the views.
         self._filling = threading.Lock()
         self._filled: set[str] = set()
+        self._made: set[str] = set()
+
+    def provide(self, query: str) -> None:
+        """Make the views that a shipped query reads, besides those of tables."""
+        with self._filling:
+            for statement in views_for(query, self._made):
+                retried(partial(self.connection.execute, statement))
 
     def fill(self, tables: frozenset[str]) -> None:
         """Make the views of these tables read their parts."""
@@ -441,6 +450,7 @@ class _Views:
                     for statement in table_views(table, self._source(table), imports):
                         retried(partial(self.connection.execute, statement))
                     self._filled.add(table.name)
+                    self._made.add(table.name)
 
 
 def _has_few(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from hmct_track.lake.macros import scalar_macros
-from hmct_track.lake.queries import stored_queries
+from hmct_track.lake.queries import Query, stored_queries
 from hmct_track.lake.rows import READS
 from hmct_track.lake.schema import TABLES, Table
 
@@ -19,9 +19,34 @@ def empty_views() -> Iterator[str]:
         yield from table_views(table, None)
     yield from scalar_macros().values()
     for query in stored_queries():
-        is_macro = query.params or query.optional
-        view = f"CREATE OR REPLACE VIEW {query.name} AS {query.sql}"
-        yield query.macro if is_macro else view
+        yield _definition(query)
+
+
+def views_for(query: str, made: set[str]) -> Iterator[str]:
+    """Statements that make what a shipped query reads besides tables, as far as it is missing.
+
+    A table that is missing is made without rows: DuckDB opens the parts of what a view reads.
+
+    Args:
+        query: its name.
+        made: names of the views that a connection has; what is made here is added.
+    """
+    needed = _read_by(query)
+    for stored in stored_queries():
+        if stored.name in made or stored.name not in needed:
+            continue
+        for table in TABLES:
+            if table.name in tables_of(stored.name) - made:
+                yield from table_views(table, None)
+                made.add(table.name)
+        yield _definition(stored)
+        made.add(stored.name)
+
+
+def _definition(query: Query) -> str:
+    if query.params or query.optional:
+        return query.macro
+    return f"CREATE OR REPLACE VIEW {query.name} AS {query.sql}"
 
 
 def table_views(table: Table, source: str | None, imports: bool = False) -> Iterator[str]:
@@ -63,15 +88,23 @@ def _rows(table: Table, source: str | None, imports: bool) -> str:
 
 
 @cache
+def _read_by(query: str) -> frozenset[str]:
+    """Names of all that a shipped query reads, itself or by what it reads; else of all there is."""
+    if query not in READS:
+        return frozenset(stored.name for stored in stored_queries())
+    # The query runs has the name of the table, which is what others read.
+    tables = {name for table in TABLES for name in (table.name, table.rows_view)}
+    read = set(READS[query])
+    return frozenset(read.union(*(_read_by(name) for name in read - tables)))
+
+
+@cache
 def tables_of(query: str) -> frozenset[str]:
     """Names of the tables that a shipped query reads, itself or by what it reads; else of all."""
     if query not in READS:
         return frozenset(table.name for table in TABLES)
-    tables = {name: table.name for table in TABLES for name in (table.name, table.rows_view)}
-    found: set[str] = set()
-    for name in READS[query]:
-        found |= {tables[name]} if name in tables else tables_of(name)
-    return frozenset(found)
+    read = _read_by(query)
+    return frozenset(table.name for table in TABLES if read & {table.name, table.rows_view})
 
 
 def literal(text: str | Path) -> str:

@@ -73,10 +73,11 @@ def shipped_connection(path: Path) -> Connection:
 
 
 def guarded_connection(path: Path, memory: int | None) -> Connection:
-    """DuckDB with all views, without rows, for what users write: nothing that it opens can be written to.
+    """DuckDB with all views, without rows, for what users write.
 
-    Its one file system is `guard.PartsOnly`; the machine's is switched off, with extensions, kept
-    secrets, files to spill to, and Python's variables. So no statement needs to be understood.
+    Nothing that it opens can be written to: its one file system is `guard.PartsOnly`; the machine's
+    is switched off, with extensions, kept secrets, files to spill to, and Python's variables. So no
+    statement needs to be understood.
     """
     from hmct_track.lake.guard import SCHEME, PartsOnly
 

@@ -8,7 +8,15 @@ from functools import cache
 from pathlib import Path
 
 from hmct_track.lake.macros import scalar_macros
-from hmct_track.lake.queries import Query, stored_queries
+from hmct_track.lake.queries import (
+    Query,
+    load_query,
+    query_names,
+    query_text,
+    read_by,
+    reading_order,
+    stored_queries,
+)
 from hmct_track.lake.rows import READS
 from hmct_track.lake.schema import TABLES, Table
 
@@ -22,6 +30,12 @@ def empty_views() -> Iterator[str]:
         yield _definition(query)
 
 
+def views_identity() -> Iterator[str]:
+    """What `empty_views` is made of, besides the code; it costs less."""
+    yield from scalar_macros().values()
+    yield from map(query_text, query_names())
+
+
 def views_for(query: str, made: set[str]) -> Iterator[str]:
     """Statements that make what a shipped query reads besides tables, as far as it is missing.
 
@@ -31,16 +45,16 @@ def views_for(query: str, made: set[str]) -> Iterator[str]:
         query: its name.
         made: names of the views that a connection has; what is made here is added.
     """
-    needed = _read_by(query)
-    for stored in stored_queries():
-        if stored.name in made or stored.name not in needed:
+    needed = read_by(query) - made
+    for name in reading_order() if needed else ():
+        if name not in needed:
             continue
         for table in TABLES:
-            if table.name in tables_of(stored.name) - made:
+            if table.name in tables_of(name) - made:
                 yield from table_views(table, None)
                 made.add(table.name)
-        yield _definition(stored)
-        made.add(stored.name)
+        yield _definition(load_query(name))
+        made.add(name)
 
 
 def _definition(query: Query) -> str:
@@ -88,22 +102,11 @@ def _rows(table: Table, source: str | None, imports: bool) -> str:
 
 
 @cache
-def _read_by(query: str) -> frozenset[str]:
-    """Names of all that a shipped query reads, itself or by what it reads; else of all there is."""
-    if query not in READS:
-        return frozenset(stored.name for stored in stored_queries())
-    # The query runs has the name of the table, which is what others read.
-    tables = {name for table in TABLES for name in (table.name, table.rows_view)}
-    read = set(READS[query])
-    return frozenset(read.union(*(_read_by(name) for name in read - tables)))
-
-
-@cache
 def tables_of(query: str) -> frozenset[str]:
     """Names of the tables that a shipped query reads, itself or by what it reads; else of all."""
     if query not in READS:
         return frozenset(table.name for table in TABLES)
-    read = _read_by(query)
+    read = {name for each in (query, *read_by(query)) for name in READS[each]}
     return frozenset(table.name for table in TABLES if read & {table.name, table.rows_view})
 
 

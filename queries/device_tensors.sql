@@ -5,9 +5,9 @@
 -- device itself gave before it, so that what came in with its inputs does not count. Rounding moves such
 -- a tensor by a step of the quantizer that reads it at most: it parts where its own error is above 1.5
 -- steps somewhere, or, where no quantizer reads it, above a thousandth of its norm. Where quantizers lie
--- between it and the dumped tensors before it, rounding in those adds up; it parts then where simulation
--- and device are apart (root mean square) by more than all of: 4 times what inputs moved by about 1e-7
--- change, 0.3 times the distance of float and simulation, and 0.1 steps. NaN or Inf that the simulation has
+-- between it and the dumped tensors before it, rounding in those adds up; it parts then where, besides,
+-- simulation and device are apart (root mean square) by more than all of: 4 times what inputs moved by about
+-- 1e-7 change, 0.3 times the distance of float and simulation, and 0.1 steps. NaN or Inf that the simulation has
 -- not part as well.
 --
 -- :use user
@@ -99,11 +99,13 @@ wide AS (
 told AS (
     SELECT
         *,
+        coalesce(own_steps / 1.5, own_share / 1e-3) AS own_ratio,
         CASE
-            WHEN hidden = 0 THEN coalesce(own_steps / 1.5, own_share / 1e-3)
-            WHEN rounding > 0 THEN apart / rounding
+            WHEN hidden = 0 THEN own_ratio
+            -- What agrees with what was put in needs no further excuse.
+            WHEN rounding > 0 THEN least(apart / rounding, own_ratio)
             WHEN apart = 0 THEN 0
-            ELSE 'Infinity'::DOUBLE
+            ELSE coalesce(own_ratio, 'Infinity'::DOUBLE)
         END AS ratio,
         coalesce(ratio > 1, true) OR is_broken AS parts
     FROM wide

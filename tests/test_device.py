@@ -19,7 +19,9 @@ from hmct_track.analyses import ANALYSES
 from hmct_track.analyses.runner import run_analysis
 from hmct_track.cli.main import main
 from hmct_track.dumped import open_dumps
+from hmct_track.engine import pair_statistics
 from hmct_track.errors import DataError, UsageError
+from hmct_track.lake import DEVICE_TENSORS, Lake
 from hmct_track.model import load_model, qdq_model, whole_proto
 from hmct_track.recording import Recording
 from hmct_track.types import QuantConfig, Quantization
@@ -352,3 +354,25 @@ def test_references_to_runs_of_a_device(
     ):
         code, said = compared(*line)
         assert (code, expected in said) == (2, True), said
+
+
+def test_what_agrees_with_its_own_inputs_does_not_part(tmp_path: Path) -> None:
+    """GIVEN tensors behind hidden quantizers, far from the simulation by rounding upstream
+    THEN one parts only where it is also off from what the device itself has put in.
+    """
+    lake = Lake.create(tmp_path)
+    x, far = np.linspace(1, 2, 8, dtype=np.float32), np.linspace(2, 1, 8, dtype=np.float32)
+    for tensor, own in (("agrees", far), ("parts", x)):
+        pairs = {"quantization": (x, x), "device": (x, far), "total": (x, far), "own": (own, far)}
+        pairs["rounding 1"] = (x, x * np.float32(1.001))
+        row = {"run_id": "r", "device": "d", "tensor": tensor, "sample_id": "s", "position": 1,
+               "node": "n", "is_output": True, "step": None, "hidden": 2}  # fmt: skip
+        lake.append(
+            DEVICE_TENSORS,
+            [{**row, "pair": pair, **vars(pair_statistics(a, b))}
+             for pair, (a, b) in pairs.items()],
+        )  # fmt: skip
+    rows = {row["tensor"]: row for row in lake.query("device_tensors", run_id="r")}
+    assert (rows["agrees"]["parts"], rows["agrees"]["ratio"]) == (False, 0)
+    assert rows["parts"]["parts"]
+    assert rows["parts"]["ratio"] > 1

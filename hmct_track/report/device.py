@@ -56,10 +56,12 @@ def first_line(rows: Sequence[Row]) -> str:
     before = [row for row in rows if row["position"] < first["position"]]
     since = f"; the last before it that agrees is {visible(before[-1]['tensor'])}" if before else ""
     steps = first["own_steps"]
-    by = f" (off by up to {steps:.3g} steps given its own inputs)" if steps is not None else ""
+    by = f"off by up to {steps:.3g} steps given its own inputs; " if steps is not None else ""
+    if before and first["hidden"]:
+        since += ", and tensors between the two were not dumped: dump them to narrow it down"
     return (
         f"{device}: parts from the simulation at {visible(first['tensor'])}{node}, by "
-        f"{_times(first['ratio'])} what rounding explains{by} ({parting} of {len(rows)} tensors "
+        f"{_times(first['ratio'])} what rounding explains ({by}{parting} of {len(rows)} tensors "
         f"part){since}"
     )
 

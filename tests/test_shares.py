@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,7 +17,9 @@ from onnx import helper
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.analyses import Interactions
+from hmct_track.analyses import shares as module
 from hmct_track.analyses.runner import run_analysis
+from hmct_track.analyses.share_note import share_note
 from hmct_track.cli import main
 from hmct_track.confidence import shares
 from hmct_track.lake import Lake
@@ -170,6 +174,57 @@ def test_a_ranking_with_shares(demo_lake: Path, capsys: pytest.CaptureFixture[st
     figures = result.figures  # type: ignore[attr-defined]
     assert isinstance(figures["shares_of_node"], Figure)
     assert "interacts" in result.result.table.header  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_shares_have_a_limit_that_is_told_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GIVEN no time beyond what one sample takes
+    THEN shares are of that one, and the answer says so; with time the others are added to it.
+    """
+    options = [MODEL, DATA, "-m", "sqnr", "-d", "3", "-i", "[Conv_2, Conv_10]", "--share"]
+    options += ["--lake", str(tmp_path), "--no-track"]
+
+    def copies() -> list[tuple[int, int]]:
+        """Of each sample how many moved measurements there are that belong to its shares."""
+        return (
+            Lake.open(tmp_path)
+            .sql(
+                "SELECT position, count(DISTINCT (config_id, copy)) FROM moved_measurements "
+                "JOIN samples USING (sample_id) GROUP BY position ORDER BY position"
+            )
+            .rows
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "TIMES", 0)
+        patch.setattr(module, "LEAST_SECONDS", 0.0)
+        assert main(["get-sensitivity-of-nodes", *options]) == 0
+    first, run = capsys.readouterr().out, _newest(tmp_path)
+    assert "shares rest on 1 of 3 samples, as more would take longer than 5 times" in first
+    assert {row["samples"] for row in Lake.open(tmp_path).query("shares", run_id=run)} == {1}
+    assert copies() == [(0, 5 * 2)]
+    assert main(["get-sensitivity-of-nodes", *options]) == 0
+    assert "shares rest on" not in capsys.readouterr().out
+    rows = Lake.open(tmp_path).query("shares", run_id=_newest(tmp_path))
+    assert {row["samples"] for row in rows} == {3}
+    own = "SELECT count(*) FROM moved_measurements m JOIN samples USING (sample_id) "
+    own += f"WHERE position = 0 AND copy <= 2 AND run_id <> '{run}'"
+    assert Lake.open(tmp_path).sql(own).rows == [(0,)], "what is known is not measured again"
+
+
+def test_why_there_are_no_shares_is_not_guessed() -> None:
+    """Interrupted, out of time, without an error, or no number: each is said as it is."""
+
+    def note(errors: list[float], budget: float | None) -> str:
+        found = [{"role": "reference", "errors": errors}] if errors else []
+        return share_note(SimpleNamespace(query=lambda _: found), [], budget)  # type: ignore[arg-type]
+
+    assert note([], None).endswith("it was interrupted")
+    assert note([0.5], 3.0).endswith("there was no time left")
+    assert note([0.0, 0.0], None).endswith("has no error")
+    assert note([math.nan], None).endswith("is no number")
 
 
 @pytest.mark.slow

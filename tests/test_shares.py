@@ -25,6 +25,8 @@ from hmct_track.confidence import shares
 from hmct_track.lake import Lake
 from hmct_track.recording import Recording
 from hmct_track.recording.moved import MovedSamples
+from hmct_track.report.interactions import interactions_figure, interactions_text
+from hmct_track.report.labels import distinct_labels
 from hmct_track.report.shares import shares_text, sum_line
 from tests.support.graphs import calibration, model
 
@@ -241,6 +243,36 @@ def test_interactions_are_a_matrix_and_a_heat_map(
     assert {
         row["value"] == row["together"] for row in rows if row["rank"] == row["other_rank"]
     } == {True}
+
+
+def test_pairs_never_lack_an_interval_or_a_name() -> None:
+    """GIVEN three nodes of long names, of which one pair interacts and is the least of all
+    THEN the largest pairs stand with their intervals as not told apart from 0, and names in full.
+    """
+    names = [f"/backbone/layer{k}/{'block/' * 9}Conv" for k in range(3)]
+    values = {(1, 1): 0.9, (2, 2): 0.2, (3, 3): 0.1, (1, 2): -0.4, (1, 3): 0.3, (2, 3): 0.02}
+    rows = [
+        {"node": names[a - 1], "other": names[b - 1], "rank": a, "other_rank": b, "value": value}
+        | {"low": value - 0.01, "high": value + 0.01, "interacts": (a, b) == (2, 3)}
+        | {"samples": 8, "copies": 2, "level": 0.95, "together": 0.0}
+        for (a, b), value in values.items()
+    ]
+    shown = interactions_text(rows)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all(name in shown for name in names)
+    pairs = [line.split() for line in shown.splitlines() if " with " in line]
+    assert [" ".join(line) for line in pairs] == [
+        "-40.0 % -41.0 .. -39.0 1 with 2: 0?",
+        "30.0 % 29.0 .. 31.0 1 with 3: 0?",
+        "2.0 % 1.0 .. 3.0 2 with 3: worse together",
+    ]
+    assert "1 of 3" in shown and "2 of 3 pairs" in shown
+    axes = interactions_figure(rows, "pairs").axes[0]
+    (image,) = axes.images
+    assert (np.asarray(image.get_alpha()) == 1).sum() == 2, "pale is what is not told apart from 0"
+    assert {label.get_text().rstrip(" 123") for label in axes.get_yticklabels()} <= {
+        *distinct_labels(names, 48)
+    }
 
 
 @pytest.mark.parametrize(

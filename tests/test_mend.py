@@ -235,6 +235,37 @@ def test_where_nothing_helps_nothing_is_written(
     assert "nothing that is free" in capsys.readouterr().err
 
 
+def test_the_best_calibrator_that_the_checking_samples_do_not_mind_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """GIVEN one way to calibrate all activations that is best and harms the checking samples
+    THEN the next best is taken, and not none.
+    """
+    network = planted.clipped()
+    loaded = load_model(network.calibrated())
+    seen = {str(k): s for k, s in enumerate(network.samples[:2])}
+    checked = {"c": network.samples[2]}
+    search = Search(loaded, Engine, seen, checked, ["y"], allowed_families(["threshold"]))
+    asked: list[int] = []
+
+    def gains(configs: list[QuantConfig], samples: dict[str, Any]) -> np.ndarray:
+        asked.append(len(configs))
+        found = np.full((len(configs), len(samples)), -1.0)
+        found[0], found[0, -1] = 9.0, -0.1
+        if len(asked) == 1:
+            found[1] = [1.0, 1.0, 0.5]
+        return found
+
+    monkeypatch.setattr(search, "_gains", gains)
+    names = list(dict.fromkeys(w for p in search._parameters().values() for w in p))
+    search._calibrators()
+    ways = [name for name in names if "of max" not in name]
+    assert asked[0] > 1
+    assert [(s.what, s.choosing, s.checking) for s in search.steps] == [
+        (f"all activations {ways[1]}", 1.0, 0.5)
+    ]
+
+
 def test_a_search_does_not_take_what_only_the_choosing_samples_like() -> None:
     """GIVEN checking samples on which every other threshold is worse
     THEN the model stays as it is.

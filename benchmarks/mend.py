@@ -70,14 +70,15 @@ def calibrated(
 
 
 def sqnr(model: QuantModel, samples: Sequence[Sample]) -> np.ndarray:
-    """The fully quantized model: of each sample the mean over outputs, in dB."""
+    """The fully quantized model: of each sample the mean over outputs, in dB; NaN of exact ones."""
     engine = Engine(model)
     outputs = engine.output_tensors([spec.name for spec in model.outputs])
     config = _ALL.canonical([node.name for node in model.calibration_nodes])
     by_name = {str(k): sample for k, sample in enumerate(samples)}
     found: dict[int, list[float]] = {}
     for m in engine.evaluate([config], by_name, outputs):
-        value = 10 * np.log10(m.statistics.sum_xx / m.statistics.sum_dd)
+        s = m.statistics
+        value = 10 * np.log10(s.sum_xx / s.sum_dd) if s.sum_dd and s.sum_xx else np.nan
         found.setdefault(int(m.sample_id), []).append(value)
     return np.array([np.mean(found[k]) for k in range(len(samples))])
 
@@ -88,7 +89,7 @@ def row(name: str, chosen: int, others: int) -> tuple[float, float]:
     seen, unseen = samples[:chosen], samples[chosen:]
     singles = {method: calibrated(model, seen, method) for method in Method}
     values = {method: sqnr(single, unseen) for method, single in singles.items()}
-    best = max(values, key=lambda method: values[method].mean())
+    best = max(values, key=lambda method: np.nanmean(values[method]))
     start = singles[Method.MAX]
     data = {tensor: [sample[tensor] for sample in seen] for tensor in seen[0]}
     with TemporaryDirectory() as lake:
@@ -99,10 +100,13 @@ def row(name: str, chosen: int, others: int) -> tuple[float, float]:
         told = result.answer.analysis.text(result.answer)
         wall, cpu = time.perf_counter() - began, time.process_time() - used
         mended = result.model
-    each = ", ".join(f"{method} {value.mean():.2f}" for method, value in values.items())
+    each = ", ".join(f"{method} {np.nanmean(value):.2f}" for method, value in values.items())
     print(f"{name}: {each}\n{told}\n", file=sys.stderr, flush=True)
     value = values[Method.MAX] if mended is None else sqnr(load_model(mended), unseen)
     written = "" if mended is not None else " (none written)"
+    inexact = np.isfinite([value, *values.values()]).all(axis=0)
+    value, values = value[inexact], {method: v[inexact] for method, v in values.items()}
+    print(f"{name}: {len(value)} samples judge", file=sys.stderr, flush=True)
     gains = value - values[Method.MAX], value - values[best]
     print(
         f"| {name} | {values[Method.MAX].mean():.1f} | {best} {values[best].mean():.1f} "

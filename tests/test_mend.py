@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import scipy.stats
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
@@ -191,7 +193,17 @@ def test_a_clipped_network_is_mended_on_samples_that_chose_nothing(tmp_path: Pat
     assert sqnr(onnx.load(file), network, other) > sqnr(network.calibrated(), network, other) + 3
     steps = Lake.open(lake).query("mending_steps", run_id=result.run_id)
     assert steps and all(step["checking"] > 0 for step in steps)
-    assert "it is better" in (tmp_path / "mended.report.txt").read_text()
+    report = (tmp_path / "mended.report.txt").read_text()
+    assert "it is better" in report
+    gains = [
+        sqnr(onnx.load(file), network, [s]) - sqnr(network.calibrated(), network, [s]) for s in held
+    ]
+    ends = scipy.stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+    said = re.search(r"gain there (\S+) dB, 95 % interval (\S+) to (\S+)\n", report)
+    assert said, report
+    expected = [np.mean(gains), ends.low, ends.high]
+    assert [float(v) for v in said.groups()] == pytest.approx(expected, abs=0.5)
+    assert ("do not tell" in report) == (ends.low <= 0 <= ends.high)
 
 
 def test_a_float_model_is_calibrated_first_without_the_held_out_samples(tmp_path: Path) -> None:

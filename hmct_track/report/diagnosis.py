@@ -60,7 +60,13 @@ def remedies_text(rows: Rows, metric: Metric) -> str:
 
 
 def mending_text(
-    rows: Rows, steps: Rows, samples: int, *, better: bool, scores: Sequence[str] = ()
+    rows: Rows,
+    steps: Rows,
+    samples: int,
+    *,
+    better: bool,
+    gain: tuple[float, float, float] | None = None,
+    scores: Sequence[str] = (),
 ) -> str:
     """A mended model against the one before, and the steps that led to it.
 
@@ -69,6 +75,7 @@ def mending_text(
         steps: rows of the query ``mending_steps``.
         samples: how many samples there were.
         better: whether it was written.
+        gain: mean gain in dB on the held-out samples, paired, and the ends of its 95 % interval.
         scores: lines about scores before and after, on the held-out samples.
     """
     before, after = rows[0], rows[-1]
@@ -92,6 +99,11 @@ def mending_text(
         said.append("no free remedy helps beyond its standard error; no model is written")
     else:
         said.append("on the held-out samples it is not better; no model is written")
+    if gain and steps:
+        mean, low, high = gain
+        said.append(f"gain there {mean:+.2f} dB, 95 % interval {low:+.2f} to {high:+.2f}")
+        if low <= 0 <= high:
+            said.append("so few held-out samples do not tell whether it is better: give more (-d)")
     return "\n".join(said)
 
 

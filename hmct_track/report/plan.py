@@ -33,7 +33,7 @@ def plan_text(row: Mapping[str, Any], nodes: Rows, points: Rows) -> str:
         points: rows of ``plan_frontier``.
     """
     table = plan_table(nodes, row["metric"])
-    parts = ["\n".join(plan_lines(row, points))]
+    parts = ["\n".join(plan_lines(row, nodes, points))]
     if table.rows:
         parts.append(plain_table(table.header, table.rows))
     steps = frontier_table(points, row)
@@ -41,7 +41,7 @@ def plan_text(row: Mapping[str, Any], nodes: Rows, points: Rows) -> str:
     return "\n\n".join(parts)
 
 
-def plan_lines(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
+def plan_lines(row: Mapping[str, Any], nodes: Rows, points: Rows) -> Iterator[str]:
     """What is to be known of a plan, a sentence each."""
     share = 100 * row["cost"] / row["cost_of_all"] if row["cost_of_all"] else 0.0
     yield (
@@ -54,8 +54,11 @@ def plan_lines(row: Mapping[str, Any], points: Rows) -> Iterator[str]:
     yield f"{said}; the calibrated model has {shown_value(row['calibrated'], row)}"
     yield from _held_out(row)
     if row["certified"]:
+        removed = sum(bool(n["qtype"]) and n["without"] is not None for n in nodes)
+        given = row["moves"] - removed
+        more = f"; {given} had to change in any case" if given else ""
         yield (
-            f"each of the {row['moves']} single removals was measured, and misses the target"
+            f"each of the {removed} single removals was measured, and misses the target{more}"
             if not row["target"].startswith("cost")
             else "each single change that fits into the cost was measured, and none is better"
         )

@@ -653,6 +653,43 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
         await pilot.press("m", *"Add_*", "enter")
         await until(pilot, lambda: len(app.screen.marked) > len(worse))
         assert all(name.startswith("Add") for name in app.screen.marked[len(worse) :])
+        # From the marked to a plan, shown when it is done, and to its files.
+        await pilot.press("a", "c")
+        await until(pilot, lambda: not app.screen.marked)
+        table(pilot).cursor = 0
+        await pilot.press("x", "x", *["space"] * 4, "a", "p")
+        await shows(pilot, "What is to be reached?")
+        app.screen.query_one(Input).value = "sqnr >= much"
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        app.screen.query_one(Input).value = "error <= 60 %"
+        await pilot.press("enter")
+        await shows(pilot, "hmct-debugger plan")
+        asked = app.screen.read()[0]
+        assert (asked.nodes, asked.raised, asked.target) == (names[:4], None, "error <= 60 %")
+        await pilot.press("enter")
+        await shows(pilot, "plan for error <= 60 %", 120)
+        (run,) = Lake.open(lake).query("runs", kind="plan")
+        rows = Lake.open(lake).query("plan_nodes", run_id=run["run_id"])
+        await until(pilot, lambda: list(table(pilot).rows) == rows)
+        assert {row["slot"] for row in rows} == set(names[:4])
+        (found,) = Lake.open(lake).query("plan_result", run_id=run["run_id"])
+        assert f"{found['moves']} of 4 change" in text_of(pilot)
+        await pilot.press("w")
+        await shows(pilot, "A folder for models")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query("#of-output_folder"))
+        again = app.screen.read()[0]
+        assert (again.output_folder, again.nodes, again.target) == (
+            "plan", names[:4], "error <= 60 %",
+        )  # fmt: skip
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: table(pilot).id == "nodes")
+        await pilot.press("a", "f")
+        await shows(pilot, "What is to be reached?")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query("#of-raised"))
+        assert (app.screen.read()[0].nodes, app.screen.read()[0].raised) == (None, names[:4])
 
     play(lake, scene)
 
@@ -844,12 +881,22 @@ def test_from_sql_and_the_palette_to_runs_and_nodes(lake: Path) -> None:
         found = {text: call for text, _, call in app.places(app.screen)}
         assert {worst, "sensitivity", "compare_nodes"} <= set(found)
         assert any(ranking.run_id in text for text in found)
+        assert {"Act on marked", "Note", "Measure type"} <= set(found), "what the screen can do"
         await pilot.press("ctrl+p", *worst)
         await shows(pilot, "a node")
         await pilot.press("escape")
         found[worst]()
         await until(pilot, lambda: getattr(app.screen, "name_shown", None) == worst)
         await until(pilot, lambda: app.screen.query("#facts"))
+        panel = app.screen.query_one("#history", Panel)
+        await until(pilot, lambda: "in 2 runs" in str(panel.border_title))
+        older = Lake.open(lake).query("runs", kind="sensitivity")[1]["run_id"]
+        await pilot.press("h")
+        await shows(pilot, "Which run?")
+        await pilot.press("2")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count)
+        assert app.screen.run.run_id == older
+        assert not {r.run_id for r in table(pilot).rows} - {older}
 
     play(lake, scene)
 
@@ -863,7 +910,23 @@ def test_a_run_is_named_and_its_model_inspected_by_key(lake: Path) -> None:
         assert find_run(Lake.open(lake), "baseline")["run_id"] == run
         await pilot.press("t", *"1x", "enter")
         await shows(pilot, "cannot be a tag")
-        await pilot.press("i")
+        await pilot.press("e", *"-x [b]", "enter")
+        await shows(pilot, f"noted on run {run}")
+        await until(pilot, lambda: table(pilot).current.note == "-x [b]")
+        assert find_run(Lake.open(lake), run)["note"] == "-x [b]"
+        await pilot.press("e")
+        await shows(pilot, "A remark on this run")
+        assert pilot.app.screen.query_one(Input).value == "-x [b]"
+        await pilot.press("escape", "u")  # it was made without MLflow
+        await shows(pilot, "MLflow does not have run", 90)
+        address = "http://127.0.0.1:1/#/experiments/1/runs/x"
+        app: Any = pilot.app
+        app.web.page_of = lambda run_id: address if run_id == run else ""
+        await pilot.press("u")
+        await until(pilot, lambda: app.clipboard == address)
+        await pilot.press("v")
+        await shows(pilot, address)
+        await pilot.press("escape", "i")
         await shows(pilot, "calibration nodes")
 
     play(lake, scene, toasts=True)
@@ -1419,15 +1482,15 @@ TMUX = shutil.which("tmux")
 
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 def test_in_a_real_terminal(lake: Path, tmp_path: Path) -> None:
-    """Open, sort, filter, open a node, launch its figure, quit."""
+    """Open, sort, mark, plan around it, filter, open a node, launch its figure, quit."""
     socket = str(tmp_path / "tmux")
 
     def tmux(*arguments: str) -> str:
         command = [str(TMUX), "-S", socket, "-f", "/dev/null", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def sees(text: str) -> str:
-        end = time.monotonic() + 40
+    def sees(text: str, seconds: float = 40) -> str:
+        end = time.monotonic() + seconds
         while text not in (screen := tmux("capture-pane", "-p", "-t", "t")):
             assert time.monotonic() < end, screen
             time.sleep(0.1)
@@ -1450,6 +1513,18 @@ def test_in_a_real_terminal(lake: Path, tmp_path: Path) -> None:
         sees("sorted by chebyshev")
         tmux("send-keys", "-t", "t", "Space", "x")
         sees("1 marked, tried as int16: chebyshev ")
+        tmux("send-keys", "-t", "t", "a")
+        sees("plan around them")
+        tmux("send-keys", "-t", "t", "f")
+        sees("What is to be reached?")
+        tmux("send-keys", "-t", "t", "Enter")
+        sees("hmct-debugger plan")
+        tmux("send-keys", "-t", "t", "Enter")
+        sees("plan for error <= 10 %", 180)
+        sees("int16")
+        tmux("send-keys", "-t", "t", "Escape")
+        sees("sorted by chebyshev")
+        time.sleep(1)  # an escape and a key that follow at once are Alt and that key
         tmux("send-keys", "-t", "t", "/")
         tmux("send-keys", "-t", "t", "-l", "conv")
         sees("type: all")

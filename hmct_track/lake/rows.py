@@ -766,6 +766,7 @@ class RunListRow(TypedDict):
     whole_value: float | None
     mlflow_run_id: str | None
     updated_at: datetime
+    note: str | None
 
 
 class RunningRow(TypedDict):
@@ -801,6 +802,7 @@ class RunsRow(TypedDict):
     parent_run_id: str | None
     mlflow_run_id: str | None
     mlflow_uri: str | None
+    note: str | None
 
 
 class SampleValuesRow(TypedDict):
@@ -1056,6 +1058,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "models",
         "moved_measurements",
         "nodes",
+        "notes",
         "remedies",
         "run_configs",
         "runs",
@@ -1075,9 +1078,9 @@ READS: Mapping[str, tuple[str, ...]] = {
     "remedies": ("measurements", "metric_values", "remedies", "runs", "samples"),
     "results": ("metric_rows", "run_configs", "runs", "samples"),
     "run_costs": ("measurements", "models", "results", "runs"),
-    "run_list": ("models", "runs"),
+    "run_list": ("models", "notes", "runs"),
     "running": ("runs",),
-    "runs": ("models", "run_configs", "runs", "tags"),
+    "runs": ("models", "notes", "run_configs", "runs", "tags"),
     "sample_values": ("metric_values",),
     "score_flips": ("run_scores", "score_values"),
     "score_results": ("run_configs", "run_scores", "score_totals"),

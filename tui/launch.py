@@ -214,6 +214,7 @@ class WebUi:
                 if line.startswith(_PAGE):
                     return line.removeprefix(_PAGE).strip()
                 said.append(line.strip().removeprefix("hmct-debugger: error: "))
+            process.stderr.close()
             process.wait()
             raise HmctTrackError(said[-1] if said else f"ui ended with {process.returncode}")
 

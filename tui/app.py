@@ -111,7 +111,7 @@ class DebuggerApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New"),
         Binding("q", "quit", "Quit"),
-        Binding("question_mark,f1", "help", "Help", key_display="?"),
+        Binding("question_mark,f1", "help", "Help", show=False),
         Binding("f2", "sql", "SQL"),
         Binding("f3", "dark", "Light/dark", show=False),
         Binding("f4", "jobs", "Jobs", show=False),
@@ -130,6 +130,8 @@ class DebuggerApp(App[None]):
         """Shows the newest figure, or the newest answer."""
         self._then: dict[Job, Then] = {}
         self._told: set[Job] = set()
+        self._shown = reader.revision()
+        """The revision of the lake that screens were told of."""
 
     def on_mount(self) -> None:
         """Show the runs, and begin to watch."""
@@ -186,7 +188,10 @@ class DebuggerApp(App[None]):
 
     def _look(self) -> None:
         revision = self.reader.revision()
-        if not get_current_worker().is_cancelled and revision != self.reader.seen:
+        # Whoever reads the runs first, for whatever screen, must not keep it from the others.
+        is_new = revision != self._shown or revision != self.reader.seen
+        if not get_current_worker().is_cancelled and is_new:
+            self._shown = revision
             self.post_message(LakeChanged())
 
     def _bury(self) -> None:
@@ -248,7 +253,9 @@ class DebuggerApp(App[None]):
         elif job.state == "KILLED":
             self.notify(f"{what} was cancelled; what it measured is kept", markup=False)
         else:
-            self.notify(job.error or f"{what} failed", severity="error", markup=False, timeout=15)
+            said = job.error or f"{what} failed"
+            self._newest = partial(self._tell, f"{what} failed", said)
+            self.notify(f"{said} (v shows it again)", severity="error", markup=False, timeout=15)
 
     # Figures
 
@@ -365,11 +372,11 @@ class DebuggerApp(App[None]):
                 open_in_viewer(program, address)
             except HmctTrackError as error:
                 self.notify(str(error), severity="error", markup=False)
-        self._newest = partial(self._tell_page, address)
+        self._newest = partial(self._tell, "In MLflow", _PAGE_TOLD.format(address))
         self.notify(f"{address} is in the clipboard; v shows it", markup=False, timeout=15)
 
-    def _tell_page(self, address: str) -> None:
-        self.push_screen(Notice("In MLflow", _PAGE_TOLD.format(address)))
+    def _tell(self, title: str, text: str) -> None:
+        self.push_screen(Notice(title, text))
 
     # Screens
 

@@ -100,7 +100,11 @@ class LakeScreen(Screen[Any]):
     `ask` runs a call in a worker, which posts its answer; the method ``show_<what>`` takes it.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "below", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "below", show=False),
+        # First in every footer: in a narrow terminal what is last is out of sight.
+        Binding("question_mark", "app.help", "Help", key_display="?"),
+    ]
 
     _then: Then | None = None
 

@@ -56,7 +56,7 @@ _OF_ALL = {
 }
 """What is done where nothing is marked."""
 
-_TARGETS = "error <= 10 %, sqnr >= 30, cosine-similarity >= 0.99"
+_TARGETS = "error <= 10 %, or sqnr >= 30"
 
 
 class MarkingScreen(ListScreen):
@@ -75,6 +75,8 @@ class MarkingScreen(ListScreen):
         self._job: Job | None = None
         self._waits = False
         self._steps: list[PartialQuantizationRow] = []
+        self._target = "error <= 10 %"
+        """What the last plan was to reach."""
 
     # Marking
 
@@ -168,14 +170,19 @@ class MarkingScreen(ListScreen):
     def _ask_target(self, given: dict[str, Any]) -> None:
         """Ask what a plan is to reach, with what the whole model has now beside it."""
         metric, whole = self._metric, self._ranking.whole if self._ranking else {}
-        now = f"  Now, all quantized: {metric.value} {number(whole[metric])}, error 100 %."
-        asked = f"What is to be reached?{now if metric in whole else ''}"
-        asks = Question("Plan", asked, _TARGETS, "error <= 10 %")
+        asked = f"What is to be reached? Such as {_TARGETS}."
+        if metric in whole:
+            asked += f"\nNow, all quantized: {metric.value} {number(whole[metric])}, error 100 %."
+        if self._steps and self._raised:
+            tried = number(self._steps[-1]["partial"])
+            asked += f"\nWith the marked as {self._raised}: {metric.value} {tried}."
+        asks = Question("Plan", asked, _TARGETS, self._target)
         self.app.push_screen(asks, partial(self._plan, given))
 
     def _plan(self, given: dict[str, Any], target: str | None) -> None:
         if not target:
             return
+        self._target = target
         try:
             if not self.run.parameters.get("score"):  # a target may be of a score of the user's
                 parse_target(target)

@@ -236,7 +236,8 @@ class RankingScreen(MarkingScreen):
             text.append("  ")
         order = metric.value if self._sort == "metric" else self._sort
         what = f"{shown} of {known}" if shown < known else str(known)
-        told = f"{run.state}  {what} nodes  type: {self._type}  sorted by {order}"
+        state = "" if run.state == "FINISHED" else f"{run.state}  "
+        told = f"{state}{what} nodes  type: {self._type}  sorted by {order}"
         text.append_text(plain(told, "dim")).append_text(self.told())
         if run.note:
             text.append_text(Text(f"\nnote: {clean(run.note)}"))

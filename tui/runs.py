@@ -64,7 +64,7 @@ class RunsScreen(ListScreen):
         super().__init__()
         self._runs: list[RunInfo] | None = None
         self._marked: str | None = None
-        self._reading = False
+        self._reading = self._again = False
         self._worst: dict[str, tuple[str, float | None]] = {}
         self._widths: dict[str, int] = {}
 
@@ -81,7 +81,8 @@ class RunsScreen(ListScreen):
         self.lake_changed()
 
     def lake_changed(self) -> None:
-        """Read the runs anew, unless that is going on; the watch will call again."""
+        """Read the runs anew; once more where that is going on."""
+        self._again = self._reading
         if not self._reading:
             self._reading = True
             self.ask("runs", self.reader.runs)
@@ -89,6 +90,8 @@ class RunsScreen(ListScreen):
     def show_runs(self, runs: list[RunInfo]) -> None:
         """The list."""
         self._reading = False
+        if self._again:
+            self.lake_changed()
         self.debugger.runs = runs
         self._runs = runs
         self.fill()

@@ -251,7 +251,7 @@ class ViewScreen(ListScreen):
         more = f"  ({self._at + 1} of {len(self._views)}, o)" if len(self._views) > 1 else ""
         metric = f"  by {self._metric.value}" if view.by_metric else ""
         text.append_text(plain(f"{self.run.state}  {view.title}{more}  {len(rows)} rows{metric}"))
-        for line in self._verdict:
+        for line in self._verdict if self._at == 0 else ():
             word = next((w for w in _VERDICTS if w in line), "")
             style = self.color(_VERDICTS[word]) if word else ""
             text.append("\n").append(clean(line), style)
@@ -314,8 +314,13 @@ class ViewScreen(ListScreen):
             self.app.notify(f"{self._wanted} is no node of this model", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only a plan is written."""
-        if action == "write" and self.run.kind != Plan.kind:
+        """Only a plan is written; not every run has another view, nor every view a metric."""
+        lacking = {
+            "write": self.run.kind != Plan.kind,
+            "other": len(self._views) < 2,
+            "metric": not self.view.by_metric,
+        }
+        if lacking.get(action):
             return False
         return super().check_action(action, parameters)
 
@@ -343,6 +348,7 @@ class ViewScreen(ListScreen):
     def action_other(self) -> None:
         """The next view of the run."""
         self._at = (self._at + 1) % len(self._views)
+        self.refresh_bindings()
         self._rows = ()
         self.fill(from_top=True)
         self.lake_changed()

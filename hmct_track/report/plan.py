@@ -58,7 +58,8 @@ def plan_lines(row: Mapping[str, Any], nodes: Rows, points: Rows) -> Iterator[st
         given = row["moves"] - removed
         more = f"; {given} had to change in any case" if given else ""
         yield (
-            f"each of the {removed} single removals was measured, and misses the target{more}"
+            f"{'the' if removed == 1 else f'each of the {removed}'} single "
+            f"removal{'s' * (removed != 1)} was measured, and misses the target{more}"
             if not row["target"].startswith("cost")
             else "each single change that fits into the cost was measured, and none is better"
         )

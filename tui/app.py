@@ -352,7 +352,8 @@ class DebuggerApp(App[None]):
 
     def show_page(self, run_id: str) -> None:
         """Open a run in MLflow's web UI, which is started for that and ends with this."""
-        self.notify("asking MLflow's web UI for the run ...", markup=False)
+        said = "MLflow's web UI is started, and told of runs that wait; this takes a while ..."
+        self.notify(said, markup=False, timeout=20)
         work = partial(self._find_page, run_id)
         self.run_worker(work, thread=True, group="page", exclusive=True, exit_on_error=False)
 

@@ -316,7 +316,7 @@ def how_far(job: Job) -> str:
     if state is None:
         return "starting"
     if state.done == state.total:
-        return f"{state.what} done, recording"
+        return f"{state.what} done, going on"  # to what nobody counts, or to recording
     percent = 100 * state.done // state.total if state.total else 0
     rate = f", {state.rate:.3g} {state.unit}/s" if state.rate else ""
     left = f", {seconds(state.left)} left" if state.left is not None else ""

@@ -30,8 +30,9 @@ _COLUMNS = (
     GridColumn("seconds", "took", 9, right=True),
     GridColumn("samples", "samples", 7, right=True),
     GridColumn("run", "run id", 27),
-    GridColumn("note", "note", 40),
 )
+_NOTE = GridColumn("note", "note", 12)
+"""Beside the values, once somebody has written one."""
 _NEEDED = ("state", "kind", "whole", "worst")
 
 
@@ -64,7 +65,7 @@ class RunsScreen(ListScreen):
         super().__init__()
         self._runs: list[RunInfo] | None = None
         self._marked: str | None = None
-        self._reading = self._again = False
+        self._reading = self._again = self._is_noted = False
         self._worst: dict[str, tuple[str, float | None]] = {}
         self._widths: dict[str, int] = {}
 
@@ -224,7 +225,12 @@ class RunsScreen(ListScreen):
             "model": max((len(run.model) for run in self._runs), default=0),
             "subject": max((len(self._worst_of(run)[0] or "") for run in self._runs), default=0),
         }
-        columns = stretched(_COLUMNS, self.size.width - 3, wanted, _NEEDED)
+        noted = max((len(run.note or "") for run in self._runs), default=0)
+        columns: tuple[GridColumn, ...] = _COLUMNS
+        if noted:
+            columns, wanted["note"] = (*_COLUMNS[:5], _NOTE, *_COLUMNS[5:]), noted
+        columns = stretched(columns, self.size.width - 3, wanted, _NEEDED)
+        self._is_noted = bool(noted)
         self._widths = {column.key: column.width for column in columns}
         self.query_one(Grid).show(
             columns, rows, self._cells, lambda run: run.run_id, marked, empty, from_top=from_top
@@ -254,11 +260,11 @@ class RunsScreen(ListScreen):
             plain(squeezed(run.model, self._widths["model"])),
             whole,
             value,
+            *([plain(squeezed(run.note or "", self._widths["note"]))] if self._is_noted else []),
             plain(moment(run.started_at)),
             plain(run.metric.value if worst_node or run.whole_value is not None else ""),
             plain(shortened(worst_node or "", self._widths["subject"])),
             plain(seconds(run.seconds)),
             plain(number(run.data_num)),
             plain(run.run_id),
-            plain(run.note or ""),
         ]

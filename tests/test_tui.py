@@ -888,7 +888,7 @@ def test_from_sql_and_the_palette_to_runs_and_nodes(lake: Path) -> None:
         found = {text: call for text, _, call in app.places(app.screen)}
         assert {worst, "sensitivity", "compare_nodes"} <= set(found)
         assert any(ranking.run_id in text for text in found)
-        assert {"Act on marked", "Note", "Measure type"} <= set(found), "what the screen can do"
+        assert {"Try marked", "Note", "Measure type"} <= set(found), "what the screen can do"
         await pilot.press("ctrl+p", *worst)
         await shows(pilot, "a node")
         await pilot.press("escape")

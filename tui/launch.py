@@ -206,6 +206,7 @@ class WebUi:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
+                env={**os.environ, "HMCT_UI_OWNED": "1"},
                 start_new_session=True,
             )  # fmt: skip
             self._processes.append(process)

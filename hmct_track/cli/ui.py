@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _GRACE = 1.0
 _POLL = 0.2
 _LINES = 50
+_OWNED = "HMCT_UI_OWNED"
+"""Set by the terminal UI: the server is to end with it, however it ends."""
 _PAGE = "the run is at "
 """What the terminal UI looks for."""
 
@@ -86,7 +89,8 @@ def run(args: argparse.Namespace) -> ExitCode:
         except KeyboardInterrupt:
             pass
         finally:
-            _stop(process)
+            with _unheard():  # a second Ctrl-C must not leave the server behind
+                _stop(process)
     return ExitCode.OK
 
 
@@ -147,7 +151,10 @@ def _serve(
     reader.start()
     print("MLflow's web UI starts; Ctrl-C ends it", file=sys.stderr)
     told = False
+    owner = os.getppid() if os.environ.get(_OWNED) else None
     while process.poll() is None:
+        if owner and os.getppid() != owner:
+            raise KeyboardInterrupt  # the application that it was started for is gone
         if not told and (page := ui_page(port, lake)):
             print(f"the runs are at {page}", file=sys.stderr)
             if chosen and (own := run_page(port, chosen)):
@@ -185,6 +192,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     for each in alive:
         with suppress(psutil.NoSuchProcess):
             each.kill()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Pay no heed to requests to end, as that is what is going on."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 _TOLD_MODULES = """
-accumulation adding_an_analysis answer_first everything goldens secrets tracking tracking_bounds ui
+accumulation adding_an_analysis answer_first everything goldens postgresql secrets tracking
+tracking_bounds ui
 """
 _TOLD = frozenset(_TOLD_MODULES.split())
 """Modules that read MLflow after their runs. In others, runs stay in the outbox of their lake: no

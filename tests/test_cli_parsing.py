@@ -245,6 +245,7 @@ def test_defaults_are_the_documented_ones_but_the_table_is_shown() -> None:
         "lake": None,
         "experiment": None,
         "track": True,
+        "wait": False,
         "progress": True,
         "reuse": True,
         "threads": None,

@@ -363,5 +363,5 @@ def test_killed_at_the_first_files_that_it_puts_into_place_nothing_is_lost(
 def test_killed_at_each_file_and_at_any_moment_nothing_is_lost(
     tmp_path: Path, what: str, how: str
 ) -> None:
-    found = kills(tmp_path, what, how, "60" if how == "renames" else "15")
+    found = kills(tmp_path, what, how, "400" if how == "renames" else "15")
     assert found["problems"] == [] and found["killed"] != 0

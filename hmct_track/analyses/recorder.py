@@ -20,7 +20,7 @@ from hmct_track.analyses.runner import content_of
 from hmct_track.analyses.stored import answer_of
 from hmct_track.errors import HmctTrackError, LakeError, TrackingError
 from hmct_track.lake import OWN_STEP, RUNS, Lake, find_run, find_runs
-from hmct_track.lake.care import mark_killed
+from hmct_track.lake.care import mark_killed, tidy
 from hmct_track.recording import outbox
 from hmct_track.recording.draft import Content, calibration_of, draft
 from hmct_track.recording.outbox import Entry
@@ -194,12 +194,13 @@ def _set_tracked(
 
 
 def main() -> None:
-    """Empty the outbox of the lake that is named by the first argument, quietly."""
+    """Empty the outbox of the lake that is named by the first argument, quietly, then tidy it."""
     if hasattr(os, "nice"):
         os.nice(_NICER)  # whoever works at this machine comes first
-    with suppress(HmctTrackError):
+    with suppress(HmctTrackError, OSError):  # the lake is whole; lake check and status tell more
         lake = Lake.open(Path(sys.argv[1]))
         tell_waiting(lake)
+        tidy(lake)
 
 
 if __name__ == "__main__":

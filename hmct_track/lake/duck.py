@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from hmct_track.errors import QueryError
+from hmct_track.lake.macros import scalar_macros
 from hmct_track.lake.places import is_remote, readable
 from hmct_track.lake.views import empty_views, glob_escaped, literal
 
@@ -58,7 +59,7 @@ def spilling_connection(path: Path) -> Iterator[Connection]:
 
 
 def shipped_connection(path: Path) -> Connection:
-    """DuckDB with a lake's views without rows, for the queries that ship, which only read.
+    """DuckDB for the queries that ship, which only read; `views.views_for` makes what they read.
 
     It reads the lake's tables and no other file. It never holds what a user wrote but as the value
     of a parameter.
@@ -66,16 +67,17 @@ def shipped_connection(path: Path) -> Connection:
     with translated():
         connection = connect(path)
         _shut(connection, str(path / "tables"))
-        for statement in empty_views():
+        for statement in scalar_macros().values():
             connection.execute(statement)
     return connection
 
 
 def guarded_connection(path: Path, memory: int | None) -> Connection:
-    """DuckDB with the same views for what users write: nothing that it opens can be written to.
+    """DuckDB with all views, without rows, for what users write.
 
-    Its one file system is `guard.PartsOnly`; the machine's is switched off, with extensions, kept
-    secrets, files to spill to, and Python's variables. So no statement needs to be understood.
+    Nothing that it opens can be written to: its one file system is `guard.PartsOnly`; the machine's
+    is switched off, with extensions, kept secrets, files to spill to, and Python's variables. So no
+    statement needs to be understood.
     """
     from hmct_track.lake.guard import SCHEME, PartsOnly
 

@@ -52,6 +52,8 @@ from hmct_track.lake.views import (
     select_rows,
     table_views,
     tables_of,
+    views_for,
+    views_identity,
 )
 from hmct_track.metrics import METRICS
 from hmct_track.types import digest
@@ -200,6 +202,7 @@ class Lake(TypedQueries):
             raise QueryError(f"no metric of this name: {metric}; there are {', '.join(METRICS)}")
         tables = tables_of(query.name)
         if query.about is None:
+            self._shipped.provide(query.name)
             return self._execute(query.sql, bound or None, tables, most)
         wanted = None if most is None else most + 1
         columns, rows = retried(partial(self._scope.ask, query, bound, tables, wanted))
@@ -351,10 +354,7 @@ class Lake(TypedQueries):
                 self._guards[memory] = _Views(self, connection, source)
             return self._guards[memory]
 
-    def _view_statements(self) -> Iterator[str]:
-        # DuckDB opens all parts that a view reads when it makes the view. Those that read others
-        # are made while the tables are still empty, and each table's parts are opened once.
-        yield from empty_views()
+    def _table_views(self) -> Iterator[str]:
         for table in TABLES:
             yield from table_views(table, self.source(table), self.has_imports)
 
@@ -400,15 +400,18 @@ class Lake(TypedQueries):
         that has it open is in the way. Its views hold absolute paths, which DuckDB requires to work
         from any directory; a lake that was moved gets new ones here.
         """
-        statements = list(self._view_statements())
-        identity = digest(*(s.encode() for s in statements), VERSION.encode())
+        tables = list(self._table_views())
+        identity = digest(*(s.encode() for s in (*tables, *views_identity(), VERSION)))
         stamp, database = self.path / ".views", self.path / "lake.duckdb"
         if database.exists() and stamp.exists() and stamp.read_text() == identity:
             return
         temporary = self.path / f".{uuid.uuid4().hex}.duckdb.tmp"
         try:
             with translated(), connect(self.path, temporary) as connection:
-                for statement in statements:
+                # DuckDB opens all parts that a view reads when it makes the view. Those that read
+                # others are made while the tables are still empty, and each table's parts are
+                # opened once.
+                for statement in (*empty_views(), *tables):
                     retried(partial(connection.execute, statement))
             os.replace(temporary, database)
             _replace(stamp, identity)
@@ -431,6 +434,13 @@ class _Views:
         # Two threads would each make half of the views.
         self._filling = threading.Lock()
         self._filled: set[str] = set()
+        self._made: set[str] = set()
+
+    def provide(self, query: str) -> None:
+        """Make the views that a shipped query reads, besides those of tables."""
+        with self._filling:
+            for statement in views_for(query, self._made):
+                retried(partial(self.connection.execute, statement))
 
     def fill(self, tables: frozenset[str]) -> None:
         """Make the views of these tables read their parts."""
@@ -441,6 +451,7 @@ class _Views:
                     for statement in table_views(table, self._source(table), imports):
                         retried(partial(self.connection.execute, statement))
                     self._filled.add(table.name)
+                    self._made.add(table.name)
 
 
 def _has_few(folder: Path) -> bool:

@@ -128,8 +128,7 @@ def load_query(name: str) -> Query:
             f"no shipped query is named {name!r}; there are "
             f"{', '.join(query_names(Use.USER, Use.VIEW))}"
         )
-    text = (resources.files(_PACKAGE) / f"{name}.sql").read_text(encoding="utf-8")
-    return parse_query(name, text)
+    return parse_query(name, query_text(name))
 
 
 @cache
@@ -138,12 +137,40 @@ def stored_queries() -> tuple[Query, ...]:
 
     Those are the ones that others read, and the views of users.
     """
+    read = set().union(*_reads().values())
+    queries = map(load_query, reading_order())
+    return tuple(query for query in queries if query.name in read or query.use is Use.VIEW)
+
+
+@cache
+def reading_order() -> tuple[str, ...]:
+    """Names of the shipped queries, each after those that it reads."""
+    return tuple(TopologicalSorter(_reads()).static_order())
+
+
+@cache
+def read_by(query: str) -> frozenset[str]:
+    """Names of the shipped queries that one reads, itself or by what it reads.
+
+    Of a query that does not ship nothing is known: it may read all that a lake has.
+    """
+    if query not in READS:
+        return frozenset(stored.name for stored in stored_queries())
+    read = _reads()[query]
+    return frozenset(read.union(*map(read_by, read)))
+
+
+@cache
+def _reads() -> dict[str, set[str]]:
     # The query runs has the name of the table, which is what others read.
     tables = {name for table in TABLES for name in (table.name, table.rows_view)}
-    reads = {name: set(names) - tables for name, names in READS.items()}
-    read = set().union(*reads.values())
-    queries = map(load_query, TopologicalSorter(reads).static_order())
-    return tuple(query for query in queries if query.name in read or query.use is Use.VIEW)
+    return {name: set(names) - tables for name, names in READS.items()}
+
+
+@cache
+def query_text(name: str) -> str:
+    """The text of a shipped query's file."""
+    return (resources.files(_PACKAGE) / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def parse_query(name: str, text: str) -> Query:

@@ -12,7 +12,7 @@ from hmct_track.lake.duck import Asked, Connection, shipped_connection, translat
 from hmct_track.lake.layout import Keys, Wanted
 from hmct_track.lake.queries import About, Query
 from hmct_track.lake.schema import RUN_CONFIGS, RUNS, TABLES, Table
-from hmct_track.lake.views import table_views
+from hmct_track.lake.views import table_views, views_for
 
 _MOST_RUNS = 1000
 """Of more runs all parts are read."""
@@ -43,6 +43,7 @@ class Scope:
         self._lake = lake
         self._connection: Connection = shipped_connection(lake.path)
         self._made: dict[str, str] = {}
+        self._views: set[str] = set()
         self._lock = threading.Lock()
 
     def ask(
@@ -50,6 +51,8 @@ class Scope:
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """The columns of a query and its rows, no more than ``most``."""
         with self._lock, translated():
+            for statement in views_for(query.name, self._views):
+                self._connection.execute(statement)
             if query.about is About.NEWEST:
                 return self._newest(query.sql, params, tables, most)
             self._fill(tables, self._wanted(query, params))
@@ -148,6 +151,7 @@ class Scope:
                 if self._made.get(key) != statement:
                     self._connection.execute(statement)
                     self._made[key] = statement
+            self._views.add(table.name)
 
     def _run(
         self, sql: str, params: Any, most: int | None

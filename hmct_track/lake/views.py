@@ -8,7 +8,15 @@ from functools import cache
 from pathlib import Path
 
 from hmct_track.lake.macros import scalar_macros
-from hmct_track.lake.queries import stored_queries
+from hmct_track.lake.queries import (
+    Query,
+    load_query,
+    query_names,
+    query_text,
+    read_by,
+    reading_order,
+    stored_queries,
+)
 from hmct_track.lake.rows import READS
 from hmct_track.lake.schema import TABLES, Table
 
@@ -19,9 +27,40 @@ def empty_views() -> Iterator[str]:
         yield from table_views(table, None)
     yield from scalar_macros().values()
     for query in stored_queries():
-        is_macro = query.params or query.optional
-        view = f"CREATE OR REPLACE VIEW {query.name} AS {query.sql}"
-        yield query.macro if is_macro else view
+        yield _definition(query)
+
+
+def views_identity() -> Iterator[str]:
+    """What `empty_views` is made of, besides the code; it costs less."""
+    yield from scalar_macros().values()
+    yield from map(query_text, query_names())
+
+
+def views_for(query: str, made: set[str]) -> Iterator[str]:
+    """Statements that make what a shipped query reads besides tables, as far as it is missing.
+
+    A table that is missing is made without rows: DuckDB opens the parts of what a view reads.
+
+    Args:
+        query: its name.
+        made: names of the views that a connection has; what is made here is added.
+    """
+    needed = read_by(query) - made
+    for name in reading_order() if needed else ():
+        if name not in needed:
+            continue
+        for table in TABLES:
+            if table.name in tables_of(name) - made:
+                yield from table_views(table, None)
+                made.add(table.name)
+        yield _definition(load_query(name))
+        made.add(name)
+
+
+def _definition(query: Query) -> str:
+    if query.params or query.optional:
+        return query.macro
+    return f"CREATE OR REPLACE VIEW {query.name} AS {query.sql}"
 
 
 def table_views(table: Table, source: str | None, imports: bool = False) -> Iterator[str]:
@@ -67,11 +106,8 @@ def tables_of(query: str) -> frozenset[str]:
     """Names of the tables that a shipped query reads, itself or by what it reads; else of all."""
     if query not in READS:
         return frozenset(table.name for table in TABLES)
-    tables = {name: table.name for table in TABLES for name in (table.name, table.rows_view)}
-    found: set[str] = set()
-    for name in READS[query]:
-        found |= {tables[name]} if name in tables else tables_of(name)
-    return frozenset(found)
+    read = {name for each in (query, *read_by(query)) for name in READS[each]}
+    return frozenset(table.name for table in TABLES if read & {table.name, table.rows_view})
 
 
 def literal(text: str | Path) -> str:

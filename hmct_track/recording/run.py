@@ -203,7 +203,8 @@ class Run:
 
     def _tidy(self) -> None:
         """Merge small parts of the lake where that is worth it: a bounded time, now and then."""
-        if self.parent:
+        left_behind = self.recording.track and self._manner is Manner.DETACHED
+        if self.parent or left_behind:  # the process that tells MLflow tidies as well
             return
         from hmct_track.lake.care import tidy
 

@@ -26,7 +26,8 @@ from hmct_track.lake import archive as archives
 
 Work = Callable[[Path], object]
 
-_OF_THE_RUN = {"run_id", "started_at", "ended_at", "updated_at", "pid", "version"}
+_OF_THE_RUN = {"run_id", "started_at", "ended_at", "updated_at", "pid", "version", "noise_floor"}
+"""The floor is of what a run measured itself, which is less after a kill."""
 
 
 def analysis(lake: Path) -> None:

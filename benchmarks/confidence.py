@@ -3,19 +3,19 @@
 Every node is measured on 64 samples once, which takes a few minutes and is kept in a folder; all
 else is resampling of these values, without running a model::
 
-    python -m benchmarks.confidence FOLDER
+    python -m benchmarks.confidence FOLDER [NETWORK ...] [--metrics sqnr] [--races 16 64]
 
 - Coverage: of samples drawn with replacement from the 64, how often a node's interval holds the
   mean of the 64, by the number that was drawn; the mean over the nodes that have an error.
 - Races: for random orders of 16 and of all 64 samples, how often the top ten that a race ends with
   is that of all samples, and the share of the executions that it needed. The orders of 16 are of
-  other samples each.
+  other samples each. With ``--races`` only these.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +131,22 @@ def race(values: Values, metric: Metric) -> tuple[set[int], float]:
 
 def main() -> None:
     """Print two tables, a line as soon as it is known."""
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    networks = sys.argv[2:] or NETWORKS
-    print("| network | metric | coverage of 8 | of 16 | of 32 |\n|---|---|---|---|---|")
-    for network in networks:
-        for metric, values in measured(network, folder).items():
-            shown = [f"{coverage(values, metric, n):.3f}" for n in (8, 16, 32)]
-            print(f"| {network} | {metric} | {' | '.join(shown)} |", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where measurements are kept")
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS), metavar="NETWORK")
+    parser.add_argument("--metrics", nargs="+", type=Metric, default=list(METRICS))
+    parser.add_argument("--races", nargs="+", type=int, metavar="SAMPLES", help="only races")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    if args.races is None:
+        print_coverage(args.networks, args.metrics, args.folder)
     print("\n| network | nodes | metric | samples | same top ten | in common | executions | most |")
     print("|---|---|---|---|---|---|---|---|")
-    for count in (16, SAMPLES):
-        for network in networks:
-            for metric, values in measured(network, folder).items():
+    for count in args.races or (16, SAMPLES):
+        for network in args.networks:
+            every = measured(network, args.folder)
+            for metric in args.metrics:
+                values = every[metric]
                 right, common, share = np.array(list(races(values, metric, count))).T
                 print(
                     f"| {network} | {len(values)} | {metric} | {count} | {100 * right.mean():.1f} %"
@@ -151,6 +154,16 @@ def main() -> None:
                     f" {100 * share.max():.1f} % |",
                     flush=True,
                 )
+
+
+def print_coverage(networks: Sequence[str], metrics: Sequence[Metric], folder: Path) -> None:
+    """The first table."""
+    print("| network | metric | coverage of 8 | of 16 | of 32 |\n|---|---|---|---|---|")
+    for network in networks:
+        every = measured(network, folder)
+        for metric in metrics:
+            shown = [f"{coverage(every[metric], metric, n):.3f}" for n in (8, 16, 32)]
+            print(f"| {network} | {metric} | {' | '.join(shown)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -69,15 +69,18 @@ def calibrated(
     return load_model(whole_proto(insert_calibration(source.skeleton, pairs)))
 
 
-def sqnr(model: QuantModel, samples: Sequence[Sample]) -> float:
-    """The fully quantized model: mean over samples and outputs, in dB."""
+def sqnr(model: QuantModel, samples: Sequence[Sample]) -> np.ndarray:
+    """The fully quantized model: of each sample the mean over outputs, in dB; NaN of exact ones."""
     engine = Engine(model)
     outputs = engine.output_tensors([spec.name for spec in model.outputs])
     config = _ALL.canonical([node.name for node in model.calibration_nodes])
     by_name = {str(k): sample for k, sample in enumerate(samples)}
-    found = engine.evaluate([config], by_name, outputs)
-    values = [10 * np.log10(m.statistics.sum_xx / m.statistics.sum_dd) for m in found]
-    return float(np.mean(values))
+    found: dict[int, list[float]] = {}
+    for m in engine.evaluate([config], by_name, outputs):
+        s = m.statistics
+        value = 10 * np.log10(s.sum_xx / s.sum_dd) if s.sum_dd and s.sum_xx else np.nan
+        found.setdefault(int(m.sample_id), []).append(value)
+    return np.array([np.mean(found[k]) for k in range(len(samples))])
 
 
 def row(name: str, chosen: int, others: int) -> tuple[float, float]:
@@ -86,7 +89,7 @@ def row(name: str, chosen: int, others: int) -> tuple[float, float]:
     seen, unseen = samples[:chosen], samples[chosen:]
     singles = {method: calibrated(model, seen, method) for method in Method}
     values = {method: sqnr(single, unseen) for method, single in singles.items()}
-    best = max(values, key=lambda method: values[method])
+    best = max(values, key=lambda method: np.nanmean(values[method]))
     start = singles[Method.MAX]
     data = {tensor: [sample[tensor] for sample in seen] for tensor in seen[0]}
     with TemporaryDirectory() as lake:
@@ -97,16 +100,26 @@ def row(name: str, chosen: int, others: int) -> tuple[float, float]:
         told = result.answer.analysis.text(result.answer)
         wall, cpu = time.perf_counter() - began, time.process_time() - used
         mended = result.model
-    print(f"{name}\n{told}\n", file=sys.stderr, flush=True)
+    each = ", ".join(f"{method} {np.nanmean(value):.2f}" for method, value in values.items())
+    print(f"{name}: {each}\n{told}\n", file=sys.stderr, flush=True)
     value = values[Method.MAX] if mended is None else sqnr(load_model(mended), unseen)
     written = "" if mended is not None else " (none written)"
+    inexact = np.isfinite([value, *values.values()]).all(axis=0)
+    value, values = value[inexact], {method: v[inexact] for method, v in values.items()}
+    print(f"{name}: {len(value)} samples judge", file=sys.stderr, flush=True)
+    gains = value - values[Method.MAX], value - values[best]
     print(
-        f"| {name} | {values[Method.MAX]:.1f} | {best} {values[best]:.1f} | {value:.1f}{written} "
-        f"| {value - values[Method.MAX]:+.1f} | {value - values[best]:+.1f} "
+        f"| {name} | {values[Method.MAX].mean():.1f} | {best} {values[best].mean():.1f} "
+        f"| {value.mean():.1f}{written} | {_told(gains[0])} | {_told(gains[1])} "
         f"| {wall:.0f} s | {cpu:.0f} s |",
         flush=True,
     )
-    return value - values[Method.MAX], value - values[best]
+    return float(gains[0].mean()), float(gains[1].mean())
+
+
+def _told(gains: np.ndarray) -> str:
+    """A mean with its standard error, paired by sample."""
+    return f"{gains.mean():+.1f} ± {gains.std(ddof=1) / len(gains) ** 0.5:.1f}"
 
 
 def main() -> None:
@@ -114,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(_CASES), metavar="MODEL")
     parser.add_argument("--chosen", type=int, default=24, help="samples that mend is given")
-    parser.add_argument("--others", type=int, default=24, help="samples that judge")
+    parser.add_argument("--others", type=int, default=200, help="samples that judge")
     args = parser.parse_args()
     logging.getLogger("hmct_track").setLevel(logging.ERROR)
     print("| network | max | best single | mended | over max | over best | wall | CPU |")

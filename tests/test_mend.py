@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import scipy.stats
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
@@ -191,7 +193,17 @@ def test_a_clipped_network_is_mended_on_samples_that_chose_nothing(tmp_path: Pat
     assert sqnr(onnx.load(file), network, other) > sqnr(network.calibrated(), network, other) + 3
     steps = Lake.open(lake).query("mending_steps", run_id=result.run_id)
     assert steps and all(step["checking"] > 0 for step in steps)
-    assert "it is better" in (tmp_path / "mended.report.txt").read_text()
+    report = (tmp_path / "mended.report.txt").read_text()
+    assert "it is better" in report
+    gains = [
+        sqnr(onnx.load(file), network, [s]) - sqnr(network.calibrated(), network, [s]) for s in held
+    ]
+    ends = scipy.stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+    said = re.search(r"gain there (\S+) dB, 95 % interval (\S+) to (\S+)\n", report)
+    assert said, report
+    expected = [np.mean(gains), ends.low, ends.high]
+    assert [float(v) for v in said.groups()] == pytest.approx(expected, abs=0.5)
+    assert ("do not tell" in report) == (ends.low <= 0 <= ends.high)
 
 
 def test_a_float_model_is_calibrated_first_without_the_held_out_samples(tmp_path: Path) -> None:
@@ -233,6 +245,37 @@ def test_where_nothing_helps_nothing_is_written(
     assert "needs at least 4 samples" in capsys.readouterr().err
     assert main([*given, "--allow", "int16"]) == 2
     assert "nothing that is free" in capsys.readouterr().err
+
+
+def test_the_best_calibrator_that_the_checking_samples_do_not_mind_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """GIVEN one way to calibrate all activations that is best and harms the checking samples
+    THEN the next best is taken, and not none.
+    """
+    network = planted.clipped()
+    loaded = load_model(network.calibrated())
+    seen = {str(k): s for k, s in enumerate(network.samples[:2])}
+    checked = {"c": network.samples[2]}
+    search = Search(loaded, Engine, seen, checked, ["y"], allowed_families(["threshold"]))
+    asked: list[int] = []
+
+    def gains(configs: list[QuantConfig], samples: dict[str, Any]) -> np.ndarray:
+        asked.append(len(configs))
+        found = np.full((len(configs), len(samples)), -1.0)
+        found[0], found[0, -1] = 9.0, -0.1
+        if len(asked) == 1:
+            found[1] = [1.0, 1.0, 0.5]
+        return found
+
+    monkeypatch.setattr(search, "_gains", gains)
+    names = list(dict.fromkeys(w for p in search._parameters().values() for w in p))
+    search._calibrators()
+    ways = [name for name in names if "of max" not in name]
+    assert asked[0] > 1
+    assert [(s.what, s.choosing, s.checking) for s in search.steps] == [
+        (f"all activations {ways[1]}", 1.0, 0.5)
+    ]
 
 
 def test_a_search_does_not_take_what_only_the_choosing_samples_like() -> None:

@@ -17,7 +17,7 @@ import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.analyses.racing import sample_order
 from hmct_track.cli import main
-from hmct_track.confidence.racing import next_count, stand
+from hmct_track.confidence.racing import _decibels, next_count, stand
 from hmct_track.lake import Lake
 from hmct_track.recording.standing import StandingDisplay
 from hmct_track.types import Metric
@@ -59,6 +59,27 @@ def test_a_race_ends_with_the_top_of_all_samples(metric: Metric) -> None:
         shares.append(share)
     assert np.mean(right) >= 0.95
     assert np.mean(shares) < 0.5
+
+
+def test_decibels_of_nodes_with_unlike_samples_are_those_of_least_squares() -> None:
+    """GIVEN nodes measured on 2 to 20 samples, and samples that move all nodes by more than what is
+    left of them
+    THEN leads are those of least squares of node and sample, and a node on two samples that is
+    clearly behind is not open, though the one before it is.
+    """
+    random = np.random.default_rng(6)
+    known = np.arange(24) < np.array([20, 20, 20, 2, 2, 2, 8, 4])[:, None]
+    own = np.array([5.0, 4.9, 4.88, 1.0, 0.5, 0.3, 0.2, 0.1])
+    values = own[:, None] + random.normal(0, 1, 24) + random.normal(0, 0.2, (8, 24))
+    seen = np.where(known, values, np.nan)
+    top, rest = np.array([0, 1]), np.arange(2, 8)
+    lead, _, _ = _decibels(seen, top, rest, 24)
+    node, sample = np.nonzero(known)
+    design = np.concatenate([np.eye(8)[node], np.eye(24)[sample]], axis=1)
+    fitted = np.linalg.lstsq(design, values[known], rcond=None)[0][:8]
+    assert lead == pytest.approx(fitted[top][:, None] - fitted[rest], abs=0.02)
+    standing = stand(-seen[:, None], known, Metric.SQNR, 2, 0.95)
+    assert standing.open[[1, 2]].all() and not standing.open[3:].any()
 
 
 def test_errors_of_a_few_samples_alone_are_not_settled_early() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,12 +17,16 @@ from onnx import helper
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.analyses import Interactions
+from hmct_track.analyses import shares as module
 from hmct_track.analyses.runner import run_analysis
+from hmct_track.analyses.share_note import share_note
 from hmct_track.cli import main
 from hmct_track.confidence import shares
 from hmct_track.lake import Lake
 from hmct_track.recording import Recording
 from hmct_track.recording.moved import MovedSamples
+from hmct_track.report.interactions import interactions_figure, interactions_text
+from hmct_track.report.labels import distinct_labels
 from hmct_track.report.shares import shares_text, sum_line
 from tests.support.graphs import calibration, model
 
@@ -173,6 +179,57 @@ def test_a_ranking_with_shares(demo_lake: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
+def test_shares_have_a_limit_that_is_told_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GIVEN no time beyond what one sample takes
+    THEN shares are of that one, and the answer says so; with time the others are added to it.
+    """
+    options = [MODEL, DATA, "-m", "sqnr", "-d", "3", "-i", "[Conv_2, Conv_10]", "--share"]
+    options += ["--lake", str(tmp_path), "--no-track"]
+
+    def copies() -> list[tuple[int, int]]:
+        """Of each sample how many moved measurements there are that belong to its shares."""
+        return (
+            Lake.open(tmp_path)
+            .sql(
+                "SELECT position, count(DISTINCT (config_id, copy)) FROM moved_measurements "
+                "JOIN samples USING (sample_id) GROUP BY position ORDER BY position"
+            )
+            .rows
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "TIMES", 0)
+        patch.setattr(module, "LEAST_SECONDS", 0.0)
+        assert main(["get-sensitivity-of-nodes", *options]) == 0
+    first, run = capsys.readouterr().out, _newest(tmp_path)
+    assert "shares rest on 1 of 3 samples, as more would take longer than 5 times" in first
+    assert {row["samples"] for row in Lake.open(tmp_path).query("shares", run_id=run)} == {1}
+    assert copies() == [(0, 5 * 2)]
+    assert main(["get-sensitivity-of-nodes", *options]) == 0
+    assert "shares rest on" not in capsys.readouterr().out
+    rows = Lake.open(tmp_path).query("shares", run_id=_newest(tmp_path))
+    assert {row["samples"] for row in rows} == {3}
+    own = "SELECT count(*) FROM moved_measurements m JOIN samples USING (sample_id) "
+    own += f"WHERE position = 0 AND copy <= 2 AND run_id <> '{run}'"
+    assert Lake.open(tmp_path).sql(own).rows == [(0,)], "what is known is not measured again"
+
+
+def test_why_there_are_no_shares_is_not_guessed() -> None:
+    """Interrupted, out of time, without an error, or no number: each is said as it is."""
+
+    def note(errors: list[float], budget: float | None) -> str:
+        found = [{"role": "reference", "errors": errors}] if errors else []
+        return share_note(SimpleNamespace(query=lambda _: found), [], budget)  # type: ignore[arg-type]
+
+    assert note([], None).endswith("it was interrupted")
+    assert note([0.5], 3.0).endswith("there was no time left")
+    assert note([0.0, 0.0], None).endswith("has no error")
+    assert note([math.nan], None).endswith("is no number")
+
+
+@pytest.mark.slow
 def test_interactions_are_a_matrix_and_a_heat_map(
     demo_lake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +243,36 @@ def test_interactions_are_a_matrix_and_a_heat_map(
     assert {
         row["value"] == row["together"] for row in rows if row["rank"] == row["other_rank"]
     } == {True}
+
+
+def test_pairs_never_lack_an_interval_or_a_name() -> None:
+    """GIVEN three nodes of long names, of which one pair interacts and is the least of all
+    THEN the largest pairs stand with their intervals as not told apart from 0, and names in full.
+    """
+    names = [f"/backbone/layer{k}/{'block/' * 9}Conv" for k in range(3)]
+    values = {(1, 1): 0.9, (2, 2): 0.2, (3, 3): 0.1, (1, 2): -0.4, (1, 3): 0.3, (2, 3): 0.02}
+    rows = [
+        {"node": names[a - 1], "other": names[b - 1], "rank": a, "other_rank": b, "value": value}
+        | {"low": value - 0.01, "high": value + 0.01, "interacts": (a, b) == (2, 3)}
+        | {"samples": 8, "copies": 2, "level": 0.95, "together": 0.0}
+        for (a, b), value in values.items()
+    ]
+    shown = interactions_text(rows)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all(name in shown for name in names)
+    pairs = [line.split() for line in shown.splitlines() if " with " in line]
+    assert [" ".join(line) for line in pairs] == [
+        "-40.0 % -41.0 .. -39.0 1 with 2: 0?",
+        "30.0 % 29.0 .. 31.0 1 with 3: 0?",
+        "2.0 % 1.0 .. 3.0 2 with 3: worse together",
+    ]
+    assert "1 of 3" in shown and "2 of 3 pairs" in shown
+    axes = interactions_figure(rows, "pairs").axes[0]
+    (image,) = axes.images
+    assert (np.asarray(image.get_alpha()) == 1).sum() == 2, "pale is what is not told apart from 0"
+    assert {label.get_text().rstrip(" 123") for label in axes.get_yticklabels()} <= {
+        *distinct_labels(names, 48)
+    }
 
 
 @pytest.mark.parametrize(

@@ -290,12 +290,12 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
         from hmct_track.report.shares import shares_text
 
         rows = answer.query("shares")
-        if not rows and self.share and answer.rows:
-            spent = self.budget is not None
-            return "shares were not measured: " + (
-                "there was no time left" if spent else "the whole model has no error"
-            )
-        return shares_text(rows, next(iter(answer.query("share_sum")), None))
+        text = shares_text(rows, next(iter(answer.query("share_sum")), None))
+        if not answer.rows or not (rows or self.share):
+            return text
+        from hmct_track.analyses.share_note import share_note
+
+        return "\n".join(part for part in (text, share_note(answer, rows, self.budget)) if part)
 
     def _race_note(self, answer: Answer[SensitivityRow]) -> str:
         if not self.races:

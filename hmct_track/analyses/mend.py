@@ -186,7 +186,8 @@ class Mend(Analysis):
 
         steps = answer.query("mending_steps")
         samples = answer.run["data_num"]
-        return mending_text(answer.rows, steps, samples, better=self.is_better(answer))
+        better, gain = self.is_better(answer), held_out_gain(answer)
+        return mending_text(answer.rows, steps, samples, better=better, gain=gain)
 
     def heading(self, answer: Answer) -> str:
         """What it shows."""
@@ -259,6 +260,32 @@ class Mend(Analysis):
             f"mending -p metric={Metric.SQNR}",
             answer.run_id,
         )
+
+
+def held_out_gain(answer: Answer) -> tuple[float, float, float] | None:
+    """The mean gain on the held-out samples in dB, paired, with the ends of its 95 % interval.
+
+    Student's t; None where fewer than two of them have a value of both models.
+    """
+    import numpy as np
+
+    from hmct_track.analyses.certainty import measured_values
+    from hmct_track.confidence import means_of
+    from hmct_track.confidence.intervals import student
+
+    found = measured_values(answer.lake, answer.run_id, answer.run["data_num"])
+    before, after = (
+        means_of(found.of_role(role).values[Metric.SQNR][..., 3::4], Metric.SQNR).series
+        for role in ("reference", "mended")
+    )
+    if not len(before) or not len(after):
+        return None
+    gains = after[-1] - before[0]
+    gains = gains[np.isfinite(gains)]
+    if len(gains) < 2:
+        return None
+    (low,), (high,) = student(gains[None], 0.95)
+    return float(gains.mean()), float(low), float(high)
 
 
 def is_held_out(position: int) -> bool:

@@ -29,6 +29,11 @@ _USEFUL = 0.01
 """Copies are enough where two standard deviations of rounding are less of the whole's error, or
 less than half of what the samples scatter."""
 
+TIMES = 5
+"""Shares take at most so many times as long as the ranking, unless there is a budget ..."""
+LEAST_SECONDS = 60.0
+"""... or so long, if that is longer."""
+
 _LEAST_GAP = 0.001
 """A smaller gap is not seen in what is printed."""
 
@@ -41,6 +46,8 @@ class Copies:
     """Of what was measured on all of them."""
     samples: int
     copies: int
+    taken: int = 0
+    """Samples with those on which some outputs are no numbers."""
 
     def of(self, role: str, subjects: Sequence[str]) -> Floats:
         """Of several configurations: subjects by outputs by samples by copies."""
@@ -82,7 +89,37 @@ def measure_copies(
         finite = np.all([np.isfinite(e).all(axis=(0, 2)) for e in found.values()], axis=0)
         found = {key: errors[:, finite] for key, errors in found.items()}
     number = next(iter(found.values())).shape[1] if found else 0
-    return Copies(found, number, copies)
+    return Copies(found, number, copies, len(samples))
+
+
+@dataclass
+class _Pace:
+    """What an execution of this run takes, by what it measured since it was last looked at."""
+
+    run: Run
+    seconds: float = 0.0
+    executions: float = 0.0
+
+    def look(self) -> None:
+        """Count only what is measured from now on."""
+        self.seconds, self.executions = self._so_far()
+
+    def each(self) -> float | None:
+        """Seconds of an execution; None where nothing was measured, as the lake had all."""
+        seconds, executions = self._so_far()
+        done = executions - self.executions
+        return (seconds - self.seconds) / done if done else None
+
+    def _so_far(self) -> tuple[float, float]:
+        measuring = self.run.measuring
+        return measuring.seconds, measuring.written / max(len(self.run.subject.outputs), 1)
+
+    def fitting(self, executions: int, until: float) -> float:
+        """How many times so many executions fit before a time; any number if it is not known."""
+        left, each = until - time.monotonic(), self.each()
+        if left <= 0:
+            return 0.0
+        return math.inf if not each else left / (each * executions)
 
 
 def record_shares(
@@ -94,42 +131,74 @@ def record_shares(
 ) -> None:
     """Measure what each node alone and the whole without it cost, and record the shares.
 
-    Copies are added until rounding is small, or there are eight; where
-    there is a time to keep, as many samples are taken as there is time for.
+    One sample tells what an execution takes. Then as many samples are taken as there is time for,
+    and copies are added until rounding is small, there are eight, or more would take too long.
 
     Args:
         run: a run that has measured its nodes alone.
         nodes: each alone.
         node_type: what quantizing one means.
         level: of the intervals.
-        until: the time of `time.monotonic` at which to stop.
+        until: the time of `time.monotonic` at which to stop; by default after `TIMES` times as long
+            as the ranking takes, or `LEAST_SECONDS`.
     """
-    model = run.subject.model
     names = [node.subject for node in nodes]
-    planned = [*nodes, *left_out(model, names, node_type), whole(model)]
-    most = _affordable(run, len(planned) * FEWEST_COPIES, until)
-    if not most or not names:
+    planned = [*nodes, *left_out(run.subject.model, names, node_type), whole(run.subject.model)]
+    began, pace, once = time.monotonic(), _Pace(run), len(planned) * FEWEST_COPIES
+    if not names or (until is not None and pace.fitting(once, until) < 1):
         return
-    chosen = share_samples(len(run.subject.samples), most)
-    best, copies = Copies({}, 0, 0), FEWEST_COPIES
-    while copies <= MOST_COPIES:
-        found = measure_copies(run, planned, chosen, copies, until)
-        if len(found.errors) < max(len(best.errors), 1):
-            break  # the time is spent
-        best, copies = found, 2 * copies
-        if _is_useful(best, names, level) or (until is not None and time.monotonic() > until):
+    ranking = run.measuring.seconds
+    pace.look()
+    most, count = min(len(run.subject.samples), MOST_SAMPLES), 1
+    best = measure_copies(
+        run, planned, share_samples(len(run.subject.samples), 1), FEWEST_COPIES, until
+    )
+    while count < most and pace.each() is None:  # known from before
+        count = min(2 * count, most)
+        best = _better(run, planned, count, FEWEST_COPIES, until, best)
+    if until is None:
+        own = len(nodes) * len(run.subject.samples) * (pace.each() or 0.0)
+        until = began + max(LEAST_SECONDS, TIMES * max(ranking, own))
+    count = int(min(most, count + pace.fitting(once, until)))
+    best = _better(run, planned, count, FEWEST_COPIES, until, best)
+    copies = FEWEST_COPIES
+    while copies < MOST_COPIES and best.errors and not _is_useful(best, names, level):
+        if pace.fitting(len(planned) * copies * count, until) < 1:
             break
+        copies *= 2
+        best = _better(run, planned, count, copies, until, best)
     _record(run, best, nodes, planned[-1], level)
 
 
-def _affordable(run: Run, executions: int, until: float | None) -> int:
-    """How many samples there is time for, by what the run's measurements took."""
-    samples = min(len(run.subject.samples), MOST_SAMPLES)
-    if until is None:
-        return samples
-    now, done = time.monotonic(), run.measuring.written / max(len(run.subject.outputs), 1)
-    each = (now - run.began) / max(done, 1)
-    return int(min(samples, max(until - now, 0) // (each * executions)))
+def _better(
+    run: Run,
+    planned: Sequence[Planned],
+    count: int,
+    copies: int,
+    until: float | None,
+    best: Copies,
+) -> Copies:
+    """The same on more samples or copies, unless the time was spent before all was measured."""
+    if (best.taken, best.copies) == (count, copies):
+        return best
+    chosen = share_samples(len(run.subject.samples), count)
+    found = measure_copies(run, planned, chosen, copies, until)
+    return best if len(found.errors) < max(len(best.errors), 1) else found
+
+
+def is_rounding_small(
+    rounding: float | None, low: float | None, high: float | None, samples: int
+) -> bool:
+    """Whether more copies would not tell more of a share: see `_USEFUL`.
+
+    Args:
+        rounding: standard deviation of the share that rounding makes; None of one copy.
+        low: of its interval.
+        high: likewise.
+        samples: how many it rests on.
+    """
+    scattered = (high - low) / 4 if samples > 1 and low is not None and high is not None else 0.0
+    return rounding is None or not 2 * rounding > max(_USEFUL, scattered)
 
 
 def _is_useful(found: Copies, names: Sequence[str], level: float) -> bool:
@@ -137,8 +206,12 @@ def _is_useful(found: Copies, names: Sequence[str], level: float) -> bool:
     if not known:
         return True
     share = _shares(found, known, level)[0]
-    scattered = (share.high - share.low) / 4 if found.samples > 1 else 0.0
-    return not (2 * share.rounding > np.maximum(_USEFUL, scattered)).any()
+    return all(
+        is_rounding_small(
+            _number(share.rounding[k]), _number(share.low[k]), _number(share.high[k]), found.samples
+        )
+        for k in range(len(known))
+    )
 
 
 def _known(found: Copies, names: Sequence[str]) -> list[str]:

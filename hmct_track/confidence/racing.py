@@ -1,16 +1,18 @@
 """Which nodes need more samples before the top of a ranking is known.
 
-Nodes race: each of the top is compared with each of the rest on the samples that both have, and
-those that some comparison leaves open are measured on more (O. Maron and A. W. Moore, The Racing
-Algorithm, 1997; the top against the rest as in S. Kalyanakrishnan et al., PAC Subset Selection in
-Stochastic Multi-armed Bandits, 2012).
+Nodes race: each of the top is compared with each of the rest, and those that some comparison
+leaves open are measured on more (O. Maron and A. W. Moore, The Racing Algorithm, 1997; the top
+against the rest as in S. Kalyanakrishnan et al., PAC Subset Selection in Stochastic Multi-armed
+Bandits, 2012).
 
-What is compared are logarithms of errors, decibels as they are, as nodes differ by factors. How far
-single samples scatter is pooled over all pairs (as in G. K. Smyth, Linear models and empirical
-Bayes methods, 2004), since two samples of one pair say little; and it is taken to be at least what
-a log-normal distribution of the same logarithms would have, as a few samples of errors with a long
-tail look tamer than they are. The share of samples that is not measured yet scales the variance:
-with all of them nothing is open.
+Decibels are taken to be a node's own value, what a sample does to all nodes alike, and what is
+left, so that nodes are compared by all their samples. Of errors in proportion logarithms are
+compared, as nodes differ by factors, on the samples that both have; how far these scatter is taken
+to be at least what a log-normal distribution of the same logarithms would have, as a few samples of
+errors with a long tail look tamer than they are. The scatter of single samples is pooled over all
+nodes or pairs (as in G. K. Smyth, Linear models and empirical Bayes methods, 2004), since two
+samples of one say little. The share of samples that is not measured yet scales the variance: with
+all of them nothing is open.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ _PRIOR = 8.0
 _LOOKS = 4.0
 """A single comparison has to be surer by this factor, as there are several at the edge of the top,
 looked at again and again. Measured: benchmarks/confidence.py."""
+_USUAL = 16
+"""With more samples than these there are more looks, and the factor grows with their number."""
+
+_SWEEPS = 10
 
 _GROWTH = 1.25
 _LEAST = 1e-300
@@ -76,7 +82,8 @@ def stand(values: Floats, measured: Flags, metric: Metric, k: int, level: float)
         return Standing(order, opened if k < nodes else counts < 1)
     errors = _errors(means.series, metric)
     top, rest = order[:k], order[k:]
-    left = ~_told_apart(errors, badness, top, rest, metric.unit != "dB", samples, level)
+    compare = _decibels if metric.unit == "dB" else _errors_of_pairs
+    left = ~_told_apart(*compare(errors, top, rest, samples), badness, top, rest, samples, level)
     left &= np.minimum(counts[top][:, None], counts[rest]) < samples
     opened[top[left.any(axis=1)]] = True
     opened[rest[left.any(axis=0)]] = True
@@ -98,19 +105,76 @@ def _errors(series: Floats, metric: Metric) -> Floats:
 
 
 def _told_apart(
-    errors: Floats,
+    lead: Floats,
+    error: Floats,
+    free: Floats,
     badness: Floats,
     top: NDArray[np.int64],
     rest: NDArray[np.int64],
-    in_proportion: bool,
     samples: int,
     level: float,
 ) -> Flags:
-    """Whether each of the top surely is worse than each of the rest: top by rest."""
+    """Whether each of the top surely is worse than each of the rest: top by rest.
+
+    Args:
+        lead: by how much it is worse, of shape (top, rest); NaN where nothing is known.
+        error: the standard error of that.
+        free: its degrees of freedom.
+        badness: of each node.
+        top: the nodes that are ahead.
+        rest: the others.
+        samples: how many there are in all.
+        level: how sure the top has to be, 0 to 1.
+    """
     from scipy.special import stdtrit  # scipy.stats takes long to load
 
-    compare = _ratios if in_proportion else _differences
-    found = np.stack([compare(errors[node], errors[rest]) for node in top])
+    looks = _LOOKS * max(math.log(max(samples, 2) / 2) / math.log(_USUAL / 2), 1.0)
+    with np.errstate(invalid="ignore"):
+        sure = lead > stdtrit(free, 1 - (1 - level) / looks) * error
+    # Nodes without a finite value are where they are, however many samples there will be.
+    infinite = ~np.isfinite(badness[top])[:, None] | ~np.isfinite(badness[rest])
+    return np.asarray(infinite | sure)
+
+
+def _decibels(
+    errors: Floats, top: NDArray[np.int64], rest: NDArray[np.int64], samples: int
+) -> tuple[Floats, Floats, Floats]:
+    """Of decibels lead, standard error and degrees of freedom: top by rest.
+
+    A value is taken to be the node's own, what the sample does to all nodes alike, and what is
+    left. So a node that is known on two samples and one that is known on ten are compared by all
+    of them, and not by two. A sample of a single node tells nothing.
+    """
+    known = np.isfinite(errors)
+    known &= known.sum(axis=0) > 1
+    own, left = _additive(errors, known)
+    count = known.sum(axis=1)
+    free, squares = np.maximum(count - 1, 0), (left**2).sum(axis=1)
+    pooled = squares.sum() / max(int(free.sum()), 1)
+    with np.errstate(divide="ignore"):
+        scatter = (_PRIOR * pooled + squares) / (_PRIOR + free) * (1 / count - 1 / samples)
+    common = known[top].astype(np.int64) @ known[rest].T.astype(np.int64)
+    lead = np.where(common > 1, own[top][:, None] - own[rest], np.nan)
+    error = np.sqrt(np.maximum(scatter[top][:, None] + scatter[rest], 0.0))
+    return lead, error, np.minimum(free[top][:, None], free[rest]) + _PRIOR
+
+
+def _additive(errors: Floats, known: Flags) -> tuple[Floats, Floats]:
+    """Least squares of a value per node and one per sample: those of nodes, and what is left."""
+    values = np.where(known, errors, 0.0)
+    nodes, samples = np.maximum(known.sum(axis=1), 1), np.maximum(known.sum(axis=0), 1)
+    own, alike = np.zeros(len(values)), np.zeros(values.shape[1])
+    for _ in range(_SWEEPS):
+        own = (values - known * alike).sum(axis=1) / nodes
+        alike = (values - known * own[:, None]).sum(axis=0) / samples
+    return own, np.where(known, values - own[:, None] - alike, 0.0)
+
+
+def _errors_of_pairs(
+    errors: Floats, top: NDArray[np.int64], rest: NDArray[np.int64], samples: int
+) -> tuple[Floats, Floats, Floats]:
+    """The same of errors in proportion, on the samples that both nodes have."""
+    found = np.stack([_ratios(errors[node], errors[rest]) for node in top])
     lead, scatter, tail, common = np.moveaxis(found, -1, 0)
     own = np.maximum(common - 1, 0)
     known = common > 1
@@ -119,10 +183,7 @@ def _told_apart(
     variance = np.maximum((_PRIOR * pooled + own * scatter) / (_PRIOR + own), least)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(variance * (1 / common - 1 / samples))
-        sure = lead > stdtrit(own + _PRIOR, 1 - (1 - level) / _LOOKS) * error
-    # Nodes without a finite value are where they are, however many samples there will be.
-    infinite = ~np.isfinite(badness[top])[:, None] | ~np.isfinite(badness[rest])
-    return np.asarray(np.where(infinite, True, sure & known))
+    return np.where(known, lead, np.nan), error, own + _PRIOR
 
 
 def _ratios(one: Floats, others: Floats) -> Floats:
@@ -140,14 +201,3 @@ def _ratios(one: Floats, others: Floats) -> Floats:
     free = np.maximum(number - 1, 1)
     scatter, tail = (shares**2).sum(axis=1) / free, (logs**2).sum(axis=1) / free
     return np.stack([lead, scatter, tail, number], axis=1)
-
-
-def _differences(one: Floats, others: Floats) -> Floats:
-    """The same of decibels, which have no long tail."""
-    both = np.isfinite(one) & np.isfinite(others)
-    number = both.sum(axis=1)
-    away = np.where(both, one - others, 0.0)
-    lead = away.sum(axis=1) / np.maximum(number, 1)
-    scatter = (np.where(both, away - lead[:, None], 0.0) ** 2).sum(axis=1)
-    scatter /= np.maximum(number - 1, 1)
-    return np.stack([lead, scatter, np.zeros_like(lead), number], axis=1)

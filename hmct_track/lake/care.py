@@ -25,7 +25,7 @@ from hmct_track.lake.history import find_runs
 from hmct_track.lake.lake import EMPTY, Lake
 from hmct_track.lake.layout import BUDGET, Merge, Piece, merges
 from hmct_track.lake.parts import arrow_schema, fitted, read_part, write_table
-from hmct_track.lake.places import filesystem, is_remote, remove_quietly, written
+from hmct_track.lake.places import filesystem, is_remote, names_in, remove_quietly, written
 from hmct_track.lake.rows import RunningRow, RunsRow
 from hmct_track.lake.schema import (
     CONFIGS,
@@ -369,8 +369,8 @@ def _remove(parts: Iterable[Path]) -> None:
 def parts_of(lake: Lake, table: Table) -> list[Path]:
     """The parts of a table that have rows; ``0.parquet`` has none and stays."""
     folder = lake.path / "tables" / table.name
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in found if p.suffix == ".parquet" and p.name != EMPTY)
+    found = sorted(n for n in names_in(folder) if n.endswith(".parquet") and n != EMPTY)
+    return [folder / name for name in found]
 
 
 def lost_runs(lake: Lake) -> list[str]:

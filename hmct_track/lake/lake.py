@@ -39,7 +39,7 @@ from hmct_track.lake.duck import (
 )
 from hmct_track.lake.layout import Keys, Wanted, may_hold, part_name
 from hmct_track.lake.parts import write_part
-from hmct_track.lake.places import ENVIRONMENT, is_remote, remove_quietly, written
+from hmct_track.lake.places import ENVIRONMENT, is_remote, names_in, remove_quietly, written
 from hmct_track.lake.queries import Query, load_query
 from hmct_track.lake.result import CHUNK, Result, Rows
 from hmct_track.lake.rows import TypedQueries
@@ -87,9 +87,12 @@ class Lake(TypedQueries):
         if "?" in str(path):  # neither DuckDB nor SQLAlchemy takes it for part of a file name
             raise LakeError(f"the path of a lake cannot have a '?', as {str(path)!r} has")
         try:
-            if (path / "lake.json").exists():
+            there = (path / "lake.json").exists()
+            if there:
                 cls.open(path)  # one that is newer is not touched
-            for table in TABLES:
+            # Each look at object storage is a request; lake.json is the last that is written there.
+            whole = there and is_remote(path) and _version(path) == SCHEMA_VERSION
+            for table in () if whole else TABLES:
                 folder = path / "tables" / table.name
                 if not is_remote(path):  # object storage has no folders
                     folder.mkdir(parents=True, exist_ok=True)
@@ -369,25 +372,28 @@ class Lake(TypedQueries):
             wanted: what a question is about; parts without it are not opened.
         """
         folder = self.path / "tables" / table.name
-        if not folder.is_dir():
-            return None
         where = place + table.name if place else glob_escaped(folder)
         keys = (wanted or {}).get(table.key[0])
         if keys is None:
-            parts, few = literal(where + "/*.parquet"), _has_few(folder)
+            few = list(islice(names_in(folder), _FEW + 1))
+            if not few:
+                return None
+            parts, is_few = literal(f"{where}/*.parquet"), len(few) <= _FEW
         else:
             names = sorted(
-                part.name
-                for part in folder.iterdir()
-                if part.suffix == ".parquet" and part.name != EMPTY and may_hold(part.stem, keys)
+                name
+                for name in names_in(folder)
+                if name.endswith(".parquet")
+                and name != EMPTY
+                and may_hold(name.removesuffix(".parquet"), keys)
             )
             if not names:
                 return None
-            few = len(names) <= _FEW
+            is_few = len(names) <= _FEW
             parts = f"[{', '.join(literal(f'{where}/{glob_escaped(name)}') for name in names)}]"
         # It opens every part before it reads any. That is needed where older parts lack columns,
         # and tells DuckDB how many rows there are to join; of a thousand parts it takes too long.
-        unite = few or _oldest_parts(self.path) < SCHEMA_VERSION
+        unite = is_few or _oldest_parts(self.path) < SCHEMA_VERSION
         rows = f"read_parquet({parts}, union_by_name = {'true' if unite else 'false'})"
         if keys is None:
             return rows
@@ -452,10 +458,6 @@ class _Views:
                         retried(partial(self.connection.execute, statement))
                     self._filled.add(table.name)
                     self._made.add(table.name)
-
-
-def _has_few(folder: Path) -> bool:
-    return sum(1 for _ in islice(folder.iterdir(), _FEW + 1)) <= _FEW
 
 
 def _among(column: str, keys: Keys) -> str:

@@ -57,6 +57,22 @@ def readable(path: Path) -> Any:
     return KeptParts(filesystem(path))
 
 
+def names_in(folder: Path) -> Iterator[str]:
+    """Names of what lies in a folder, in no order; none if it is not there.
+
+    Of object storage it is one request, where a path's own ways take three.
+    """
+    try:
+        if is_remote(folder):
+            listed = filesystem(folder).ls(cast(Any, folder).path, detail=False)
+            yield from (name.rpartition("/")[2] for name in listed)
+            return
+        with os.scandir(folder) as entries:
+            yield from (entry.name for entry in entries)
+    except FileNotFoundError:
+        return
+
+
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A local file to write; then ``path`` is it, and whoever reads ``path`` sees all or nothing.

@@ -68,6 +68,8 @@ class Measuring:
         """Configuration id to what it is, in words."""
         self.written = 0
         """Measurements written."""
+        self.seconds = 0.0
+        """Time spent on measuring."""
         self.noise_floor: float | None = None
         """What the null test found, if anything was evaluated."""
 
@@ -184,7 +186,11 @@ class Measuring:
             shown=self._shown and not quiet,
             steps=self._steps,
         )
-        self._record(records, MOVED_MEASUREMENTS if moved else MEASUREMENTS, until)
+        began = time.monotonic()
+        try:
+            self._record(records, MOVED_MEASUREMENTS if moved else MEASUREMENTS, until)
+        finally:
+            self.seconds += time.monotonic() - began
         self.noise_floor = engine.noise_floor
 
     def _record_plan(self, planned: Sequence[Planned]) -> None:

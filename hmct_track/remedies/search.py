@@ -241,12 +241,14 @@ class Search:
                 continue
             configs = [QuantConfig(_ALL.default, dict(c.states)) for c in changes]
             gains = self._gains(configs, {**self._choosing, **self._checking})
-            best = int(gains.mean(1).argmax())
             count = len(self._choosing)
+            checks = (gains.mean(1) > _LEAST_DB) & (gains[:, count:].mean(1) >= 0)
+            if not checks.any():
+                continue
+            best = int(np.where(checks, gains.mean(1), -np.inf).argmax())
             chosen, checked = gains[best, :count].mean(), gains[best, count:].mean()
-            if gains[best].mean() > _LEAST_DB and checked >= 0:
-                singles = [_Change("", {n: p}) for n, p in changes[best].states.items()]
-                self._take(f"all {kind.value}s {changes[best].what}", singles, chosen, checked)
+            singles = [_Change("", {n: p}) for n, p in changes[best].states.items()]
+            self._take(f"all {kind.value}s {changes[best].what}", singles, chosen, checked)
 
     def _facts_kind(self, name: str) -> CalibrationKind:
         return self._model.calibration_by_name[name].kind

@@ -54,7 +54,14 @@ def remedies_text(rows: Rows, metric: Metric) -> str:
     return plain_table(header, lines)
 
 
-def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
+def mending_text(
+    rows: Rows,
+    steps: Rows,
+    samples: int,
+    *,
+    better: bool,
+    gain: tuple[float, float, float] | None = None,
+) -> str:
     """A mended model against the one before, and the steps that led to it.
 
     Args:
@@ -62,6 +69,7 @@ def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
         steps: rows of the query ``mending_steps``.
         samples: how many samples there were.
         better: whether it was written.
+        gain: mean gain in dB on the held-out samples, paired, and the ends of its 95 % interval.
     """
     before, after = rows[0], rows[-1]
     held = samples // 4
@@ -83,6 +91,11 @@ def mending_text(rows: Rows, steps: Rows, samples: int, *, better: bool) -> str:
         said.append("no free remedy helps beyond its standard error; no model is written")
     else:
         said.append("on the held-out samples it is not better; no model is written")
+    if gain and steps:
+        mean, low, high = gain
+        said.append(f"gain there {mean:+.2f} dB, 95 % interval {low:+.2f} to {high:+.2f}")
+        if low <= 0 <= high:
+            said.append("so few held-out samples do not tell whether it is better: give more (-d)")
     return "\n".join(said)
 
 

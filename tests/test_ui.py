@@ -28,7 +28,7 @@ BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
-PATIENCE = 90
+PATIENCE = 180
 DEMO = "demo/calibrated_model"
 """What the demo's model is called: its file's name says nothing without its folder."""
 

@@ -196,6 +196,8 @@ def plan(
     max_cost: str | None = None,
     metric: str = "sqnr",
     moves: str | Sequence[str] = ("int16",),
+    nodes: str | Sequence[str] | None = None,
+    raised: str | Sequence[str] | None = None,
     granularity: str = "node",
     cost: str = "macs",
     data_num: int | None = None,
@@ -223,6 +225,9 @@ def plan(
             everything, or a number in the unit of ``cost``.
         metric: what is best, with ``max_cost``, and what is shown beside a score.
         moves: what nodes may become: ``int16``, ``float16``, ``float32``.
+        nodes: only these may change; None for all.
+        raised: these become the first of ``moves`` in any case, and count in the cost; what else
+            changes is chosen around them.
         granularity: ``node`` (with its weight and inputs; those that share a quantizer together)
             or ``calibration`` (each calibration node).
         cost: ``macs`` (multiply-accumulates times bits), ``bytes`` (of weights), ``nodes``, or the

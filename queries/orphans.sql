@@ -55,6 +55,9 @@ WITH lost AS (
     SELECT 'tags.run_id', 'runs', t.run_id
     FROM tags AS t ANTI JOIN runs USING (run_id)
     WHERE t.run_id IS NOT NULL
+    UNION ALL
+    SELECT 'notes.run_id', 'runs', t.run_id
+    FROM notes AS t ANTI JOIN runs USING (run_id)
 )
 SELECT source, target, count(DISTINCT key) AS keys, min(key) AS example
 FROM lost

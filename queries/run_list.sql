@@ -20,6 +20,7 @@
 -- :column whole_value DOUBLE? the first metric of the fully quantized model
 -- :column mlflow_run_id VARCHAR? the run in MLflow; empty if it is not tracked there
 -- :column updated_at TIMESTAMP in UTC, of its newest row
+-- :column note VARCHAR? what somebody remarked on it
 -- :unique run_id
 SELECT
     r.run_id,
@@ -40,7 +41,9 @@ SELECT
     r.worst_value,
     r.whole_value,
     r.mlflow_run_id,
-    r.updated_at
+    r.updated_at,
+    nullif(o.note, '') AS note
 FROM runs AS r
 LEFT JOIN models AS m USING (model_id)
+LEFT JOIN notes AS o USING (run_id)
 ORDER BY coalesce(r.parent_run_id, r.run_id) DESC, r.parent_run_id NULLS FIRST, r.run_id

@@ -31,6 +31,7 @@
 -- :column parent_run_id VARCHAR? the run that it is a step of
 -- :column mlflow_run_id VARCHAR? the run in MLflow
 -- :column mlflow_uri VARCHAR? where MLflow keeps it, without secrets
+-- :column note VARCHAR? what somebody remarked on it
 -- :unique run_id
 SELECT
     r.run_id,
@@ -53,7 +54,8 @@ SELECT
     coalesce(t.tags, []) AS tags,
     r.parent_run_id,
     r.mlflow_run_id,
-    r.mlflow_uri
+    r.mlflow_uri,
+    nullif(o.note, '') AS note
 FROM runs AS r
 LEFT JOIN models AS m USING (model_id)
 LEFT JOIN (
@@ -61,6 +63,7 @@ LEFT JOIN (
 ) AS c USING (run_id)
 LEFT JOIN (SELECT run_id, list(tag ORDER BY tag) AS tags FROM tags GROUP BY run_id) AS t
     USING (run_id)
+LEFT JOIN notes AS o USING (run_id)
 WHERE ($run IS NULL OR starts_with(r.run_id, $run))
     AND ($kind IS NULL OR r.kind = $kind)
     AND ($state IS NULL OR r.state = $state)

@@ -170,6 +170,37 @@ def test_a_tag_is_of_one_run_in_lake_and_mlflow(place: Path) -> None:
     assert hmct_track.compare("baseline", lake=place / "lake").summary["same"] == 22
 
 
+def test_a_note_is_on_a_run_in_lake_and_mlflow(place: Path) -> None:
+    """It comes before what MLflow's description says by itself, as text, and goes without a trace.
+
+    A run that MLflow is told of later has it as well.
+    """
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{place / 'lake' / 'mlflow.db'}")
+    (row,) = Lake.open(place / "lake").query("runs", model="calibrated_model")
+    run_id, told = row["run_id"], row["mlflow_run_id"]
+
+    def description() -> str:
+        return str(client.get_run(told).data.tags["mlflow.note.content"])
+
+    before = description()
+    for note, shown in (("as *before*", "> as \\*before\\*"), ("better", "> better")):
+        assert run(place, "note", run_id, note).returncode == 0
+        assert run(place, "note", run_id).stdout == f"{note}\n"
+        assert description() == f"{shown}\n\n{before}"
+        assert client.get_run(told).data.tags["hmct_track.note"] == note
+    (found,) = Lake.open(place / "lake").query("runs", model="calibrated_model")
+    assert found["note"] == "better"
+    assert run(place, "note", run_id, "").returncode == 0
+    assert description() == before
+    assert "hmct_track.note" not in client.get_run(told).data.tags
+    assert Lake.open(place / "lake").query("runs", run=run_id)[0]["note"] is None
+    for wrong in ("a\nb", "x" * 1001):
+        done = run(place, "note", run_id, wrong)
+        assert done.returncode == 2 and "write one line" in done.stderr
+
+
 def test_rankings_of_different_sorts_are_not_compared(place: Path, tmp_path: Path) -> None:
     for kind in ("node", "weight"):
         dbg.get_sensitivity_of_nodes(

@@ -49,6 +49,7 @@ COMMANDS = (
     "runs",
     "compare",
     "tag",
+    "note",
     "repeat",
     "figure",
     "graph",

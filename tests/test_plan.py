@@ -402,3 +402,39 @@ def test_the_command_draws_tracks_and_repeats(
     )
     assert any(r.data.params["chosen"] == "true" for r in nested)
     assert {"mse", "cost_share"} <= nested[0].data.metrics.keys()
+
+
+def test_nodes_may_be_chosen_from_and_raised_in_any_case(lake: Path) -> None:
+    """What may not change stays, what is raised stays raised; cost and frontier are of all of it.
+
+    Without a margin the target itself is the limit that each removal misses.
+    """
+    asked = ["Conv_21", "Conv_2", "Conv_10", "Conv_26", "Conv_4"]
+    of = {"lake": lake, "track": False, "data_num": 4, "held_out_share": 0, "confidence": 0.5}
+    among = hmct_track.plan(MODEL, DATA, "error <= 50 %", nodes=asked, **of)
+    changed = {r["slot"] for r in among.rows if r["qtype"]}
+    assert 0 < len(changed) == among.summary["moves"] < among.summary["slots"] == len(asked)
+    assert changed < set(asked)
+    # One that no plan would take by itself is part of it where it is to be.
+    spare = next(r for r in among.rows if not r["qtype"])
+    given = spare["slot"]
+    around = hmct_track.plan(MODEL, DATA, "error <= 50 %", nodes=asked, raised=given, **of)
+    rows = {r["slot"]: r for r in around.rows if r["qtype"]}
+    assert rows.keys() > {given}, "the target needs others as well"
+    assert rows[given]["without"] is None
+    assert all(rows[name]["without"] > 0.5 for name in rows.keys() - {given})
+    assert around.summary["cost"] == pytest.approx(sum(r["price"] for r in rows.values()))
+    assert around.summary["cost"] > among.summary["cost"]
+    for same in ("cost_of_all", "slots", "calibrated"):
+        assert around.summary[same] == among.summary[same]
+    assert "1 had to change in any case" in str(around.answer.analysis.text(around.answer))
+    points = around.answer.lake.query("plan_frontier", run_id=around.run_id)
+    assert points[0]["cost"] == pytest.approx(spare["price"]), "none is without it"
+
+
+def test_what_cannot_be_raised_is_refused(lake: Path) -> None:
+    of = {"lake": lake, "track": False, "data_num": 4}
+    with pytest.raises(UsageError, match="no node named 'Conv_nowhere'"):
+        hmct_track.plan(MODEL, DATA, "error <= 30 %", nodes="Conv_nowhere", **of)
+    with pytest.raises(UsageError, match="but what is raised costs"):
+        hmct_track.plan(MODEL, DATA, max_cost="1", raised="Conv_21", **of)

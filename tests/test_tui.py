@@ -255,6 +255,7 @@ def test_a_node_shows_what_is_known_of_it(lake: Path) -> None:
         panels = {panel.id: panel for panel in screen.query(Panel)}
         await until(pilot, lambda: "sqnr through" in str(panels["curve"].border_title))
         await until(pilot, lambda: "in 2 runs" in str(panels["history"].border_title))
+        await shows(pilot, "after:")
         text = text_of(pilot)
         quantizers = calibration_nodes(lake, worst)
         for fact in (worst, *quantizers, "int8, 8 bits", "scales", "before:", "after:", "channels"):
@@ -658,6 +659,50 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
     play(lake, scene)
 
 
+def test_one_goes_from_marked_nodes_to_a_plan_and_its_files(lake: Path) -> None:
+    """The plan is shown when it is done; what it lists is what the lake has of it."""
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app: Any = pilot.app
+        await open_ranking(pilot)
+        names = [row.name for row in table(pilot).rows]
+        await pilot.press(*["space"] * 4, "a", "p")
+        await shows(pilot, "What is to be reached?")
+        app.screen.query_one(Input).value = "sqnr >= much"
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        app.screen.query_one(Input).value = "error <= 60 %"
+        await pilot.press("enter")
+        await shows(pilot, "hmct-debugger plan")
+        asked = app.screen.read()[0]
+        assert (asked.nodes, asked.raised, asked.target) == (names[:4], None, "error <= 60 %")
+        await pilot.press("enter")
+        await shows(pilot, "plan for error <= 60 %", 120)
+        (run,) = Lake.open(lake).query("runs", kind="plan")
+        rows = Lake.open(lake).query("plan_nodes", run_id=run["run_id"])
+        await until(pilot, lambda: list(table(pilot).rows) == rows)
+        assert {row["slot"] for row in rows} == set(names[:4])
+        (found,) = Lake.open(lake).query("plan_result", run_id=run["run_id"])
+        assert f"{found['moves']} of 4 change" in text_of(pilot)
+        await pilot.press("w")
+        await shows(pilot, "A folder for models")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query("#of-output_folder"))
+        again = app.screen.read()[0]
+        assert (again.output_folder, again.nodes, again.target) == (
+            "plan", names[:4], "error <= 60 %",
+        )  # fmt: skip
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: table(pilot).id == "nodes")
+        await pilot.press("a", "f")
+        await shows(pilot, "What is to be reached?")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query("#of-raised"))
+        assert (app.screen.read()[0].nodes, app.screen.read()[0].raised) == (None, names[:4])
+
+    play(lake, scene)
+
+
 def test_runs_of_every_kind_have_rows_a_chart_and_a_way_to_their_nodes(lake: Path) -> None:
     """What each view lists is what its query gives."""
     kinds = ("error-accumulation", "distribution", "channelwise-distribution")
@@ -871,12 +916,22 @@ def test_from_sql_and_the_palette_to_runs_and_nodes(lake: Path) -> None:
         found = {text: call for text, _, call in app.places(app.screen)}
         assert {worst, "sensitivity", "compare_nodes"} <= set(found)
         assert any(ranking.run_id in text for text in found)
+        assert {"Try marked", "Note", "Measure type"} <= set(found), "what the screen can do"
         await pilot.press("ctrl+p", *worst)
         await shows(pilot, "a node")
         await pilot.press("escape")
         found[worst]()
         await until(pilot, lambda: getattr(app.screen, "name_shown", None) == worst)
         await until(pilot, lambda: app.screen.query("#facts"))
+        panel = app.screen.query_one("#history", Panel)
+        await until(pilot, lambda: "in 2 runs" in str(panel.border_title))
+        older = Lake.open(lake).query("runs", kind="sensitivity")[1]["run_id"]
+        await pilot.press("h")
+        await shows(pilot, "Which run?")
+        await pilot.press("2")
+        await until(pilot, lambda: table(pilot).id == "nodes" and table(pilot).row_count)
+        assert app.screen.run.run_id == older
+        assert not {r.run_id for r in table(pilot).rows} - {older}
 
     play(lake, scene)
 
@@ -890,7 +945,23 @@ def test_a_run_is_named_and_its_model_inspected_by_key(lake: Path) -> None:
         assert find_run(Lake.open(lake), "baseline")["run_id"] == run
         await pilot.press("t", *"1x", "enter")
         await shows(pilot, "cannot be a tag")
-        await pilot.press("i")
+        await pilot.press("e", *"-x [b]", "enter")
+        await shows(pilot, f"noted on run {run}")
+        await until(pilot, lambda: table(pilot).current.note == "-x [b]")
+        assert find_run(Lake.open(lake), run)["note"] == "-x [b]"
+        await pilot.press("e")
+        await shows(pilot, "A remark on this run")
+        assert pilot.app.screen.query_one(Input).value == "-x [b]"
+        await pilot.press("escape", "u")  # it was made without MLflow
+        await shows(pilot, "MLflow does not have run", 90)
+        address = "http://127.0.0.1:1/#/experiments/1/runs/x"
+        app: Any = pilot.app
+        app.web.page_of = lambda run_id: address if run_id == run else ""
+        await pilot.press("u")
+        await until(pilot, lambda: app.clipboard == address)
+        await pilot.press("v")
+        await shows(pilot, address)
+        await pilot.press("escape", "i")
         await shows(pilot, "calibration nodes")
 
     play(lake, scene, toasts=True)
@@ -1116,7 +1187,7 @@ def test_sql_is_run_exported_and_remembered(lake: Path, tmp_path: Path) -> None:
         editor = screen.query_one(TextArea)
         editor.text = "SELECT '[red]x' AS a, 7 AS b"
         await pilot.press("f5")
-        await shows(pilot, "[red]x")
+        await shows(pilot, "1 rows")
         await pilot.press("ctrl+e")
         await until(pilot, lambda: list(tmp_path.glob("hmct_sql_*.csv")))
         (path,) = tmp_path.glob("hmct_sql_*.csv")
@@ -1446,48 +1517,51 @@ TMUX = shutil.which("tmux")
 
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 def test_in_a_real_terminal(lake: Path, tmp_path: Path) -> None:
-    """Open, sort, filter, open a node, launch its figure, quit."""
+    """Open, sort, mark, plan around it, filter, open a node, launch its figure, quit."""
     socket = str(tmp_path / "tmux")
 
     def tmux(*arguments: str) -> str:
         command = [str(TMUX), "-S", socket, "-f", "/dev/null", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def sees(text: str) -> str:
-        end = time.monotonic() + 40
+    def sees(text: str, seconds: float = 40) -> str:
+        end = time.monotonic() + seconds
         while text not in (screen := tmux("capture-pane", "-p", "-t", "t")):
             assert time.monotonic() < end, screen
             time.sleep(0.1)
         return screen
 
+    steps: list[tuple[list[str], str]] = [
+        (["/", "sensitivity"], "2 of 5 runs"),
+        (["Enter"], "2 of 5 runs"),
+        (["Enter"], "sorted by sqnr"),
+        (["s"], "sorted by chebyshev"),
+        (["Space", "x"], "1 marked, tried as int16: chebyshev "),
+        (["a"], "plan around them"),
+        (["f"], "What is to be reached?"),
+        (["Enter"], "hmct-debugger plan"),
+        (["Enter"], "plan for error <= 10 %"),
+        (["Escape"], "sorted by chebyshev"),
+        (["/", "conv"], "type: all"),
+        (["Enter"], "type: all"),
+        (["Enter"], "1 What it is"),
+        (["p"], "sensitivity_of_node.png"),
+        (["Escape"], "1 What it is"),
+    ]
     # Python finds this environment by itself; the shell of the pane is told where the lake is.
     settings = "env -u COLUMNS -u LINES LC_ALL=C.UTF-8"
     command = f"{settings} {sys.executable} -m hmct_track tui {lake}; echo ended $?"
     tmux("new-session", "-d", "-s", "t", "-x", "110", "-y", "30", f"{command}; sleep 60")
     try:
         sees("5 runs in")
-        tmux("send-keys", "-t", "t", "/")
-        tmux("send-keys", "-t", "t", "-l", "sensitivity")
-        sees("2 of 5 runs")
-        tmux("send-keys", "-t", "t", "Enter")
-        time.sleep(0.3)  # the table takes the focus
-        tmux("send-keys", "-t", "t", "Enter")
-        sees("sorted by sqnr")
-        tmux("send-keys", "-t", "t", "s")
-        sees("sorted by chebyshev")
-        tmux("send-keys", "-t", "t", "Space", "x")
-        sees("1 marked, tried as int16: chebyshev ")
-        tmux("send-keys", "-t", "t", "/")
-        tmux("send-keys", "-t", "t", "-l", "conv")
-        sees("type: all")
-        tmux("send-keys", "-t", "t", "Enter")
-        time.sleep(0.3)  # the table takes the focus
-        tmux("send-keys", "-t", "t", "Enter")
-        sees("1 What it is")
-        tmux("send-keys", "-t", "t", "p")
-        sees("sensitivity_of_node.png")
-        tmux("send-keys", "-t", "t", "Escape")
-        time.sleep(1)  # an escape and a key that follow at once are Alt and that key
+        for keys, text in steps:
+            for key in keys:
+                # Longer ones that are no names of keys are typed.
+                typed = ("-l",) if key.islower() and len(key) > 1 else ()
+                tmux("send-keys", "-t", "t", *typed, key)
+            sees(text, 180 if text.startswith("plan for") else 40)
+            time.sleep(1 if keys[-1] in ("Escape", "Enter") else 0.1)  # the table takes the focus
+        # An escape and a key that follow at once are Alt and that key.
         assert "No viewer here" not in sees("1 What it is")
         tmux("send-keys", "-t", "t", "q")
         sees("ended 0")

@@ -150,6 +150,17 @@ def test_the_ui_says_where_a_servers_runs_are(
     assert (done.returncode, done.stdout.strip()[-18:]) == (0, "http://127.0.0.1:9")
 
 
+def test_the_ui_says_where_one_run_is(served: tuple[Path, str], cli: Cli) -> None:
+    """GIVEN a server that serves the lake already THEN no other is started."""
+    lake, address = served
+    run = next(r for r in Lake.open(lake).query("runs") if r["kind"] == "sensitivity")
+    port = address.rpartition(":")[2]
+    done = cli("ui", run["run_id"], "--port", port, "--lake", str(lake))
+    page = f"{address}/#/experiments/1/runs/{run['mlflow_run_id']}"
+    assert (done.returncode, done.stderr) == (0, f"the run is at {page}\n")
+    assert "no run is called 'nowhere'" in cli("ui", "nowhere", "--lake", str(lake)).stderr
+
+
 def test_the_ui_needs_a_lake_with_runs(tmp_path: Path, cli: Cli) -> None:
     assert "no lake" in cli("ui", "--lake", "lake").stderr
     Lake.create(tmp_path / "lake")

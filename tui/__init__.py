@@ -29,5 +29,8 @@ def make_app(lake: Path) -> DebuggerApp:
 def run_app(lake: Path) -> list[str]:
     """Show the application until the user quits; give a line for each analysis left running."""
     app = make_app(lake)
-    app.run()
+    try:
+        app.run()
+    finally:
+        app.web.close()
     return app.left_running

@@ -11,21 +11,22 @@ from typing import Any, ClassVar, cast
 from textual import on
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.command import Hit, Hits, Provider
+from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widgets import Input
 from textual.worker import get_current_worker
 
-from hmct_track.analyses import Analysis
+from hmct_track.analyses import Analysis, Calibrate
 from hmct_track.errors import HmctTrackError
 from hmct_track.options.recording import Recording
 
 from .base import JobBar, LakeScreen, Notice, Then
 from .help import HELP
-from .launch import Command, Job, make_figure, open_in_viewer, viewer
+from .launch import Command, Job, WebUi, make_figure, open_in_viewer, viewer
 from .ranking import RankingScreen
 from .reads import Ranking, Reader, RunInfo
 from .runs import RunsScreen, open_run
@@ -37,6 +38,12 @@ _WATCH_SECONDS = 1.0
 _JOB_SECONDS = 0.25
 _CANCEL_SECONDS = 5.0
 _BURY_SECONDS = 5.0
+_PAGE_TOLD = """\
+{}
+
+It is in the clipboard. The web UI listens on this machine only, and ends with this application.
+From elsewhere, ssh -L PORT:127.0.0.1:PORT with its port brings it to a browser there.
+"""
 
 
 class LakeChanged(Message):
@@ -51,6 +58,22 @@ class FigureMade(Message):
         self.path, self.asked_from = path, asked_from
 
 
+class RunReady(Message):
+    """An analysis has been recorded."""
+
+    def __init__(self, run: RunInfo, asked_from: Screen[Any]) -> None:
+        super().__init__()
+        self.run, self.asked_from = run, asked_from
+
+
+class PageFound(Message):
+    """Where MLflow's web UI has a run."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+
+
 class Complaint(Message):
     """Something that a worker could not do."""
 
@@ -61,6 +84,12 @@ class Complaint(Message):
 
 class LakeCommands(Provider):
     """Runs, shipped queries, and the nodes of the ranking that is looked at, by their names."""
+
+    async def discover(self) -> Hits:
+        """What the screen can do, before anything is typed."""
+        app = cast("DebuggerApp", self.app)
+        for text, what, call in app.own_actions(self.screen):
+            yield DiscoveryHit(Content(clean(text)), call, text=clean(text), help=what)
 
     async def search(self, query: str) -> Hits:
         """Those that fit; names are shown as they are, never taken for markup."""
@@ -82,23 +111,27 @@ class DebuggerApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New"),
         Binding("q", "quit", "Quit"),
-        Binding("question_mark,f1", "help", "Help", key_display="?"),
+        Binding("question_mark,f1", "help", "Help", show=False),
         Binding("f2", "sql", "SQL"),
         Binding("f3", "dark", "Light/dark", show=False),
         Binding("f4", "jobs", "Jobs", show=False),
-        Binding("v", "view", "View the figure", show=False),
+        Binding("v", "view", "View what is ready", show=False),
     ]
 
     def __init__(self, reader: Reader) -> None:
         super().__init__()
         self.reader = reader
+        self.web = WebUi(reader.path)
         self.runs: list[RunInfo] = []
         self.jobs: list[Job] = []
         self.left_running: list[str] = []
         self._images: bool | None = None
-        self._figure: Path | None = None
+        self._newest: Callable[[], None] | None = None
+        """Shows the newest figure, or the newest answer."""
         self._then: dict[Job, Then] = {}
         self._told: set[Job] = set()
+        self._shown = reader.revision()
+        """The revision of the lake that screens were told of."""
 
     def on_mount(self) -> None:
         """Show the runs, and begin to watch."""
@@ -116,11 +149,13 @@ class DebuggerApp(App[None]):
         """What the command palette offers beside what Textual does."""
         yield from super().get_system_commands(screen)
         yield SystemCommand("New analysis", "Choose model, data and options", self.action_new)
+        yield SystemCommand("Calibrate", "Make a calibrated model of a float one",
+                            self.action_calibrate)  # fmt: skip
         yield SystemCommand("SQL", "Ask the lake", self.action_sql)
         yield SystemCommand("Jobs", "Analyses that were started here", self.action_jobs)
         yield SystemCommand("Light or dark", "Switch the theme", self.action_dark)
 
-    def places(self, screen: Screen[Any]) -> Iterator[tuple[str, str, Callable[[], None]]]:
+    def places(self, screen: Screen[Any]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         """What the palette finds: a name, what it is, and how to go there."""
         from hmct_track.lake import Use, query_names
 
@@ -129,10 +164,18 @@ class DebuggerApp(App[None]):
             yield told, "a run", partial(self.open_run, run)
         for name in query_names(Use.USER):
             yield name, "a shipped query", partial(self._open_query, name)
+        yield from self.own_actions(screen)
         ranking = screen.ranking if isinstance(screen, RankingScreen) else None
         if ranking:
             for name in ranking.nodes:
                 yield name, "a node", partial(self.open_node, ranking, name)
+
+    def own_actions(self, screen: Screen[Any]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+        """What the screen can do itself, with the keys for it."""
+        for key, (of, bound, is_enabled, _) in screen.active_bindings.items():
+            if of is screen and bound.description and is_enabled:
+                call = partial(self.run_action, bound.action, of)
+                yield bound.description, f"here: {bound.key_display or key}", call
 
     def _open_query(self, name: str) -> None:
         self.action_sql()
@@ -145,7 +188,10 @@ class DebuggerApp(App[None]):
 
     def _look(self) -> None:
         revision = self.reader.revision()
-        if not get_current_worker().is_cancelled and revision != self.reader.seen:
+        # Whoever reads the runs first, for whatever screen, must not keep it from the others.
+        is_new = revision != self._shown or revision != self.reader.seen
+        if not get_current_worker().is_cancelled and is_new:
+            self._shown = revision
             self.post_message(LakeChanged())
 
     def _bury(self) -> None:
@@ -207,7 +253,9 @@ class DebuggerApp(App[None]):
         elif job.state == "KILLED":
             self.notify(f"{what} was cancelled; what it measured is kept", markup=False)
         else:
-            self.notify(job.error or f"{what} failed", severity="error", markup=False, timeout=15)
+            said = job.error or f"{what} failed"
+            self._newest = partial(self._tell, f"{what} failed", said)
+            self.notify(f"{said} (v shows it again)", severity="error", markup=False, timeout=15)
 
     # Figures
 
@@ -227,21 +275,25 @@ class DebuggerApp(App[None]):
     @on(FigureMade)
     def _figure_made(self, message: FigureMade) -> None:
         """Show it where it was asked for; elsewhere it must not swallow what is typed."""
-        self._figure = message.path
+        self._newest = partial(self._view_figure, message.path)
         if message.asked_from in (None, self.screen):
             self.action_view()
         else:
             self.notify("the figure is ready; v shows it", markup=False)
 
     def action_view(self) -> None:
-        """Show the newest figure."""
+        """Show what was made last: a figure, or the answer of a follow-up."""
+        if self._newest is None:
+            self.notify("nothing was made yet; p makes a figure", markup=False)
+        else:
+            self._newest()
+
+    def _view_figure(self, path: Path) -> None:
         from .picture_screen import PictureScreen
         from .pictures import NO_IMAGES, has_images
 
-        path, program = self._figure, viewer()
-        if path is None:
-            self.notify("no figure was made yet; p makes one", markup=False)
-        elif program:
+        program = viewer()
+        if program:
             try:
                 open_in_viewer(program, path)
                 self.notify(f"opened {path}", markup=False)
@@ -271,6 +323,62 @@ class DebuggerApp(App[None]):
     def _complain(self, message: Complaint) -> None:
         self.notify(message.reason, severity="error", markup=False, timeout=10)
 
+    # Answers
+
+    def show_run(self, run_id: str, asked_from: Screen[Any]) -> None:
+        """Open a run where it was asked for; elsewhere say that it is ready, and open it by key."""
+        work = partial(self._find_run, run_id, asked_from)
+        self.run_worker(work, thread=True, group="ready", exit_on_error=False)
+
+    def _find_run(self, run_id: str, asked_from: Screen[Any]) -> None:
+        try:
+            run = next((r for r in self.reader.runs() if r.run_id == run_id), None)
+        except (HmctTrackError, OSError) as error:
+            self.post_message(Complaint(str(error)))
+            return
+        if run:
+            self.post_message(RunReady(run, asked_from))
+
+    @on(RunReady)
+    def _run_ready(self, message: RunReady) -> None:
+        """It must not swallow what is typed, not even in the filter where it was asked for."""
+        self._newest = partial(self.open_run, message.run)
+        if message.asked_from is self.screen and not isinstance(self.focused, Input):
+            self._newest()
+        else:
+            self.notify(f"the {message.run.kind} is ready; v shows it", markup=False)
+
+    # MLflow
+
+    def show_page(self, run_id: str) -> None:
+        """Open a run in MLflow's web UI, which is started for that and ends with this."""
+        said = "MLflow's web UI is started, and told of runs that wait; this takes a while ..."
+        self.notify(said, markup=False, timeout=20)
+        work = partial(self._find_page, run_id)
+        self.run_worker(work, thread=True, group="page", exclusive=True, exit_on_error=False)
+
+    def _find_page(self, run_id: str) -> None:
+        try:
+            self.post_message(PageFound(self.web.page_of(run_id)))
+        except (HmctTrackError, OSError) as error:
+            self.post_message(Complaint(str(error)))
+
+    @on(PageFound)
+    def _page_found(self, message: PageFound) -> None:
+        """In the browser of this desktop, if there is one; the address is in the clipboard."""
+        address, program = message.address, viewer()
+        self.copy_to_clipboard(address)
+        if program:
+            try:
+                open_in_viewer(program, address)
+            except HmctTrackError as error:
+                self.notify(str(error), severity="error", markup=False)
+        self._newest = partial(self._tell, "In MLflow", _PAGE_TOLD.format(address))
+        self.notify(f"{address} is in the clipboard; v shows it", markup=False, timeout=15)
+
+    def _tell(self, title: str, text: str) -> None:
+        self.push_screen(Notice(title, text))
+
     # Screens
 
     def open_run(self, run: RunInfo) -> None:
@@ -297,6 +405,14 @@ class DebuggerApp(App[None]):
 
         if not isinstance(self.screen, StartScreen):
             self.push_screen(StartScreen())
+
+    def action_calibrate(self) -> None:
+        """The form of a calibration, of the float model of the newest run where that is known."""
+        run = next((r for r in self.runs if r.data_path), None)
+        given = run.parameters.get("float_model") if run else None
+        data = run.data_path if run else None
+        found = Calibrate(model_or_file=given or "", calibrated_data=data or "", output="")
+        self.show_form(found, Recording(), None)
 
     def action_sql(self) -> None:
         """The SQL pane."""

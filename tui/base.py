@@ -21,7 +21,7 @@ from hmct_track.errors import HmctTrackError
 from hmct_track.options.recording import Recording
 
 from .grid import Grid
-from .launch import Job
+from .launch import Job, say
 from .reads import Ranking, Reader, RunInfo
 from .text import plain, seconds
 
@@ -47,6 +47,12 @@ class Debugger(Protocol):
 
     def open_run(self, run: RunInfo) -> None:
         """The screen for a run of its kind."""
+
+    def show_run(self, run_id: str, asked_from: Screen[Any]) -> None:
+        """Open a run where it was asked for; elsewhere say that it is ready, and open it by key."""
+
+    def show_page(self, run_id: str) -> None:
+        """Open a run in MLflow's web UI."""
 
     def open_node(self, ranking: Ranking, name: str) -> None:
         """One node of a ranking's model."""
@@ -94,7 +100,11 @@ class LakeScreen(Screen[Any]):
     `ask` runs a call in a worker, which posts its answer; the method ``show_<what>`` takes it.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "below", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "below", show=False),
+        # First in every footer: in a narrow terminal what is last is out of sight.
+        Binding("question_mark", "app.help", "Help", key_display="?"),
+    ]
 
     _then: Then | None = None
 
@@ -117,6 +127,11 @@ class LakeScreen(Screen[Any]):
         """Show the form of another analysis of what a run was about, with all that it was given."""
         self._then = then
         self.ask("follow_up", partial(self.reader.follow_up, run_id, command, given))
+
+    def show_answer(self, job: Job) -> None:
+        """Open the run that a job made: what is done once a follow-up has succeeded."""
+        if job.run_id:
+            self.debugger.show_run(job.run_id, self)
 
     def show_follow_up(self, found: tuple[Analysis, Recording]) -> None:
         """The form, with its command."""
@@ -179,6 +194,76 @@ class LakeScreen(Screen[Any]):
         return str(self.app.theme_variables[_STYLES[severity]])
 
 
+class ListScreen(LakeScreen):
+    """A table below a field that filters it."""
+
+    def fill(self, *, from_top: bool = False) -> None:
+        """Show the rows anew.
+
+        Args:
+            from_top: put the cursor on the first row, as for the first match of a filter.
+        """
+        raise NotImplementedError
+
+    @property
+    def words(self) -> list[str]:
+        """What the rows are filtered by: all of it has to be there."""
+        return self.query_one(Input).value.lower().split()
+
+    def resized(self) -> None:
+        """Names are cut only where there is no room."""
+        self.fill()
+
+    @property
+    def run_here(self) -> RunInfo | None:
+        """The run that is looked at, or under the cursor."""
+        return None
+
+    def action_page(self) -> None:
+        """Open the run in MLflow's web UI."""
+        if self.run_here:
+            self.debugger.show_page(self.run_here.run_id)
+
+    def action_note(self) -> None:
+        """Write a remark on the run."""
+        run = self.run_here
+        if run is None:
+            return
+
+        def note(text: str | None) -> None:
+            if text is not None and text != (run.note or ""):
+                self.ask("noted", partial(say, self.reader.path, "note", run.run_id, "--", text))
+
+        asks = Question("Note", "A remark on this run; empty takes it away.", "", run.note or "")
+        self.app.push_screen(asks, note)
+
+    def show_noted(self, said: str) -> None:
+        """What the command said."""
+        self.app.notify(said.strip(), markup=False)
+        self.lake_changed()
+
+    @on(Input.Changed)
+    def _filter_changed(self) -> None:
+        self.fill(from_top=True)
+
+    @on(Input.Submitted)
+    def _filter_done(self) -> None:
+        self.set_focus(self.query_one(Grid))
+
+    def action_filter(self) -> None:
+        """Go to the filter."""
+        self.set_focus(self.query_one(Input))
+
+    def action_back(self) -> None:
+        """Empty the filter, or go back."""
+        field = self.query_one(Input)
+        if field.value or field.has_focus:
+            field.value = ""
+            self.set_focus(self.query_one(Grid))
+        else:
+            self.app.pop_screen()
+
+
 class Notice(ModalScreen[str | None]):
     """A text and some keys that answer it."""
 
@@ -209,16 +294,16 @@ class Question(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
 
-    def __init__(self, title: str, asked: str, example: str) -> None:
+    def __init__(self, title: str, asked: str, example: str, value: str = "") -> None:
         super().__init__()
-        self._title, self._asked, self._example = title, asked, example
+        self._title, self._asked, self._example, self._value = title, asked, example, value
 
     def compose(self) -> ComposeResult:
         """A field."""
         with Vertical(id="notice") as box:
             box.border_title = self._title
             yield Label(self._asked, markup=False)
-            yield Input(placeholder=self._example)
+            yield Input(self._value, placeholder=self._example)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Answer."""
@@ -231,7 +316,7 @@ def how_far(job: Job) -> str:
     if state is None:
         return "starting"
     if state.done == state.total:
-        return f"{state.what} done, recording"
+        return f"{state.what} done, going on"  # to what nobody counts, or to recording
     percent = 100 * state.done // state.total if state.total else 0
     rate = f", {state.rate:.3g} {state.unit}/s" if state.rate else ""
     left = f", {seconds(state.left)} left" if state.left is not None else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -232,7 +232,10 @@ def boxes(rows: Sequence[ChannelDistributionRow]) -> Callable[[int, int], Text]:
 
 
 def history(
-    rows: Sequence[NodeHistoryOfModelRow], metric: Metric, color: Callable[[str], str]
+    rows: Sequence[NodeHistoryOfModelRow],
+    metric: Metric,
+    color: Callable[[str], str],
+    notes: Mapping[str, str],
 ) -> Callable[[int, int], Text]:
     """The node in every run, the newest first, with a bar.
 
@@ -240,6 +243,7 @@ def history(
         rows: rows of the query ``node_history_of_model``.
         metric: the metric shown.
         color: the style of a severity.
+        notes: run id to what was remarked on it.
     """
 
     def make(width: int, height: int) -> Text:
@@ -254,6 +258,7 @@ def history(
             text.append_text(bar(share(value, values, metric), 12, style))
             outputs = ",".join(row["outputs"] or ())
             text.append_text(plain(f" {row['data_num']} samples at {outputs}{other}", "dim"))
+            text.append_text(plain(f"  {notes.get(row['run_id'], '')}"))
             text.append("\n")
         return text
 

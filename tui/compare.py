@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from hmct_track.types import Metric
 
-from .base import LakeScreen, Notice, feet
+from .base import ListScreen, Notice, feet
 from .grid import Grid, GridColumn, stretched
 from .reads import RunInfo
 from .text import bar, clean, moment, number, plain, shortened
@@ -65,7 +65,7 @@ def _ranks(row: Row) -> str:
     return f"{row['rank_a'] or '-'} > {row['rank_b'] or '-'}"
 
 
-class CompareScreen(LakeScreen):
+class CompareScreen(ListScreen):
     """What became worse, and what better."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -107,7 +107,7 @@ class CompareScreen(LakeScreen):
         """The nodes, or the tensors of devices."""
         self._found = found
         self._rows = found.nodes if hasattr(found, "nodes") else _tensors(found)
-        self._fill()
+        self.fill()
 
     def refused(self, what: str, reason: str) -> None:
         """Say why they cannot be compared, where there is room for all of it."""
@@ -151,26 +151,6 @@ class CompareScreen(LakeScreen):
                 text.append("\n").append_text(plain(line, style))
         self.app.push_screen(Notice("Both", text))
 
-    @on(Input.Changed)
-    def _filter_changed(self) -> None:
-        self._fill(from_top=True)
-
-    @on(Input.Submitted)
-    def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Grid))
-
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        self.set_focus(self.query_one(Input))
-
-    def action_back(self) -> None:
-        """Empty the filter, or go back."""
-        if self.query_one(Input).value or self.query_one(Input).has_focus:
-            self.query_one(Input).value = ""
-            self.set_focus(self.query_one(Grid))
-        else:
-            self.app.pop_screen()
-
     def action_metric(self) -> None:
         """Compare by the next metric."""
         metrics = list(Metric)
@@ -180,7 +160,7 @@ class CompareScreen(LakeScreen):
     def action_order(self) -> None:
         """By difference, or by name."""
         self._by_name = not self._by_name
-        self._fill()
+        self.fill()
 
     def action_swap(self) -> None:
         """The other one is before."""
@@ -205,10 +185,11 @@ class CompareScreen(LakeScreen):
         text = Text("\n").join(plain(line) for line in lines or ["nothing else differs"])
         self.app.push_screen(Notice("What changed besides", text))
 
-    def _fill(self, *, from_top: bool = False) -> None:
+    def fill(self, *, from_top: bool = False) -> None:
+        """Show the rows anew."""
         if self._found is None:
             return
-        words = self.query_one(Input).value.lower().split()
+        words = self.words
         rows = [
             row
             for row in self._rows
@@ -259,10 +240,6 @@ class CompareScreen(LakeScreen):
         style = self.color(_STATUS[word]) if word in _STATUS else ""
         told = plain(f"all nodes quantized: {self._metric.value} {values}, ")
         return told.append_text(plain(word, style)).append("\n")
-
-    def resized(self) -> None:
-        """Names are cut only where there is no room."""
-        self._fill()
 
     def _label(self, run: RunInfo) -> str:
         return f"{run.model} {run.label} {moment(run.started_at)}"

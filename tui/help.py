@@ -4,8 +4,9 @@ HELP = """\
 Everywhere
   n        new analysis            f4       analyses started here
   f2       SQL                     f3       light or dark theme
-  v        the newest figure       j, k     down and up in a list
-  ctrl+p   command palette         ?, f1    this help
+  v        what was made last: a figure, an answer, an address
+  ctrl+p   command palette: all that the screen can do, runs, queries, nodes
+  j, k     down and up in a list   ?, f1    this help
   esc      back                    q        quit
 
 Runs
@@ -13,6 +14,7 @@ Runs
   c        mark, then c on another run compares the two
   y        copy the run id         i        inspect the model
   b        make it the baseline    t        give it another name
+  e        write a note on it      u        open it in MLflow's web UI
 
 Ranked nodes
   enter    look at the node        /        filter by name, op type, weight, activation
@@ -21,8 +23,10 @@ Ranked nodes
   p        the figure              y        copy the node's name
   g        as a tree by module     o        what the run found besides
   space    mark a node             m        mark by value, name, pattern or module path
-  a        act on the marked: raise, leave out, only these, diagnose, copy
+  a        act on the marked: plan with or around them, raise, leave out, diagnose, copy;
+           with none marked: plan or mend the whole model
   x        have each mark show what the whole model would be: int16, float32, off
+  e, u     a note on the run, and the run in MLflow's web UI
   A click on a heading sorts by it. Left and right scroll the columns of any table.
 
 One node
@@ -32,8 +36,13 @@ One node
   g        what is around it       t        its output, or one of its calibration nodes
   w        diagnose it: why it costs accuracy, and what mends it
   d        compute histograms      b        compute box plots of its channels
-  e        compute the error curve 1 to 5   go to a panel
+  e        compute the error curve h        open a run that measured it
+  1 to 5   go to a panel
   w, d, b and e show the command first, which may be changed; enter starts it.
+
+Runs of other kinds
+  o        the other view of it    enter    the node; of a plan's frontier: take that step
+  w        write a plan's models and files for toolchains
 
 Two runs
   s        the next metric         o        order by difference or by node

@@ -6,11 +6,13 @@ can outlive the application.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,9 @@ from hmct_track.options.recording import Recording
 _POLL_SECONDS = 0.1
 _INTERRUPTED = 130
 _UNTRACKED = 3
+_NOTHING_BETTER = 4
+_GRACE = 5.0
+_PAGE = "the run is at "
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Job:
     @property
     def succeeded(self) -> bool:
         """Whether the answer is in the lake."""
-        return self._process.returncode in (0, _UNTRACKED)
+        return self._process.returncode in (0, _UNTRACKED, _NOTHING_BETTER)
 
     @property
     def state(self) -> str:
@@ -173,6 +178,65 @@ class Job:
             self.messages.append(line)
 
 
+class WebUi:
+    """MLflow's web UI on a lake: a process that serves as long as the application."""
+
+    def __init__(self, lake: Path) -> None:
+        self._lake = lake
+        self._port = 0
+        self._processes: list[subprocess.Popen[str]] = []
+        self._asking = threading.Lock()
+
+    def page_of(self, run_id: str) -> str:
+        """The address of a run; the server is started with the first that is asked for.
+
+        It takes as long as MLflow takes to start, and to be told of runs that wait.
+
+        Raises:
+            HmctTrackError: MLflow does not have the run, or cannot be started.
+        """
+        with self._asking:
+            self._port = self._port or _free_port()
+            said = []
+            process = subprocess.Popen(  # noqa: S603 - a list, no shell
+                [sys.executable, "-m", "hmct_track", "ui", run_id, "--port", str(self._port),
+                 "--lake", str(self._lake)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**os.environ, "HMCT_UI_OWNED": "1"},
+                start_new_session=True,
+            )  # fmt: skip
+            self._processes.append(process)
+            assert process.stderr  # noqa: S101 - it is a pipe
+            for line in process.stderr:
+                if line.startswith(_PAGE):
+                    return line.removeprefix(_PAGE).strip()
+                said.append(line.strip().removeprefix("hmct-debugger: error: "))
+            process.stderr.close()
+            process.wait()
+            raise HmctTrackError(said[-1] if said else f"ui ended with {process.returncode}")
+
+    def close(self) -> None:
+        """End the server."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+            if process.stderr:
+                process.stderr.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def make_figure(lake: Path, run_id: str, node: str | None = None) -> Path:
     """The figure of a run, or of one node in it, drawn unless it exists; where the file is.
 
@@ -204,8 +268,8 @@ def viewer() -> str | None:
     return None
 
 
-def open_in_viewer(program: str, path: Path) -> None:
-    """Open a file with the system's viewer, and do not wait for it.
+def open_in_viewer(program: str, path: Path | str) -> None:
+    """Open a file, or an address, with the system's viewer, and do not wait for it.
 
     Raises:
         HmctTrackError: the viewer cannot be started.
@@ -234,7 +298,7 @@ def say(lake: Path | None, *arguments: str) -> str:
     """
     where = ["--lake", str(lake)] if lake else []
     done = subprocess.run(  # noqa: S603 - a list, no shell
-        [sys.executable, "-m", "hmct_track", *arguments, *where],
+        [sys.executable, "-m", "hmct_track", arguments[0], *where, *arguments[1:]],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

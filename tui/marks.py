@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -11,6 +12,8 @@ from rich.text import Text
 from hmct_track.analyses import (
     Analysis,
     Diagnose,
+    Mend,
+    Plan,
     PlotAccError,
     PlotDistribution,
     SensitivityAnalysis,
@@ -19,12 +22,13 @@ from hmct_track.errors import UsageError
 from hmct_track.options.parsing import parse_flat_list, show_names
 from hmct_track.options.patterns import matching
 from hmct_track.options.recording import Recording
+from hmct_track.planning.target import parse_target
 from hmct_track.types import Metric
 
-from .base import LakeScreen, Notice, Question
+from .base import ListScreen, Notice, Question
 from .grid import Grid
 from .launch import Job
-from .reads import Ranked, RunInfo
+from .reads import Ranked, Ranking, RunInfo
 from .text import number, plain, severity
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 _RAISED = (None, "int16", "float32")
 _ACTIONS = {
+    "p": "plan: which of them have to change to meet a target",
+    "f": "plan around them: they change in any case, what else has to?",
     "i": "raise them to int16, one after the other",
     "l": "leave them out of quantization, one after the other",
     "o": "quantize only them: the error curve",
@@ -43,7 +49,17 @@ _ACTIONS = {
 }
 
 
-class MarkingScreen(LakeScreen):
+_OF_ALL = {
+    "p": "plan: which nodes have to change to meet a target",
+    "h": "mend: remedies that cost nothing at run time, for the whole model",
+    "w": "diagnose the worst: why they cost accuracy, and what mends them",
+}
+"""What is done where nothing is marked."""
+
+_TARGETS = "error <= 10 %, or sqnr >= 30"
+
+
+class MarkingScreen(ListScreen):
     """A list of ranked nodes some of which are marked, in the order in which they were."""
 
     run: RunInfo
@@ -51,6 +67,7 @@ class MarkingScreen(LakeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._metric = Metric.COSINE_SIMILARITY
+        self._ranking: Ranking | None = None
         self.marked: list[str] = []
         self._raised: str | None = None
         """What marked nodes are tried as; nothing is tried without."""
@@ -58,10 +75,8 @@ class MarkingScreen(LakeScreen):
         self._job: Job | None = None
         self._waits = False
         self._steps: list[PartialQuantizationRow] = []
-
-    def refill(self) -> None:
-        """Show the rows anew."""
-        raise NotImplementedError
+        self._target = "error <= 10 %"
+        """What the last plan was to reach."""
 
     # Marking
 
@@ -105,17 +120,19 @@ class MarkingScreen(LakeScreen):
 
     def _set(self, marked: list[str]) -> None:
         self.marked = marked
-        self.refill()
+        self.fill()
         self._try_marked()
 
     # Acting
 
     def action_act(self) -> None:
-        """Choose what is done with the marked nodes."""
-        if not self.marked:
-            self.app.notify("space marks a node, m by value or pattern", markup=False)
-            return
-        self.app.push_screen(Notice(f"{len(self.marked)} marked", "", _ACTIONS), self._act)
+        """Choose what is done with the marked nodes, or with all of them if none is."""
+        if self.marked:
+            notice = Notice(f"{len(self.marked)} marked", "", _ACTIONS)
+        else:
+            said = "Nothing is marked: space marks a node, m by value or pattern."
+            notice = Notice("All nodes", said, _OF_ALL)
+        self.app.push_screen(notice, self._act)
 
     def _act(self, answer: str | None) -> None:
         marked, metric = list(self.marked), self._metric.value
@@ -126,7 +143,8 @@ class MarkingScreen(LakeScreen):
             "l": (SensitivityAnalysis.command, {**partly, "qtype": "float32"}),
             "o": (PlotAccError.command, {**curve, "quantize_node": [marked]}),
             "n": (PlotAccError.command, {**curve, "non_quantize_node": [marked]}),
-            "w": (Diagnose.command, {"nodes": marked, "metric": metric}),
+            "w": (Diagnose.command, {"nodes": marked or None, "metric": metric}),
+            "h": (Mend.command, {"output": self._beside("mended.onnx")}),
             "d": (PlotDistribution.command, {"nodes_list": marked}),
         }
         if answer == "y":
@@ -134,10 +152,46 @@ class MarkingScreen(LakeScreen):
             self.app.notify(f"copied {len(marked)} names", markup=False)
         elif answer == "c":
             self._set([])
+        elif answer == "p":
+            self._ask_target({"nodes": marked or None, "raised": None})
+        elif answer == "f":
+            self._ask_target({"nodes": None, "raised": marked})
         elif answer in asked:
             command, given = asked[answer]
-            then = partial(self._read_steps, marked) if answer in ("i", "l") else None
+            then = partial(self._read_steps, marked) if answer in ("i", "l") else self.show_answer
             self.follow_up(self.run.run_id, command, then, **given)
+
+    def _beside(self, ending: str) -> str:
+        """A file in the present folder, named after the model."""
+        return str(Path.cwd() / f"{Path(self.run.model_path or 'model').stem}_{ending}")
+
+    # Planning
+
+    def _ask_target(self, given: dict[str, Any]) -> None:
+        """Ask what a plan is to reach, with what the whole model has now beside it."""
+        metric, whole = self._metric, self._ranking.whole if self._ranking else {}
+        asked = f"What is to be reached? Such as {_TARGETS}."
+        if metric in whole:
+            asked += f"\nNow, all quantized: {metric.value} {number(whole[metric])}, error 100 %."
+        if self._steps and self._raised:
+            tried = number(self._steps[-1]["partial"])
+            asked += f"\nWith the marked as {self._raised}: {metric.value} {tried}."
+        asks = Question("Plan", asked, _TARGETS, self._target)
+        self.app.push_screen(asks, partial(self._plan, given))
+
+    def _plan(self, given: dict[str, Any], target: str | None) -> None:
+        if not target:
+            return
+        self._target = target
+        try:
+            if not self.run.parameters.get("score"):  # a target may be of a score of the user's
+                parse_target(target)
+        except UsageError as error:
+            self.app.notify(str(error), severity="error", markup=False, timeout=10)
+            self._ask_target(given)
+            return
+        given = {**given, "target": target, "moves": [self._raised or "int16"]}
+        self.follow_up(self.run.run_id, Plan.command, self.show_answer, **given)
 
     # Trying
 
@@ -145,13 +199,13 @@ class MarkingScreen(LakeScreen):
         """Have each mark show what the whole model would be: as int16, as float, or not at all."""
         self._raised = _RAISED[(_RAISED.index(self._raised) + 1) % len(_RAISED)]
         self._steps = []
-        self.refill()
+        self.fill()
         self._try_marked()
 
     def _try_marked(self) -> None:
         if not (self._raised and self.marked):
             self._steps = []
-            self.refill()
+            self.fill()
             return
         self._waits = bool(self._job and self._job.is_running)
         if not self._waits:
@@ -177,7 +231,7 @@ class MarkingScreen(LakeScreen):
     def show_steps(self, steps: list[PartialQuantizationRow]) -> None:
         """What the whole model would be."""
         self._steps = steps
-        self.refill()
+        self.fill()
 
     @property
     def so_far(self) -> dict[str, float | None]:

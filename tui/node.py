@@ -18,6 +18,7 @@ from hmct_track.analyses import (
     PlotAccError,
     PlotDistribution,
 )
+from hmct_track.metrics import value_of
 from hmct_track.types import Metric
 
 from . import charts
@@ -25,7 +26,7 @@ from .base import LakeScreen, Notice, feet
 from .charts import Panel, facts
 from .launch import Job
 from .reads import Curve, Evidence, Ranked, Ranking
-from .text import bar, clean, number, numbers, plain, severity, share, shortened, worst_of
+from .text import bar, clean, moment, number, numbers, plain, severity, share, shortened, worst_of
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import ModelNodesRow, NodeHistoryOfModelRow
@@ -38,6 +39,9 @@ _CLIPPED, _WIDE = 1.05, 2.0
 
 _MOST_KEYS = 8
 """Nodes before and after a node that are drawn."""
+
+_RUN_KEYS = "123456789abcdefghij"
+"""Keys of the newest runs of a node."""
 
 _PANELS = ("facts", "histogram", "channels", "curve", "history")
 
@@ -67,6 +71,7 @@ class NodeScreen(LakeScreen):
         Binding("b", "compute('channels')", "Boxes"),
         Binding("e", "compute('curve')", "Curve"),
         Binding("w", "diagnose", "Why"),
+        Binding("h", "history", "Runs of it"),
         *(
             Binding(str(i), f"panel('{name}')", name, show=False)
             for i, name in enumerate(_PANELS, start=1)
@@ -86,6 +91,7 @@ class NodeScreen(LakeScreen):
         self._curve: Curve | None = None
         self._asked = ""
         self._diagnosis: list[str] = []
+        self._history: list[NodeHistoryOfModelRow] = []
 
     @property
     def ranking(self) -> Ranking:
@@ -215,9 +221,11 @@ class NodeScreen(LakeScreen):
 
     def show_history(self, rows: list[NodeHistoryOfModelRow]) -> None:
         """The node in other runs."""
+        self._history = rows[::-1]
         panel = self.query_one("#history", Panel)
-        panel.name_it(f"5 {self._metric.value} in {len(rows)} runs, newest first")
-        panel.show_text(charts.history(rows, self._metric, self.color))
+        panel.name_it(f"5 {self._metric.value} in {len(rows)} runs, newest first (h opens one)")
+        notes = {run.run_id: run.note for run in self.debugger.runs if run.note}
+        panel.show_text(charts.history(rows, self._metric, self.color, notes))
 
     def _show_facts(self) -> None:
         lines = self._facts()
@@ -361,6 +369,24 @@ class NodeScreen(LakeScreen):
         self._place = self._names.index(name)
         self._show_node()
 
+    def action_history(self) -> None:
+        """Open one of the runs that quantized this node alone."""
+        runs = {run.run_id: run for run in self.debugger.runs}
+        known = [(row, runs[row["run_id"]]) for row in self._history if row["run_id"] in runs]
+        keys = dict(zip(_RUN_KEYS, known, strict=False))
+        answers = {
+            key: f"{moment(run.started_at)}  {number(value_of(row, self._metric)):>10}  "
+            f"{run.data_num} samples  {clean(run.note or '')}"
+            for key, (row, run) in keys.items()
+        }
+
+        def choose(answer: str | None) -> None:
+            if answer:
+                self.debugger.open_run(keys[answer][1])
+
+        said = f"{self._metric.value} of this node, newest first" if answers else "No run yet."
+        self.app.push_screen(Notice("Which run?", said, answers), choose)
+
     def action_tensor(self) -> None:
         """The node's output, or the next of its calibration nodes."""
         names = self._tensors()
@@ -385,6 +411,8 @@ class NodeScreen(LakeScreen):
             self._figure_or_compute(panel, boxed.channels_run if boxed else None, node)
         elif panel == "curve":
             self._figure_or_compute(panel, self._curve.run_id if self._curve else None, None)
+        elif panel == "history":
+            self.action_history()
         else:
             row = self._rows.get(self.name_shown)
             self.debugger.show_figure(row.run_id if row else self._ranking.run.run_id)

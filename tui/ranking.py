@@ -35,25 +35,26 @@ class RankingScreen(MarkingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Node"),
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
+        Binding("space", "mark", "Mark"),
+        Binding("a", "act", "Act"),
+        Binding("x", "try_out", "Try marked"),
         Binding("s", "sort", "Sort by"),
         Binding("r", "reverse", "Reverse"),
         Binding("t", "type", "Type"),
-        Binding("space", "mark", "Mark"),
-        Binding("a", "act", "Act on marked"),
-        Binding("x", "try_out", "Try marked"),
         Binding("m", "mark_many", "Mark by"),
         Binding("o", "steps", "Rows"),
         Binding("g", "tree", "By module"),
         Binding("p", "figure", "Figure"),
         Binding("w", "widen", "Measure type"),
         Binding("y", "copy", "Copy name"),
+        Binding("e", "note", "Note"),
+        Binding("u", "page", "MLflow"),
         Binding("escape", "back", "Back"),
     ]
 
     def __init__(self, run: RunInfo) -> None:
         super().__init__()
         self.run = run
-        self._ranking: Ranking | None = None
         self._metric = run.metric
         self._sort = "metric"
         self._reversed = False
@@ -86,7 +87,7 @@ class RankingScreen(MarkingScreen):
     def show_ranking(self, ranking: Ranking) -> None:
         """The rows."""
         self._ranking, self.run = ranking, ranking.run
-        self._fill()
+        self.fill()
 
     def refused(self, what: str, reason: str) -> None:
         """Say why there is no ranking where it would be; another refusal is only told."""
@@ -95,18 +96,6 @@ class RankingScreen(MarkingScreen):
             self.query_one(".heading", Static).update(Text(clean(reason), self.color("bad")))
         else:
             super().refused(what, reason)
-
-    def resized(self) -> None:
-        """Names are cut only where there is no room."""
-        self._fill()
-
-    @on(Input.Changed)
-    def _filter_changed(self) -> None:
-        self._fill(from_top=True)
-
-    @on(Input.Submitted)
-    def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Grid))
 
     @on(Grid.HeaderClicked)
     def _header(self, message: Grid.HeaderClicked) -> None:
@@ -117,7 +106,7 @@ class RankingScreen(MarkingScreen):
             again = self._sort == message.key
             self._sort = message.key if message.key != "bar" else "metric"
         self._reversed = not self._reversed if again else False
-        self._fill()
+        self.fill()
 
     @on(Grid.Chosen)
     def _chosen(self) -> None:
@@ -134,37 +123,23 @@ class RankingScreen(MarkingScreen):
                 NodeScreen(self._ranking, names, table.cursor, self._metric), table.go_to
             )
 
-    def action_back(self) -> None:
-        """Empty the filter, or go back to the runs."""
-        if self.query_one(Input).value:
-            self.query_one(Input).value = ""
-            self.set_focus(self.query_one(Grid))
-        elif self.query_one(Input).has_focus:
-            self.set_focus(self.query_one(Grid))
-        else:
-            self.app.pop_screen()
-
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        self.set_focus(self.query_one(Input))
-
     def action_sort(self) -> None:
         """Rank by the next metric."""
         if self._sort == "metric":
             metrics = list(Metric)
             self._metric = metrics[(metrics.index(self._metric) + 1) % len(metrics)]
         self._sort, self._reversed = "metric", False
-        self._fill()
+        self.fill()
 
     def action_reverse(self) -> None:
         """The other way round."""
         self._reversed = not self._reversed
-        self._fill()
+        self.fill()
 
     def action_type(self) -> None:
         """Only the next type of nodes."""
         self._type = _TYPES[(_TYPES.index(self._type) + 1) % len(_TYPES)]
-        self._fill()
+        self.fill()
 
     def action_copy(self) -> None:
         """Copy the node's name."""
@@ -176,6 +151,11 @@ class RankingScreen(MarkingScreen):
         """The figure of the run that ranked the node under the cursor."""
         row = self.query_one(Grid).current
         self.debugger.show_figure(row.run_id if row else self.run.run_id)
+
+    @property
+    def run_here(self) -> RunInfo | None:
+        """The run that is looked at."""
+        return self.run
 
     def action_tree(self) -> None:
         """The listed nodes as a tree of their modules."""
@@ -205,10 +185,6 @@ class RankingScreen(MarkingScreen):
             interested_nodes=None,
         )
 
-    def refill(self) -> None:
-        """Show the rows anew."""
-        self._fill()
-
     def _every(self) -> list[Ranked]:
         """The rows of the type that is looked at; those of other runs where this one has none."""
         ranking = self._ranking
@@ -218,11 +194,12 @@ class RankingScreen(MarkingScreen):
             return ranking.rows
         return ranking.others
 
-    def _fill(self, *, from_top: bool = False) -> None:
+    def fill(self, *, from_top: bool = False) -> None:
+        """Show the rows anew."""
         if self._ranking is None:
             return
         every = self._every()
-        words = self.query_one(Input).value.lower().split()
+        words = self.words
         rows = [
             row
             for row in every
@@ -259,8 +236,11 @@ class RankingScreen(MarkingScreen):
             text.append("  ")
         order = metric.value if self._sort == "metric" else self._sort
         what = f"{shown} of {known}" if shown < known else str(known)
-        told = f"{run.state}  {what} nodes  type: {self._type}  sorted by {order}"
+        state = "" if run.state == "FINISHED" else f"{run.state}  "
+        told = f"{state}{what} nodes  type: {self._type}  sorted by {order}"
         text.append_text(plain(told, "dim")).append_text(self.told())
+        if run.note:
+            text.append_text(Text(f"\nnote: {clean(run.note)}"))
         self.query_one(".heading", Static).update(text)
 
     def _nothing(self, filtered: int) -> str:

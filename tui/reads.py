@@ -75,6 +75,7 @@ class RunInfo:
     worst_node: str | None
     worst_value: float | None
     whole_value: float | None
+    note: str | None = None
 
     @property
     def metric(self) -> Metric:
@@ -236,6 +237,10 @@ class Reader:
             for row in rows if row["run_id"] in runs
         ]  # fmt: skip
 
+    def current(self, run: RunInfo) -> RunInfo:
+        """A run as it is now: it may have ended, or somebody has written a note."""
+        return next((r for r in self.runs() if r.run_id == run.run_id), run)
+
     def read_ahead(self) -> None:
         """Read the runs before a screen asks for them, which tells what goes wrong."""
         with contextlib.suppress(HmctTrackError, OSError):
@@ -258,8 +263,7 @@ class Reader:
         Raises:
             LakeError: the lake cannot be read.
         """
-        current = self.runs()
-        run = next((r for r in current if r.run_id == run.run_id), run)
+        run, current = self.current(run), self.runs()
         family = [run, *(r for r in current if r.parent == run.run_id)]
         nodes = self.nodes(run)
         own = self._ranked(family, metric, nodes)
@@ -427,6 +431,14 @@ class Reader:
         """The steps of a partial quantization."""
         return self.lake.query("partial_quantization", run_id=run_id, metric=metric.value)
 
+    def verdict(self, run: RunInfo) -> list[str]:
+        """What is to be known of a plan or a mending before its rows: the answer's first lines."""
+        from hmct_track.analyses.stored import answer_of
+
+        answer = answer_of(self.lake, run.run_id)
+        text = answer.analysis.text(answer) or ""
+        return text.partition("\n\n")[0].splitlines()
+
     def rows_of(self, query: str, run_id: str, metric: Metric | None) -> list[Any]:
         """The rows of a shipped query about one run.
 
@@ -530,6 +542,7 @@ def _run(row: RunListRow) -> RunInfo:
         worst_node=row["worst_node"],
         worst_value=row["worst_value"],
         whole_value=row["whole_value"],
+        note=row["note"],
     )
 
 

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.events import DescendantFocus
 from textual.widgets import Input, Static
 
-from .base import LakeScreen, Notice, Question, feet
+from .base import ListScreen, Notice, Question, feet
 from .grid import Grid, GridColumn, stretched
 from .launch import say
 from .reads import RANKED, RunInfo
@@ -31,6 +31,8 @@ _COLUMNS = (
     GridColumn("samples", "samples", 7, right=True),
     GridColumn("run", "run id", 27),
 )
+_NOTE = GridColumn("note", "note", 12)
+"""Beside the values, once somebody has written one."""
 _NEEDED = ("state", "kind", "whole", "worst")
 
 
@@ -43,7 +45,7 @@ def open_run(app: App[Any], run: RunInfo) -> None:
     app.push_screen(ViewScreen(run) if has_rows else RankingScreen(run))
 
 
-class RunsScreen(LakeScreen):
+class RunsScreen(ListScreen):
     """All runs of the lake, live."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -54,6 +56,8 @@ class RunsScreen(LakeScreen):
         Binding("b", "tag('baseline')", "Baseline"),
         Binding("t", "name_it", "Tag"),
         Binding("i", "inspect", "Inspect"),
+        Binding("e", "note", "Note"),
+        Binding("u", "page", "MLflow"),
         Binding("escape", "clear", "Clear", show=False),
     ]
 
@@ -61,7 +65,7 @@ class RunsScreen(LakeScreen):
         super().__init__()
         self._runs: list[RunInfo] | None = None
         self._marked: str | None = None
-        self._reading = False
+        self._reading = self._again = self._is_noted = False
         self._worst: dict[str, tuple[str, float | None]] = {}
         self._widths: dict[str, int] = {}
 
@@ -78,7 +82,8 @@ class RunsScreen(LakeScreen):
         self.lake_changed()
 
     def lake_changed(self) -> None:
-        """Read the runs anew, unless that is going on; the watch will call again."""
+        """Read the runs anew; once more where that is going on."""
+        self._again = self._reading
         if not self._reading:
             self._reading = True
             self.ask("runs", self.reader.runs)
@@ -86,9 +91,11 @@ class RunsScreen(LakeScreen):
     def show_runs(self, runs: list[RunInfo]) -> None:
         """The list."""
         self._reading = False
+        if self._again:
+            self.lake_changed()
         self.debugger.runs = runs
         self._runs = runs
-        self._fill()
+        self.fill()
         if any(run.state == "RUNNING" for run in runs):
             self.ask("worst", partial(self.reader.worst_so_far, runs))
 
@@ -96,7 +103,7 @@ class RunsScreen(LakeScreen):
         """The worst nodes of runs that still measure."""
         if found != self._worst:
             self._worst = found
-            self._fill()
+            self.fill()
 
     def _worst_of(self, run: RunInfo) -> tuple[str | None, float | None]:
         known = run.worst_node, run.worst_value
@@ -120,18 +127,6 @@ class RunsScreen(LakeScreen):
             heading = plain("The lake cannot be read now: ", self.color("bad"))
             self.query_one(".heading", Static).update(heading.append_text(plain(reason)))
 
-    @on(Input.Changed)
-    def _filter_changed(self) -> None:
-        self._fill(from_top=True)
-
-    def resized(self) -> None:
-        """Names are cut only where there is no room."""
-        self._fill()
-
-    @on(Input.Submitted)
-    def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Grid))
-
     @on(Grid.Chosen)
     def _chosen(self, message: Grid.Chosen) -> None:
         self._open(message.row)
@@ -145,15 +140,11 @@ class RunsScreen(LakeScreen):
         if row := self.query_one(Grid).current:
             self._open(row)
 
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        self.set_focus(self.query_one(Input))
-
     def action_clear(self) -> None:
         """Empty the filter, and forget the mark."""
         self.query_one(Input).value = ""
         self._marked = None
-        self._fill()
+        self.fill()
         self.set_focus(self.query_one(Grid))
 
     def action_copy(self) -> None:
@@ -181,6 +172,12 @@ class RunsScreen(LakeScreen):
     def show_tagged(self, said: str) -> None:
         """What the command said."""
         self.app.notify(said.strip(), markup=False)
+
+    @property
+    def run_here(self) -> RunInfo | None:
+        """The run under the cursor."""
+        row: RunInfo | None = self.query_one(Grid).current
+        return row
 
     def action_inspect(self) -> None:
         """What the model of the run under the cursor holds."""
@@ -211,15 +208,16 @@ class RunsScreen(LakeScreen):
             self._marked = None
             if first:
                 self.app.push_screen(CompareScreen(first, row))
-        self._fill()
+        self.fill()
 
     def _open(self, run: RunInfo) -> None:
         open_run(self.app, run)
 
-    def _fill(self, *, from_top: bool = False) -> None:
+    def fill(self, *, from_top: bool = False) -> None:
+        """Show the rows anew."""
         if self._runs is None:
             return
-        words = self.query_one(Input).value.lower().split()
+        words = self.words
         rows = [run for run in self._runs if all(word in self._text(run) for word in words)]
         marked = frozenset({self._marked}) if self._marked else frozenset()
         empty = "No run fits the filter." if words else "No runs yet: n starts an analysis."
@@ -227,7 +225,12 @@ class RunsScreen(LakeScreen):
             "model": max((len(run.model) for run in self._runs), default=0),
             "subject": max((len(self._worst_of(run)[0] or "") for run in self._runs), default=0),
         }
-        columns = stretched(_COLUMNS, self.size.width - 3, wanted, _NEEDED)
+        noted = max((len(run.note or "") for run in self._runs), default=0)
+        columns: tuple[GridColumn, ...] = _COLUMNS
+        if noted:
+            columns, wanted["note"] = (*_COLUMNS[:5], _NOTE, *_COLUMNS[5:]), noted
+        columns = stretched(columns, self.size.width - 3, wanted, _NEEDED)
+        self._is_noted = bool(noted)
         self._widths = {column.key: column.width for column in columns}
         self.query_one(Grid).show(
             columns, rows, self._cells, lambda run: run.run_id, marked, empty, from_top=from_top
@@ -239,7 +242,8 @@ class RunsScreen(LakeScreen):
 
     def _text(self, run: RunInfo) -> str:
         parts: list[Any] = [run.label, run.model, run.state, run.run_id, run.model_path]
-        return " ".join(str(p) for p in [*parts, self._worst_of(run)[0] or ""]).lower()
+        parts += [self._worst_of(run)[0] or "", run.note or ""]
+        return " ".join(str(p) for p in parts).lower()
 
     def _cells(self, run: RunInfo) -> list[Text]:
         color = {"RUNNING": "poor", "FINISHED": "good"}.get(run.state, "bad")
@@ -256,6 +260,7 @@ class RunsScreen(LakeScreen):
             plain(squeezed(run.model, self._widths["model"])),
             whole,
             value,
+            *([plain(squeezed(run.note or "", self._widths["note"]))] if self._is_noted else []),
             plain(moment(run.started_at)),
             plain(run.metric.value if worst_node or run.whole_value is not None else ""),
             plain(shortened(worst_node or "", self._widths["subject"])),

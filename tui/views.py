@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -15,17 +16,23 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 from textual_plotext.plot import Plot
 
+from hmct_track.analyses import Plan
 from hmct_track.types import Metric
 
 from . import charts
-from .base import LakeScreen, feet
+from .base import ListScreen, Question, feet
 from .charts import Panel
 from .grid import Grid, GridColumn, stretched
+from .launch import Job
 from .reads import Ranking, RunInfo
 from .text import clean, moment, number, plain, shortened
 
 Rows = Sequence[Mapping[str, Any]]
 
+_FRONTIER = "plan_frontier"
+_WITH_VERDICT = ("plan", "mending")
+_VERDICTS = {"MISSED": "bad", "target is kept": "good"}
+"""Words of a verdict, and how they are coloured."""
 _NUMBERS = 11
 """Cells of a column of numbers."""
 
@@ -102,7 +109,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
     "plan": (
         View("the plan, node by node", "plan_nodes", ("slot", "qtype", "calibration_nodes"),
              ("price", "without"), "slot"),
-        View("frontier: cost against value", "plan_frontier", ("role",),
+        View("frontier: cost against value", _FRONTIER, ("role",),
              ("step", "moves", "cost", "value", "keeps", "chosen"), draw=_frontier),
     ),
     "diagnosis": (
@@ -137,16 +144,19 @@ VIEWS: dict[str, tuple[View, ...]] = {
 """Kind of run to what there is to see of it."""
 
 
-class ViewScreen(LakeScreen):
+class ViewScreen(ListScreen):
     """A run's rows, and its chart."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Node"),
+        Binding("enter", "open", "Open"),
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("o", "other", "Other view"),
         Binding("s", "metric", "Metric"),
+        Binding("w", "write", "Write files"),
         Binding("p", "figure", "Figure"),
         Binding("y", "copy", "Copy"),
+        Binding("e", "note", "Note"),
+        Binding("u", "page", "MLflow"),
         Binding("escape", "back", "Back"),
     ]
 
@@ -161,6 +171,7 @@ class ViewScreen(LakeScreen):
         self._drawn: str | None = None
         self._widths: dict[str, int] = {}
         self._wanted = ""
+        self._verdict: list[str] = []
 
     @property
     def view(self) -> View:
@@ -184,30 +195,31 @@ class ViewScreen(LakeScreen):
         """Read the rows anew."""
         metric = self._metric if self.view.by_metric else None
         self.ask("rows", partial(self.reader.rows_of, self.view.query, self.run.run_id, metric))
+        self.ask("current", partial(self.reader.current, self.run))
         if self.run.kind == "distribution":
             self.ask("bins", partial(self.reader.rows_of, "histogram", self.run.run_id, None))
 
     def show_rows(self, rows: Rows) -> None:
         """The table and the chart."""
         self._rows, self._drawn = rows, None
-        self._fill()
+        self.fill()
+
+    def show_current(self, run: RunInfo) -> None:
+        """It may have ended meanwhile."""
+        self.run = run
+        if run.kind in _WITH_VERDICT and run.state == "FINISHED":
+            self.ask("verdict", partial(self.reader.verdict, run))
+        self.fill()
+
+    def show_verdict(self, lines: list[str]) -> None:
+        """What is to be known of the answer."""
+        self._verdict = lines
+        self.fill()
 
     def show_bins(self, bins: Rows) -> None:
         """What histograms are made of."""
         self._bins, self._drawn = bins, None
         self._draw()
-
-    def resized(self) -> None:
-        """Names are cut only where there is no room."""
-        self._fill()
-
-    @on(Input.Changed)
-    def _filter_changed(self) -> None:
-        self._fill(from_top=True)
-
-    @on(Input.Submitted)
-    def _filter_done(self) -> None:
-        self.set_focus(self.query_one(Grid))
 
     @on(Grid.Moved)
     def _moved(self) -> None:
@@ -218,8 +230,9 @@ class ViewScreen(LakeScreen):
     def _chosen(self) -> None:
         self.action_open()
 
-    def _fill(self, *, from_top: bool = False) -> None:
-        view, words = self.view, self.query_one(Input).value.lower().split()
+    def fill(self, *, from_top: bool = False) -> None:
+        """Show the rows anew."""
+        view, words = self.view, self.words
         texts = {id(row): " ".join(_text(row[c]) for c in view.named).lower() for row in self._rows}
         rows = [row for row in self._rows if all(word in texts[id(row)] for word in words)]
         columns = (
@@ -238,6 +251,12 @@ class ViewScreen(LakeScreen):
         more = f"  ({self._at + 1} of {len(self._views)}, o)" if len(self._views) > 1 else ""
         metric = f"  by {self._metric.value}" if view.by_metric else ""
         text.append_text(plain(f"{self.run.state}  {view.title}{more}  {len(rows)} rows{metric}"))
+        for line in self._verdict if self._at == 0 else ():
+            word = next((w for w in _VERDICTS if w in line), "")
+            style = self.color(_VERDICTS[word]) if word else ""
+            text.append("\n").append(clean(line), style)
+        if self.run.note:
+            text.append(f"\nnote: {clean(self.run.note)}")
         if self.run.error:
             text.append("\n").append_text(plain(self.run.error, self.color("bad")))
         self.query_one(".heading", Static).update(text)
@@ -274,6 +293,8 @@ class ViewScreen(LakeScreen):
     def action_open(self) -> None:
         """Open the node under the cursor, as in a ranking of the same model."""
         row, column = self.query_one(Grid).current, self.view.node
+        if row is not None and self.view.query == _FRONTIER:
+            self._take(row["step"])
         if row is None or column is None or row[column] in (None, "none"):
             return
         self._wanted = str(row[column])
@@ -292,11 +313,44 @@ class ViewScreen(LakeScreen):
         else:
             self.app.notify(f"{self._wanted} is no node of this model", markup=False)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only a plan is written; not every run has another view, nor every view a metric."""
+        lacking = {
+            "write": self.run.kind != Plan.kind,
+            "other": len(self._views) < 2,
+            "metric": not self.view.by_metric,
+        }
+        if lacking.get(action):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_write(self) -> None:
+        """Write the models and files of the plan; the lake knows what it takes to find it again."""
+
+        def write(folder: str | None) -> None:
+            if folder:
+                given = {"output_folder": str(Path(folder).expanduser())}
+                self.follow_up(self.run.run_id, Plan.command, self._written, **given)
+
+        asks = Question("Write", "A folder for models and files for toolchains.", "plan", "plan")
+        self.app.push_screen(asks, write)
+
+    def _written(self, _: Job) -> None:
+        self.app.notify("the plan is written", markup=False)
+
+    def _take(self, step: int | None) -> None:
+        """Another step of the frontier instead of the plan."""
+        if step is None:
+            self.app.notify("another point is cheaper and better; take one with a step")
+        else:
+            self.follow_up(self.run.run_id, Plan.command, self.show_answer, take=step)
+
     def action_other(self) -> None:
         """The next view of the run."""
         self._at = (self._at + 1) % len(self._views)
+        self.refresh_bindings()
         self._rows = ()
-        self._fill(from_top=True)
+        self.fill(from_top=True)
         self.lake_changed()
 
     def action_metric(self) -> None:
@@ -306,9 +360,10 @@ class ViewScreen(LakeScreen):
             self._metric = metrics[(metrics.index(self._metric) + 1) % len(metrics)]
             self.lake_changed()
 
-    def action_filter(self) -> None:
-        """Go to the filter."""
-        self.set_focus(self.query_one(Input))
+    @property
+    def run_here(self) -> RunInfo | None:
+        """The run that is looked at."""
+        return self.run
 
     def action_figure(self) -> None:
         """The real figure."""
@@ -319,15 +374,6 @@ class ViewScreen(LakeScreen):
         if row := self.query_one(Grid).current:
             self.app.copy_to_clipboard(_text(row[self.view.named[0]]))
             self.app.notify("copied", markup=False)
-
-    def action_back(self) -> None:
-        """Empty the filter, or go back."""
-        field = self.query_one(Input)
-        if field.value or field.has_focus:
-            field.value = ""
-            self.set_focus(self.query_one(Grid))
-        else:
-            self.app.pop_screen()
 
 
 _KEYS = (

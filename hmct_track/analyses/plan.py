@@ -28,6 +28,7 @@ from hmct_track.options import option, parse_metric
 from hmct_track.options.kinds import (
     COUNT,
     FOLDER,
+    MAYBE_NAMES,
     METRIC,
     NUMBER,
     TEXT,
@@ -107,6 +108,13 @@ class Plan(Analysis["PlanNodesRow"]):
     moves: str | Sequence[str] = option(
         texts("TYPES"), f"what nodes may become: {', '.join(_TYPES)}", default=("int16",)
     )
+    nodes: str | Sequence[str] | None = option(
+        MAYBE_NAMES, "only these nodes may change (default: all)", "-n", default=None
+    )
+    raised: str | Sequence[str] | None = option(
+        MAYBE_NAMES, "these nodes become the first of the moves in any case; what else changes is "
+        "chosen around them", default=None,
+    )  # fmt: skip
     granularity: str = option(
         choice("WHAT", "node", "calibration"), "what changes: a node with its weight and inputs, "
         "or each calibration node", "-g", default="node",
@@ -213,7 +221,11 @@ class Plan(Analysis["PlanNodesRow"]):
         table = {} if self.cost in COSTS else read_costs(self.cost)
         tariff = Tariff(model, self.cost, table=table)
         types = [QuantType(name) for name in self._types]
-        board = make_board(model, types, tariff, by_node=self.granularity == "node")
+        only = None if self.nodes is None else model.expand(as_list(self.nodes))
+        raised = model.expand(as_list(self.raised)) if self.raised else ()
+        board = make_board(
+            model, types, tariff, by_node=self.granularity == "node", only=only, raised=raised
+        )
         return Session(
             model, board, tariff, self.goal, self.max_cost, self.confidence, self.budget, self.take
         )
@@ -450,6 +462,7 @@ class Plan(Analysis["PlanNodesRow"]):
         said = "\n\n".join(
             plan_lines(
                 row,
+                answer.rows,
                 answer.lake.query("plan_frontier", run_id=answer.run_id),
                 self._beside(answer, row),
             )

@@ -91,8 +91,10 @@ class Session:
             Planned(slot.name, "only", QuantConfig.only(slot.calibrations).canonical(known))
             for slot in self.board.slots
         ]
+        none = Planned("raised", "extreme", self.board.config((0,) * len(alone), known))
+        more = [none] if self.board.raised else []
         # The samples that choose are known only once the data are opened, before it is measured.
-        return self._round([whole(self.model), *alone], self.choosing)
+        return self._round([whole(self.model), *more, *alone], self.choosing)
 
     def next(self, seen: Seen) -> Round:
         """What to measure, given what was measured; the held-out samples come last.
@@ -149,8 +151,8 @@ class Session:
         most = math.inf if self.most is None else self._most(prices)
         limit = self.target.limit if self.most is None else None
         self.search = Search(prices=prices, limit=limit, most=most, alone=alone)
-        calibrated = self.config(self.search.zero)
-        self.search.tell({self.search.zero: self._error(calibrated)})
+        unchanged = self.config(self.search.zero)
+        self.search.tell({self.search.zero: self._error(unchanged)})
         self.search.roles[self.search.zero] = "extreme"
         self._asking = self.search.run()
 
@@ -169,7 +171,14 @@ class Session:
             raise UsageError(
                 f"max_cost {text!r} is neither a number above 0 nor a share such as 30 %"
             )
-        return value / 100 * cost_of_all(prices) if share else value
+        base = self.board.base
+        most = value / 100 * (base + cost_of_all(prices)) if share else value
+        if most < base:
+            raise UsageError(
+                f"max_cost is {most:.4g} {self.tariff.unit}, but what is raised costs {base:.4g} "
+                "already; raise less, or allow more"
+            )
+        return most - base
 
     def _last(self) -> Round:
         """The plan, and the calibrated model, on the samples that chose nothing."""
@@ -267,12 +276,13 @@ class Session:
         assert search is not None  # noqa: S101 - it has begun
         if self.take is not None or search.limit is None:
             return
-        if search.best == search.zero:
+        if search.best == search.zero and not self.board.raised:
             raise UsageError(
                 f"target {target} is met already: the calibrated model has "
                 f"{self._told(search.zero)}, so there is nothing to change"
             )
         if search.best is None:
+            raised = self.board.raised
             names = [
                 f"{_names(self.board, top)} {self._told(top)}"
                 for top in search.tops
@@ -280,12 +290,16 @@ class Session:
             ]
             raise UsageError(
                 f"target {target} is not reachable with the moves that are allowed: the "
-                f"calibrated model has {self._told(search.zero)}, everything in "
-                f"{'; in '.join(names)}"
+                f"calibrated model has {self._told_of(whole(self.model).config)}"
+                f"{f', with what is raised {self._told(search.zero)}' if raised else ''}"
+                f"{', with everything that may change in ' if names else ''}{'; in '.join(names)}"
             )
 
     def _told(self, state: State) -> str:
-        reading = self.readings[self.config(state).config_id]
+        return self._told_of(self.config(state))
+
+    def _told_of(self, config: QuantConfig) -> str:
+        reading = self.readings[config.config_id]
         by = margin(reading, self.confidence, len(self.held_out))
         said = self.target.shown(reading.value)
         if not by or not math.isfinite(reading.value):
@@ -310,17 +324,17 @@ class Session:
             "metric": self.target.metric.value,
             "is_share": self.target.is_share,
             "config_id": self.config(state).config_id,
-            "moves": sum(k > 0 for k in state),
-            "slots": len(state),
-            "cost": search.cost(state),
-            "cost_of_all": cost_of_all(search.prices),
+            "moves": self._moves(state),
+            "slots": len(state) + len(self.board.raised),
+            "cost": self._cost(state),
+            "cost_of_all": self.board.base + cost_of_all(search.prices),
             "unit": self.tariff.unit,
             "samples": len(self.choosing),
             "value": _number(reading.value),
             "margin": 0.0
             if self.most is not None
             else margin(reading, self.confidence, len(self.held_out)),
-            "calibrated": _number(self.value_of(search.zero)),
+            "calibrated": _number(self.readings[whole(self.model).config.config_id].value),
             "certified": search.certified and state == search.best,
             "stopped": self.stopped,
             "held_out": len(self.held_out),
@@ -340,8 +354,8 @@ class Session:
                 "run_id": run_id,
                 "config_id": self.config(state).config_id,
                 "role": search.roles.get(state, "search"),
-                "moves": sum(k > 0 for k in state),
-                "cost": search.cost(state),
+                "moves": self._moves(state),
+                "cost": self._cost(state),
                 "value": _number(self.value_of(state)),
                 "keeps": search.keeps(state),
                 "step": place.get(state),
@@ -359,13 +373,31 @@ class Session:
             yield {
                 "run_id": run_id,
                 "slot": slot.name,
-                "position": position,
+                "position": slot.position,
                 "nodes": list(slot.nodes),
                 "calibration_nodes": list(moves[max(k, 1) - 1].fragment),
                 "qtype": moves[k - 1].name if k else None,
                 "price": search.prices[position][max(k, 1)],
                 "without": _number(self.value_of(without)) if measured else None,
             }
+        for slot, move in self.board.raised:
+            yield {
+                "run_id": run_id,
+                "slot": slot.name,
+                "position": slot.position,
+                "nodes": list(slot.nodes),
+                "calibration_nodes": list(move.fragment),
+                "qtype": move.name,
+                "price": move.price(),
+                "without": None,
+            }
+
+    def _moves(self, state: State) -> int:
+        """How many slots a state changes, with those that are raised in every state."""
+        return sum(k > 0 for k in state) + len(self.board.raised)
+
+    def _cost(self, state: State) -> float:
+        return self.board.base + self._found.cost(state)
 
     @property
     def _found(self) -> Search:

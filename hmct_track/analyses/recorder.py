@@ -13,19 +13,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hmct_track.analyses.base import Answer
 from hmct_track.analyses.runner import content_of
 from hmct_track.analyses.stored import answer_of
 from hmct_track.errors import HmctTrackError, LakeError, TrackingError
-from hmct_track.lake import OWN_STEP, RUNS, Lake, find_runs
+from hmct_track.lake import OWN_STEP, RUNS, Lake, find_run, find_runs
 from hmct_track.lake.care import mark_killed, tidy
 from hmct_track.recording import outbox
 from hmct_track.recording.draft import Content, calibration_of, draft
 from hmct_track.recording.outbox import Entry
-from hmct_track.tracking import TAG, TrackedRun, forget, track
+from hmct_track.tracking import NOTE, TAG, TrackedRun, described, forget, track
 from hmct_track.types import RunState
+
+if TYPE_CHECKING:
+    from hmct_track.lake.rows import RunsRow
 
 _MOST_FAILURES = 3
 """After so many runs in a row that MLflow did not take, the others are not tried."""
@@ -118,6 +121,20 @@ def _tell(lake: Lake, entry: Entry) -> Entry:
     return replace(entry, error="")
 
 
+def told_if_begun(lake: Lake, run: RunsRow) -> RunsRow:
+    """The run when MLflow has been told of it, if some process is just doing that.
+
+    One that will be told later is told with its names and its note.
+
+    Raises:
+        TrackingError: telling does not come to an end.
+    """
+    if not any(e.run_id == run["run_id"] and e.begun for e in outbox.waiting_here(lake.path)):
+        return run
+    tell_waiting(lake, PATIENCE)
+    return find_run(Lake.open(lake.path), run["run_id"])
+
+
 def _lost(entry: Entry) -> str:
     """What is wrong where processes end again and again as they tell of a run."""
     if entry.starts < _MOST_STARTS:
@@ -141,9 +158,22 @@ def _drafted(
     tracked, below = made(answer, entry), replace(entry, system={})
     nested = [made(step, below) for step in answer.steps]
     steps = [step.run_id for step in answer.steps]
-    names = next((r["tags"] for r in find_runs(lake) if r["run_id"] == entry.run_id), [])
+    said = {r["run_id"]: r for r in find_runs(lake)}
+    names = said[entry.run_id]["tags"] if entry.run_id in said else []
     tags = {**tracked.tags, **{f"{TAG}{name}": "true" for name in names}}
-    return replace(tracked, tags=tags, nested=[*tracked.nested, *nested]), steps
+    tracked = replace(tracked, tags=tags)
+    every = {entry.run_id: tracked, **dict(zip(steps, nested, strict=True))}
+    noted = {i: _noted(run, (said[i]["note"] if i in said else None) or "")
+             for i, run in every.items()}  # fmt: skip
+    nested = [noted[run_id] for run_id in steps]
+    return replace(noted[entry.run_id], nested=[*tracked.nested, *nested]), steps
+
+
+def _noted(run: TrackedRun, note: str) -> TrackedRun:
+    """A run with somebody's remark on it, which comes first in its description."""
+    if not note:
+        return run
+    return replace(run, tags={**run.tags, NOTE: note}, note=described(run.note, note))
 
 
 def _set_tracked(

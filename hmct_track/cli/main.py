@@ -25,6 +25,7 @@ _OTHERS = (
     "runs",
     "compare",
     "tag",
+    "note",
     "repeat",
     "figure",
     "graph",

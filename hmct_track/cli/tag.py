@@ -5,15 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from hmct_track.cli.common import Subparsers, add_command, add_lake
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.errors import TrackingError, UsageError
-
-if TYPE_CHECKING:
-    from hmct_track.lake import Lake
-    from hmct_track.lake.rows import RunsRow
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -36,6 +31,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Point the name at the run."""
+    from hmct_track.analyses.recorder import told_if_begun
     from hmct_track.lake import Lake, find_ranking, find_run, find_runs, lake_path, set_tag
     from hmct_track.tracking import TAG, move_tag
 
@@ -50,7 +46,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     set_tag(lake, args.tag, chosen["run_id"])
     print(f"{args.tag} is run {chosen['run_id']}", file=sys.stderr)
     try:
-        chosen = _told(lake, chosen)
+        chosen = told_if_begun(lake, chosen)
         move_tag(
             lake.path,
             f"{TAG}{args.tag}",
@@ -61,18 +57,3 @@ def run(args: argparse.Namespace) -> ExitCode:
         print(f"warning: {error}; the name is kept in the lake", file=sys.stderr)
         return ExitCode.NOT_TRACKED
     return ExitCode.OK
-
-
-def _told(lake: Lake, run: RunsRow) -> RunsRow:
-    """The run when MLflow has been told of it, if some process is just doing that.
-
-    One that will be told later is told with its names.
-    """
-    from hmct_track.analyses.recorder import PATIENCE, tell_waiting
-    from hmct_track.lake import Lake, find_run
-    from hmct_track.recording.outbox import waiting_here
-
-    if not any(e.run_id == run["run_id"] and e.begun for e in waiting_here(lake.path)):
-        return run
-    tell_waiting(lake, PATIENCE)
-    return find_run(Lake.open(lake.path), run["run_id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -25,12 +26,25 @@ if TYPE_CHECKING:
 _GRACE = 1.0
 _POLL = 0.2
 _LINES = 50
+_OWNED = "HMCT_UI_OWNED"
+"""Set by the terminal UI: the server is to end with it, however it ends."""
+_PAGE = "the run is at "
+"""What the terminal UI looks for."""
 
 
 def add_parser(commands: Subparsers) -> None:
     """Add the command."""
     parser = add_command(
-        commands, "ui", "Open MLflow's web UI on the lake, for this machine only (127.0.0.1)."
+        commands,
+        "ui",
+        "Open MLflow's web UI on the lake, for this machine only (127.0.0.1). With RUN say where "
+        "in it that run is, also of a server that serves the lake already.",
+    )
+    parser.add_argument(
+        "run_reference",
+        metavar="RUN",
+        nargs="?",
+        help="a run id, the beginning of one, a tag, latest or latest~1",
     )
     parser.add_argument("--port", type=int, default=5000, help="port to listen on")
     add_lake(parser)
@@ -41,13 +55,19 @@ def run(args: argparse.Namespace) -> ExitCode:
     """Serve until Ctrl-C."""
     from hmct_track.lake import Lake, lake_path
     from hmct_track.public import public_uri
-    from hmct_track.tracking import own_store, tracking_uri, ui_command, ui_environment
+    from hmct_track.tracking import own_store, run_page, tracking_uri, ui_command, ui_environment
 
     lake = Lake.open(lake_path(args.lake))
     _tell(lake)
+    chosen = _chosen(lake, args.run_reference) if args.run_reference else None
     store, uri = own_store(lake.path), tracking_uri(lake.path)
     if uri.startswith(("http://", "https://")):
         print(f"MLFLOW_TRACKING_URI is set: the runs are at {public_uri(uri)}")
+        if chosen:
+            print(f"{_PAGE}{public_uri(uri).rstrip('/')}/#/runs/{chosen}", file=sys.stderr)
+        return ExitCode.OK
+    if chosen and (page := run_page(args.port, chosen)):
+        print(f"{_PAGE}{page}", file=sys.stderr)
         return ExitCode.OK
     if store and not store.exists():
         raise LakeError(f"the lake in {str(lake.path)!r} has no MLflow runs yet; run an analysis")
@@ -65,11 +85,12 @@ def run(args: argparse.Namespace) -> ExitCode:
         ) as process,
     ):
         try:
-            _serve(process, args.port, lake.path, uri)
+            _serve(process, args.port, lake.path, uri, chosen)
         except KeyboardInterrupt:
             pass
         finally:
-            _stop(process)
+            with _unheard():  # a second Ctrl-C must not leave the server behind
+                _stop(process)
     return ExitCode.OK
 
 
@@ -99,20 +120,45 @@ def _check_port(port: int) -> None:
         ) from error
 
 
-def _serve(process: subprocess.Popen[bytes], port: int, lake: Path, uri: str) -> None:
+def _chosen(lake: Lake, reference: str) -> str:
+    """The id that MLflow has for a run.
+
+    Raises:
+        UsageError: it means no run, or one that MLflow does not have.
+    """
+    from hmct_track.lake import Lake, find_run
+
+    run = find_run(Lake.open(lake.path), reference)  # it may just have been told
+    if not run["mlflow_run_id"]:
+        why = "it still runs" if run["state"] == "RUNNING" else "--no-track may have been given"
+        raise UsageError(
+            f"MLflow does not have run {run['run_id']}: {why}; hmct-debugger lake status lists "
+            "what waits to be told"
+        )
+    return run["mlflow_run_id"]
+
+
+def _serve(
+    process: subprocess.Popen[bytes], port: int, lake: Path, uri: str, chosen: str | None
+) -> None:
     """Say where the runs are once the server answers, and wait for it."""
     from hmct_track.public import public_text
     from hmct_track.text import one_line
-    from hmct_track.tracking import ui_page
+    from hmct_track.tracking import run_page, ui_page
 
     lines: deque[str] = deque(maxlen=_LINES)
     reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
     reader.start()
     print("MLflow's web UI starts; Ctrl-C ends it", file=sys.stderr)
     told = False
+    owner = os.getppid() if os.environ.get(_OWNED) else None
     while process.poll() is None:
+        if owner and os.getppid() != owner:
+            raise KeyboardInterrupt  # the application that it was started for is gone
         if not told and (page := ui_page(port, lake)):
             print(f"the runs are at {page}", file=sys.stderr)
+            if chosen and (own := run_page(port, chosen)):
+                print(f"{_PAGE}{own}", file=sys.stderr)
             told = True
         time.sleep(_POLL)
     reader.join(_GRACE)
@@ -146,6 +192,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     for each in alive:
         with suppress(psutil.NoSuchProcess):
             each.kill()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Pay no heed to requests to end, as that is what is going on."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from hmct_track.lake.history import (
     find_ranking,
     find_run,
     find_runs,
+    set_note,
     set_tag,
 )
 from hmct_track.lake.lake import Lake, Row
@@ -34,6 +35,7 @@ from hmct_track.lake.schema import (
     MODELS,
     MOVED_MEASUREMENTS,
     NODES,
+    NOTES,
     OWN_STEP,
     PLAN_MOVES,
     PLAN_POINTS,
@@ -73,6 +75,7 @@ __all__ = [
     "MODELS",
     "MOVED_MEASUREMENTS",
     "NODES",
+    "NOTES",
     "OWN_STEP",
     "PLANS",
     "PLAN_MOVES",
@@ -110,5 +113,6 @@ __all__ = [
     "lake_path",
     "load_query",
     "query_names",
+    "set_note",
     "set_tag",
 ]

@@ -24,6 +24,7 @@ from hmct_track.lake.schema import (
     MODELS,
     MOVED_MEASUREMENTS,
     NODES,
+    NOTES,
     REFERENCES,
     RUNS,
     SAMPLES,
@@ -46,7 +47,7 @@ _OWNERS = {
 _MEASURED = (MEASUREMENTS, MOVED_MEASUREMENTS, SCORES)
 _OF_THE_PLACE = {"updated_at", "version", "imported_from", "mlflow_run_id", "mlflow_uri", "pid"}
 """Columns that say where a row was made, not what it is."""
-_LAST = (MODELS, RUNS, TAGS)
+_LAST = (MODELS, RUNS, TAGS, NOTES)
 """What says that the rest is there is put into place after it."""
 
 
@@ -137,7 +138,7 @@ class _Incoming:
     def problem(self) -> str:
         """What in the archive contradicts itself or leads nowhere; empty if nothing does."""
         for table in self._archived:
-            if table not in (RUNS, TAGS, *_MEASURED) and self._count(_contradictions(table)):
+            if table not in (RUNS, TAGS, NOTES, *_MEASURED) and self._count(_contradictions(table)):
                 return f"its {table.name} say different things of one key"
         for table, column, target in REFERENCES:
             lost = self._count(

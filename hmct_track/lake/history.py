@@ -21,7 +21,7 @@ from hmct_track.lake.rows import (
     RankingsRow,
     RunsRow,
 )
-from hmct_track.lake.schema import TAGS
+from hmct_track.lake.schema import NOTES, TAGS
 from hmct_track.types import Metric, NodeType
 
 DEVICE = "device"
@@ -36,6 +36,7 @@ TOLERANCE = 1e-6
 _LATEST = re.compile(r"latest(?:~(\d+))?")
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _MOST_NAMED = 3
+_LONGEST_NOTE = 1000
 _Row = TypeVar("_Row")
 
 
@@ -256,6 +257,25 @@ def set_tag(lake: Lake, tag: str, run_id: str | None) -> None:
     before = [row["version"] or 0 for row in lake.rows(TAGS) if row["tag"] == tag]
     version = max(before, default=0) + 1  # clocks go back
     lake.append(TAGS, [{"tag": tag, "run_id": run_id, "updated_at": now, "version": version}])
+
+
+def set_note(lake: Lake, run_id: str, note: str) -> None:
+    """Write a remark on a run, in place of an earlier one; an empty one takes it away.
+
+    Raises:
+        UsageError: it is longer than 1000 characters, or more than a line.
+        LakeError: it cannot be written.
+    """
+    if not note.isprintable() or len(note) > _LONGEST_NOTE:
+        raise UsageError(
+            f"a note of {len(note):,} characters cannot be kept; write one line of at most "
+            f"{_LONGEST_NOTE:,}, without control characters"
+        )
+    now = datetime.now(UTC).replace(tzinfo=None)
+    before = [row["version"] or 0 for row in lake.rows(NOTES) if row["run_id"] == run_id]
+    version = max(before, default=0) + 1  # clocks go back
+    row = {"run_id": run_id, "note": note, "updated_at": now, "version": version}
+    lake.append(NOTES, [row])
 
 
 def _newest(reference: str, finished: Sequence[_Row], what: str = "finished run") -> _Row:

@@ -808,6 +808,7 @@ class RunListRow(TypedDict):
     whole_value: float | None
     mlflow_run_id: str | None
     updated_at: datetime
+    note: str | None
 
 
 class RunningRow(TypedDict):
@@ -843,6 +844,7 @@ class RunsRow(TypedDict):
     parent_run_id: str | None
     mlflow_run_id: str | None
     mlflow_uri: str | None
+    note: str | None
 
 
 class SampleValuesRow(TypedDict):
@@ -1100,6 +1102,7 @@ READS: Mapping[str, tuple[str, ...]] = {
         "models",
         "moved_measurements",
         "nodes",
+        "notes",
         "remedies",
         "run_configs",
         "runs",
@@ -1119,9 +1122,9 @@ READS: Mapping[str, tuple[str, ...]] = {
     "remedies": ("measurements", "metric_values", "remedies", "runs", "samples"),
     "results": ("metric_rows", "run_configs", "runs", "samples"),
     "run_costs": ("measurements", "models", "results", "runs"),
-    "run_list": ("models", "runs"),
+    "run_list": ("models", "notes", "runs"),
     "running": ("runs",),
-    "runs": ("models", "run_configs", "runs", "tags"),
+    "runs": ("models", "notes", "run_configs", "runs", "tags"),
     "sample_values": ("metric_values",),
     "score_flips": ("run_scores", "score_values"),
     "score_results": ("run_configs", "run_scores", "score_totals"),

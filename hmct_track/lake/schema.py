@@ -98,6 +98,19 @@ TAGS = Table(
     """),
     latest_by="coalesce(version, 0) DESC, updated_at DESC, run_id",
 )
+NOTES = Table(
+    "notes",
+    "what somebody remarked on a run",
+    ("run_id",),
+    _columns("""
+        run_id         VARCHAR    key of runs
+        note           VARCHAR    one line; empty if it was taken away
+        updated_at     TIMESTAMP  in UTC, by the clock of who wrote the row
+        version        BIGINT     rises with the rows of a run, of which the highest holds
+        imported_from  VARCHAR    the file that it was imported from; empty if it was written here
+    """),
+    latest_by="coalesce(version, 0) DESC, updated_at DESC, note",
+)
 MODELS = Table(
     "models",
     "a calibrated model, by content",
@@ -599,6 +612,7 @@ INTERACTIONS = Table(
 TABLES = (
     RUNS,
     TAGS,
+    NOTES,
     MODELS,
     NODES,
     CALIBRATION_NODES,
@@ -630,6 +644,7 @@ REFERENCES = (
     (RUNS, "model_id", MODELS),
     (RUNS, "data_id", SAMPLES),
     (TAGS, "run_id", RUNS),
+    (NOTES, "run_id", RUNS),
     (NODES, "model_id", MODELS),
     (CALIBRATION_NODES, "model_id", MODELS),
     (RUN_CONFIGS, "run_id", RUNS),

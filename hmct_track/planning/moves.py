@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hmct_track.errors import ModelError, UsageError
@@ -38,6 +38,13 @@ class Slot:
     nodes: tuple[str, ...]
     """The general nodes whose inputs it changes, in topological order."""
     calibrations: tuple[str, ...]
+    position: int = 0
+    """Its place among those of a board, in topological order."""
+
+    @property
+    def names(self) -> set[str]:
+        """All that it may be called by."""
+        return {self.name, *self.nodes, *self.calibrations}
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,12 @@ class Board:
     moves: tuple[tuple[Move, ...], ...]
     """Of each slot, in the order in which types were given."""
     refused: tuple[str, ...] = ()
+    raised: tuple[tuple[Slot, Move], ...] = ()
+    """What is changed in every state."""
 
     def config(self, state: Sequence[int], known: Sequence[str]) -> QuantConfig:
         """The configuration of a state: for each slot the number of its move, 0 for none."""
-        overrides: dict[str, State] = {}
+        overrides = {name: s for _, move in self.raised for name, s in move.fragment.items()}
         for moves, k in zip(self.moves, state, strict=True):
             overrides.update(moves[k - 1].fragment if k else {})
         return QuantConfig(Quantization.AS_CALIBRATED, overrides).canonical(known)
@@ -71,6 +80,11 @@ class Board:
     def prices(self) -> list[list[float]]:
         """Of each choice of each slot; choice 0 costs nothing."""
         return [[0.0, *(move.price() for move in moves)] for moves in self.moves]
+
+    @property
+    def base(self) -> float:
+        """What is changed in every state costs this."""
+        return sum((move.price() for _, move in self.raised), 0.0)
 
 
 @dataclass
@@ -204,28 +218,54 @@ def _cost(path: str, row: Mapping[str, str | None]) -> float:
 
 
 def make_board(
-    model: QuantModel, types: Sequence[QuantType], tariff: Tariff, *, by_node: bool
+    model: QuantModel,
+    types: Sequence[QuantType],
+    tariff: Tariff,
+    *,
+    by_node: bool,
+    only: Collection[str] | None = None,
+    raised: Collection[str] = (),
 ) -> Board:
     """The slots of a model with the moves to these types.
 
+    Args:
+        model: the model.
+        types: what slots may become.
+        tariff: what that costs.
+        by_node: whether a node changes with all that it reads, or each calibration node by itself.
+        only: names of nodes that may change; None is all of them.
+        raised: names of nodes that become the first of the types in every state.
+
     Raises:
-        UsageError: no move is possible.
+        UsageError: no move is possible, or not that of a node that is to be raised.
     """
     kept: list[tuple[Slot, tuple[Move, ...]]] = []
+    changed: list[tuple[Slot, Move]] = []
     refused: list[str] = []
     for slot in _slots(model) if by_node else _single(model):
+        is_raised = not slot.names.isdisjoint(raised)
+        if only is not None and not is_raised and slot.names.isdisjoint(only):
+            continue
+        placed = replace(slot, position=len(kept) + len(changed))
         moves = []
-        for qtype in types:
+        for qtype in types[:1] if is_raised else types:
             fragment = _fragment(model, slot, qtype, refused)
             if fragment:
-                moves.append(_move(slot, qtype, fragment, tariff))
-        if moves:
-            kept.append((slot, tuple(moves)))
-    if not kept:
-        why = f": {refused[0]}" if refused else ", as all of them are as wide already"
-        raise UsageError(f"no node can become {', '.join(map(str, types))}{why}")
-    slots, moves_of = zip(*kept, strict=True)
-    return Board(slots, moves_of, tuple(refused))
+                moves.append(_move(placed, qtype, fragment, tariff))
+        if moves and is_raised:
+            changed.append((placed, moves[0]))
+        elif moves:
+            kept.append((placed, tuple(moves)))
+    why = f": {refused[0]}" if refused else ", as all of them are as wide already"
+    missing = set(raised).difference(*(slot.names for slot, _ in changed))
+    if missing:
+        why = f": {refused[0]}" if refused else ", as it is as wide already, or not quantized"
+        raise UsageError(f"raised names {min(missing)!r}, which cannot become {types[0]}{why}")
+    if not kept and not changed:
+        which = "no node" if only is None else "none of the nodes that may change"
+        raise UsageError(f"{which} can become {', '.join(map(str, types))}{why}")
+    slots = tuple(slot for slot, _ in kept)
+    return Board(slots, tuple(moves for _, moves in kept), tuple(refused), tuple(changed))
 
 
 def _move(slot: Slot, qtype: QuantType, fragment: Mapping[str, State], tariff: Tariff) -> Move:

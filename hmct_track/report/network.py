@@ -300,9 +300,11 @@ def _plan(
     if plan is None:
         return
     found.used.append(("plan", run["run_id"]))
-    found.planned = list(plan_lines(plan, lake.query("plan_frontier", run_id=run["run_id"])))
+    nodes = lake.query("plan_nodes", run_id=run["run_id"])
+    points = lake.query("plan_frontier", run_id=run["run_id"])
+    found.planned = list(plan_lines(plan, nodes, points))
     value = "share of the error" if plan["is_share"] else plan["metric"]
-    for row in lake.query("plan_nodes", run_id=run["run_id"]):
+    for row in nodes:
         told = "stays as calibrated"
         if row["qtype"]:
             told = f"becomes {row['qtype']} at a cost of {row['price']:.5g} {plan['unit']}"

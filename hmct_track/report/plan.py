@@ -80,7 +80,7 @@ def plan_text(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) ->
         beside: what else was measured of them.
     """
     table = plan_table(nodes, row["metric"])
-    parts = ["\n".join(plan_lines(row, points, beside))]
+    parts = ["\n".join(plan_lines(row, nodes, points, beside))]
     if table.rows:
         parts.append(plain_table(table.header, table.rows))
     steps = frontier_table(points, row, beside)
@@ -88,7 +88,7 @@ def plan_text(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) ->
     return "\n\n".join(parts)
 
 
-def plan_lines(row: Row, points: Rows, beside: Beside = _NOTHING) -> Iterator[str]:
+def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -> Iterator[str]:
     """What is to be known of a plan, a sentence each."""
     share = 100 * row["cost"] / row["cost_of_all"] if row["cost_of_all"] else 0.0
     yield (
@@ -102,8 +102,12 @@ def plan_lines(row: Row, points: Rows, beside: Beside = _NOTHING) -> Iterator[st
     yield from _held_out(row)
     yield from _scores(row, beside)
     if row["certified"]:
+        removed = sum(bool(n["qtype"]) and n["without"] is not None for n in nodes)
+        given = row["moves"] - removed
+        more = f"; {given} had to change in any case" if given else ""
         yield (
-            f"each of the {row['moves']} single removals was measured, and misses the target"
+            f"{'the' if removed == 1 else f'each of the {removed}'} single "
+            f"removal{'s' * (removed != 1)} was measured, and misses the target{more}"
             if not row["target"].startswith("cost")
             else "each single change that fits into the cost was measured, and none is better"
         )

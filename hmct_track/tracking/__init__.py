@@ -1,6 +1,16 @@
 """MLflow: the only package that imports it, and only when a run is logged."""
 
-from hmct_track.tracking.ask import TAG, add_image, deleted_runs, forget, kept_image, move_tag
+from hmct_track.tracking.ask import (
+    NOTE,
+    TAG,
+    add_image,
+    deleted_runs,
+    described,
+    forget,
+    kept_image,
+    move_note,
+    move_tag,
+)
 from hmct_track.tracking.content import NestedRun, RunInput, Tracked, TrackedRun
 from hmct_track.tracking.log import track
 from hmct_track.tracking.place import (
@@ -9,10 +19,11 @@ from hmct_track.tracking.place import (
     own_store,
     tracking_uri,
 )
-from hmct_track.tracking.server import ui_command, ui_environment, ui_page
+from hmct_track.tracking.server import run_page, ui_command, ui_environment, ui_page
 
 __all__ = [
     "DEFAULT_EXPERIMENT",
+    "NOTE",
     "TAG",
     "NestedRun",
     "RunInput",
@@ -20,11 +31,14 @@ __all__ = [
     "TrackedRun",
     "add_image",
     "deleted_runs",
+    "described",
     "experiment_name",
     "forget",
     "kept_image",
+    "move_note",
     "move_tag",
     "own_store",
+    "run_page",
     "track",
     "tracking_uri",
     "ui_command",

@@ -15,6 +15,9 @@ from hmct_track.tracking.place import own_store, tracking_uri
 
 TAG = "hmct_track.tag."
 """What MLflow's tags of our names begin with."""
+NOTE = "hmct_track.note"
+"""MLflow's tag with somebody's remark on a run, which its description begins with."""
+_DESCRIPTION = "mlflow.note.content"
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 
 
@@ -62,6 +65,33 @@ def move_tag(lake: Path, key: str, away_from: Sequence[str], to: str | None) -> 
             client.set_tag(to, key, "true")
 
     ask("did not take the tag", uri, move)
+
+
+def described(description: str, note: str) -> str:
+    """A run's description with a remark in front of it, as a quotation; markup stays text."""
+    quoted = re.sub(r"([\\`*_{}\[\]<>()#+!|~&$-])", r"\\\1", note)
+    return f"> {quoted}\n\n{description}" if note else description
+
+
+def move_note(lake: Path, mlflow_run_id: str, note: str) -> None:
+    """Put a remark in place of the one that a run of MLflow has; an empty one takes it away.
+
+    Raises:
+        TrackingError: MLflow did not take it, for whatever reason, or not in time.
+    """
+    uri = tracking_uri(lake)
+
+    def move(watch: Watch) -> None:
+        client = open_client(uri, watch)
+        tags = client.get_run(mlflow_run_id).data.tags
+        own = tags.get(_DESCRIPTION, "").removeprefix(described("", tags.get(NOTE, "")))
+        client.set_tag(mlflow_run_id, _DESCRIPTION, described(own, note))
+        if note:
+            client.set_tag(mlflow_run_id, NOTE, note)
+        elif NOTE in tags:
+            client.delete_tag(mlflow_run_id, NOTE)
+
+    ask("did not take the note", uri, move)
 
 
 def forget(run_id: str, experiment: str, lake: Path) -> None:

@@ -68,6 +68,21 @@ def ui_page(port: int, lake: Path) -> str | None:
     return f"http://{_HOST}:{port}{runs}"
 
 
+def run_page(port: int, mlflow_run_id: str) -> str | None:
+    """The address of a run of MLflow; None unless a server on this port answers and has it."""
+    from http.client import HTTPException
+
+    try:
+        query = urlencode({"run_id": mlflow_run_id})
+        found = _call(port, "GET", f"/api/2.0/mlflow/runs/get?{query}")
+        experiment = found and str(found["run"]["info"]["experiment_id"])
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return None
+    if not experiment:
+        return None
+    return f"http://{_HOST}:{port}/#/experiments/{quote(experiment)}/runs/{quote(mlflow_run_id)}"
+
+
 def _experiment(port: int) -> dict[str, Any] | None:
     """The experiment that runs go to now, or else any that has our view."""
     name = urlencode({"experiment_name": experiment_name(None)})

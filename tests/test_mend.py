@@ -268,9 +268,9 @@ def test_the_best_calibrator_that_the_checking_samples_do_not_mind_is_taken(
             found[1] = [1.0, 1.0, 0.5]
         return found
 
-    monkeypatch.setattr(search, "_gains", gains)
-    names = list(dict.fromkeys(w for p in search._parameters().values() for w in p))
-    search._calibrators()
+    monkeypatch.setattr(search, "gains", gains)
+    names = list(dict.fromkeys(w for p in search.parameters().values() for w in p))
+    search.take_calibrator()
     ways = [name for name in names if "of max" not in name]
     assert asked[0] > 1
     assert [(s.what, s.choosing, s.checking) for s in search.steps] == [

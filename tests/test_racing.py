@@ -17,7 +17,7 @@ import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.analyses.racing import sample_order
 from hmct_track.cli import main
-from hmct_track.confidence.racing import _decibels, next_count, stand
+from hmct_track.confidence.racing import lead_in_decibels, next_count, stand
 from hmct_track.lake import Lake
 from hmct_track.recording.standing import StandingDisplay
 from hmct_track.types import Metric
@@ -73,7 +73,7 @@ def test_decibels_of_nodes_with_unlike_samples_are_those_of_least_squares() -> N
     values = own[:, None] + random.normal(0, 1, 24) + random.normal(0, 0.2, (8, 24))
     seen = np.where(known, values, np.nan)
     top, rest = np.array([0, 1]), np.arange(2, 8)
-    lead, _, _ = _decibels(seen, top, rest, 24)
+    lead, _, _ = lead_in_decibels(seen, top, rest, 24)
     node, sample = np.nonzero(known)
     design = np.concatenate([np.eye(8)[node], np.eye(24)[sample]], axis=1)
     fitted = np.linalg.lstsq(design, values[known], rcond=None)[0][:8]

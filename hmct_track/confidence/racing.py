@@ -82,7 +82,7 @@ def stand(values: Floats, measured: Flags, metric: Metric, k: int, level: float)
         return Standing(order, opened if k < nodes else counts < 1)
     errors = _errors(means.series, metric)
     top, rest = order[:k], order[k:]
-    compare = _decibels if metric.unit == "dB" else _errors_of_pairs
+    compare = lead_in_decibels if metric.unit == "dB" else _errors_of_pairs
     left = ~_told_apart(*compare(errors, top, rest, samples), badness, top, rest, samples, level)
     left &= np.minimum(counts[top][:, None], counts[rest]) < samples
     opened[top[left.any(axis=1)]] = True
@@ -136,7 +136,7 @@ def _told_apart(
     return np.asarray(infinite | sure)
 
 
-def _decibels(
+def lead_in_decibels(
     errors: Floats, top: NDArray[np.int64], rest: NDArray[np.int64], samples: int
 ) -> tuple[Floats, Floats, Floats]:
     """Of decibels lead, standard error and degrees of freedom: top by rest.

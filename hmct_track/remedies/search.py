@@ -130,7 +130,7 @@ class Search:
 
     def run(self) -> QuantConfig:
         """Choose, and return what was chosen."""
-        self._calibrators()
+        self.take_calibrator()
         if Family.EQUALIZATION in self._families:
             self._equalize()
         for number in range(self._rounds):
@@ -191,7 +191,7 @@ class Search:
             ]
         )
 
-    def _gains(
+    def gains(
         self, configs: Sequence[QuantConfig], samples: Mapping[str, Tensors]
     ) -> NDArray[np.float64]:
         """Gains over the model as it is, in dB, float64 of shape (configs, samples)."""
@@ -216,7 +216,7 @@ class Search:
         self.steps.append(Step(what, nodes, choosing, checking))
         self._watch(f"{what}: {nodes} nodes, {choosing:+.2f} dB, checked {checking:+.2f} dB")
 
-    def _parameters(self) -> dict[str, dict[str, QuantParams]]:
+    def parameters(self) -> dict[str, dict[str, QuantParams]]:
         """Calibration node to its other parameters by name, of the families allowed."""
         return {
             name: {
@@ -230,9 +230,9 @@ class Search:
             if name not in self._hopeless
         }
 
-    def _calibrators(self) -> None:
+    def take_calibrator(self) -> None:
         """The best way to calibrate all activations alike, then all weights."""
-        found = self._parameters()
+        found = self.parameters()
         for kind in (CalibrationKind.ACTIVATION, CalibrationKind.WEIGHT):
             own = {n: p for n, p in found.items() if self._facts_kind(n) is kind}
             names = dict.fromkeys(w for p in own.values() for w in p if "of max" not in w)
@@ -240,7 +240,7 @@ class Search:
             if not changes:
                 continue
             configs = [QuantConfig(_ALL.default, dict(c.states)) for c in changes]
-            gains = self._gains(configs, {**self._choosing, **self._checking})
+            gains = self.gains(configs, {**self._choosing, **self._checking})
             count = len(self._choosing)
             checks = (gains.mean(1) > _LEAST_DB) & (gains[:, count:].mean(1) >= 0)
             if not checks.any():
@@ -271,7 +271,7 @@ class Search:
         """Try every other parameter of every node by itself, and take what helps together."""
         candidates = [
             [_Change(f"{name} {way}", {name: params}) for way, params in found.items()]
-            for name, found in self._parameters().items()
+            for name, found in self.parameters().items()
         ]
         return self._choose(what, [c for c in candidates if c])
 
@@ -282,7 +282,7 @@ class Search:
         forward = self._forward(ranked[:_POOL])
         sets = [ranked[:size] for size in sizes(len(ranked))]
         sets += [forward[:size] for size in range(1, len(forward) + 1)]
-        gains = self._gains([_together(s) for s in sets], {**self._choosing, **self._checking})
+        gains = self.gains([_together(s) for s in sets], {**self._choosing, **self._checking})
         best = self._best(gains)
         if best is None:
             return False
@@ -307,7 +307,7 @@ class Search:
         taken: list[_Change] = []
         before = np.zeros(len(self._choosing))
         while left and len(taken) < _STEPS:
-            gains = self._gains([_together([*taken, c]) for c in left], self._choosing) - before
+            gains = self.gains([_together([*taken, c]) for c in left], self._choosing) - before
             mean = gains.mean(1)
             best = int(mean.argmax())
             if not mean[best] > max(_error(gains[best : best + 1])[0], _LEAST_DB):
@@ -321,7 +321,7 @@ class Search:
         """The most promising of each node's candidates, tried on a few samples."""
         few = dict(list(self._choosing.items())[:_SCREENED])
         flat = [change for changes in candidates for change in changes]
-        gains = self._gains([_together([c]) for c in flat], few).mean(1)
+        gains = self.gains([_together([c]) for c in flat], few).mean(1)
         found, place = [], 0
         for changes in candidates:
             own = gains[place : place + len(changes)]
@@ -337,7 +337,7 @@ class Search:
         flat = [change for changes in candidates for change in changes]
         if not flat:
             return []
-        gains = self._gains([_together([c]) for c in flat], self._choosing)
+        gains = self.gains([_together([c]) for c in flat], self._choosing)
         sure = np.where(gains.mean(1) > np.maximum(_error(gains), _LEAST_DB), gains.mean(1), -1.0)
         best: list[tuple[float, _Change]] = []
         place = 0

@@ -283,16 +283,17 @@ class Session:
             )
         if search.best is None:
             raised = self.board.raised
-            names = [
-                f"{_names(self.board, top)} {self._told(top)}"
+            reached = [f"calibrated {self._told_of(whole(self.model).config)}"]
+            if raised:
+                reached.append(f"with what is raised {self._told(search.zero)}")
+            reached += [
+                f"all in {_names(self.board, top)} {self._told(top)}"
                 for top in search.tops
                 if top in search.errors
             ]
             raise UsageError(
-                f"target {target} is not reachable with the moves that are allowed: the "
-                f"calibrated model has {self._told_of(whole(self.model).config)}"
-                f"{f', with what is raised {self._told(search.zero)}' if raised else ''}"
-                f"{', with everything that may change in ' if names else ''}{'; in '.join(names)}"
+                f"target {target} is not reachable with the moves that are allowed: "
+                + "; ".join(reached)
             )
 
     def _told(self, state: State) -> str:
@@ -307,7 +308,7 @@ class Session:
         better = self.target.metric.higher_is_better and not self.target.is_share
         return (
             f"{said} ({self.target.shown(reading.value - by if better else reading.value + by)}"
-            " with the margin for other samples)"
+            " with a margin)"
         )
 
     # Rows for the lake.

@@ -94,7 +94,7 @@ def test_the_readmes_commands_run_as_they_stand(folder: Path, command: str) -> N
 
 
 def test_there_are_commands_to_try() -> None:
-    assert len(COMMANDS) == 15
+    assert len(COMMANDS) == 16
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import hmct_track.debug as dbg
 from hmct_track.errors import HmctTrackError, TrackingError
 from hmct_track.lake import Lake
 from hmct_track.store import make_store
-from hmct_track.tracking import bounds, deleted_runs, track
+from hmct_track.tracking import RunInput, bounds, deleted_runs, track
 from hmct_track.types import Metric
 from tests.support.tracked import client, draft, only_run
 
@@ -184,6 +184,37 @@ def test_state_times_long_parameters_and_many_metrics(tmp_path: Path) -> None:
     assert len(run.data.params["long"]) == 6000
     history = client(tmp_path).get_metric_history(run.info.run_id, "c")
     assert sorted(p.step for p in history) == list(range(2500))
+
+
+@pytest.mark.parametrize(
+    "said", ['duplicate key value violates unique constraint "dataset_pk"', "no space is left"]
+)
+def test_an_input_that_another_run_adds_in_the_same_moment_is_logged(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN what a database says when two runs add a dataset at once
+    THEN it is logged all the same; any other failure is told.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    real, asked = MlflowClient.log_inputs, []
+
+    def racing(self: Any, run_id: str, **given: Any) -> None:
+        asked.append(run_id)
+        if len(asked) == 1:
+            raise MlflowException(said)
+        real(self, run_id, **given)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", racing)
+    run = draft(inputs=[RunInput("m", "0123", "m.onnx", "model", {})])
+    if "unique" not in said:
+        with pytest.raises(TrackingError, match=said):
+            track(run, tmp_path)
+        return
+    track(run, tmp_path)
+    (given,) = only_run(tmp_path, "e").inputs.dataset_inputs
+    assert (given.dataset.name, len(asked)) == ("m", 2)
 
 
 def test_a_deleted_experiment_is_told(tmp_path: Path) -> None:

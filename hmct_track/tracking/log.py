@@ -105,7 +105,7 @@ def _log_files(client: Any, run_id: str, run: TrackedRun) -> None:
     """Log what a run was given, its texts and its images."""
     from tempfile import TemporaryDirectory
 
-    client.log_inputs(run_id, datasets=[_dataset(given) for given in run.inputs])
+    _log_inputs(client, run_id, [_dataset(given) for given in run.inputs])
     for path, text in run.texts.items():
         client.log_text(run_id, text, path)
     with TemporaryDirectory() as folder:
@@ -113,6 +113,19 @@ def _log_files(client: Any, run_id: str, run: TrackedRun) -> None:
             (Path(folder) / name).write_bytes(image)
         if run.images:
             client.log_artifacts(run_id, folder)
+
+
+def _log_inputs(client: Any, run_id: str, inputs: list[DatasetInput]) -> None:
+    """Log what a run was given. MLflow adds what it has not seen, and two may do so at once."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.log_inputs(run_id, datasets=inputs)
+    except MlflowException as error:
+        said = str(error).lower()  # of whichever database
+        if "dataset" not in said or not ("unique" in said or "duplicate" in said):
+            raise
+        client.log_inputs(run_id, datasets=inputs)  # the other one has added it by now
 
 
 def _dataset(given: RunInput) -> DatasetInput:

@@ -81,9 +81,12 @@ def _which(network: Network) -> Iterator[str]:
     for kind in (NODE, *QUANTIZERS):
         own = [k for k in order if items[k].type == kind]
         if own:
+            # Such a mean can be worse than the whole model's, in which fewer are exact.
+            part = (items[own[0]].row or {}).get("infinite")
+            told = ", a mean without the samples and outputs that stay exact" if part else ""
             yield (
                 f"{items[own[0]].name} is the worst of {len(own)} {_PLURALS[kind]}: {way.label} "
-                f"{way.texts[own[0]]}{unit} when it alone is quantized"
+                f"{way.texts[own[0]]}{unit} when it alone is quantized{told}"
             )
     for kinds in ((NODE,), QUANTIZERS):
         ranked = [k for k in of if items[k].type in kinds and items[k].row is not None]

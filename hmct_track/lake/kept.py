@@ -55,9 +55,8 @@ class KeptParts(AbstractFileSystem):  # type: ignore[misc]
         """What is there now, as `AbstractFileSystem.glob`."""
         detail = options.pop("detail", False)
         part = self._inner._strip_protocol(path)
-        if (
-            part.endswith(SUFFIX) and part in self._sizes
-        ):  # DuckDB looks for each that it is told of
+        # DuckDB looks for each part that it is told of by name.
+        if part.endswith(SUFFIX) and part in self._sizes:
             return {part: self.info(part)} if detail else [part]
         found = self._inner.glob(path, maxdepth=maxdepth, detail=True, **options)
         self._note(list(found.values()))

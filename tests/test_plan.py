@@ -199,10 +199,17 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(lake: Path) -> object:
+def lake_of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the plan `found` alone: in `lake`, tests measure in any order."""
+    return tmp_path_factory.mktemp("lake")
+
+
+@pytest.fixture(scope="module")
+def found(lake_of_one: Path) -> object:
     return hmct_track.plan(
-        MODEL, arrays(0, 12), "error <= 10 %", held_out=arrays(12, 20), lake=lake, track=False
-    )
+        MODEL, arrays(0, 12), "error <= 10 %", held_out=arrays(12, 20), lake=lake_of_one,
+        track=False,
+    )  # fmt: skip
 
 
 def mse(config: QuantConfig, samples: dict[str, list[np.ndarray]]) -> float:
@@ -259,24 +266,26 @@ def test_the_certificate_is_true_of_the_model(found: object) -> None:
         assert error_of(target, reading, 0.9, 8) > 0.1, row["slot"]
 
 
-def test_held_out_samples_choose_nothing(found: object, lake: Path) -> None:
+def test_held_out_samples_choose_nothing(found: object, lake_of_one: Path) -> None:
     """THEN of the held-out samples only the plan and the calibrated model were measured."""
     sql = f"""
         SELECT DISTINCT role FROM run_configs JOIN measurements USING (config_id)
         JOIN samples USING (sample_id)
         WHERE run_configs.run_id = '{found.run_id}' AND samples.position >= 12
     """  # noqa: S608
-    rows = Lake.open(lake).sql(sql).rows
+    rows = Lake.open(lake_of_one).sql(sql).rows
     ids = """
         SELECT count(DISTINCT config_id) FROM measurements JOIN samples USING (sample_id)
         WHERE samples.position >= 12
     """
-    assert Lake.open(lake).sql(ids).rows[0][0] == 2
+    assert Lake.open(lake_of_one).sql(ids).rows[0][0] == 2
     assert ("held-out",) in [tuple(r) for r in rows]
 
 
-def test_steps_of_the_frontier_can_be_taken(found: object, lake: Path, tmp_path: Path) -> None:
-    lake = shutil.copytree(lake, tmp_path / "lake")
+def test_steps_of_the_frontier_can_be_taken(
+    found: object, lake_of_one: Path, tmp_path: Path
+) -> None:
+    lake = shutil.copytree(lake_of_one, tmp_path / "lake")
     step = next(r for r in found.frontier if r["share"] and r["share"] > 0.5)
     taken = hmct_track.plan(
         MODEL, arrays(0, 12), "error <= 10 %", held_out=arrays(12, 20), lake=lake, track=False,

@@ -131,6 +131,7 @@ def mend(
     calibrated_data: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any],
     output: str | os.PathLike[str] | None = None,
     *,
+    nodes: str | Sequence[str] | None = None,
     allow: str | Sequence[str] = "horizon",
     data_num: int | None = None,
     save_dir: str | os.PathLike[str] | None = None,
@@ -148,6 +149,8 @@ def mend(
         calibrated_data: the folder of calibration data, a `CalibrationDataSet`, or a mapping of
             input names to arrays; at least four samples.
         output: where the mended model is written, with its report, if it is better.
+        nodes: only these nodes are mended: quantizers of what nodes read, and their biases; names,
+            patterns and module paths. None for the whole model.
         allow: what the toolchain can express; see `diagnose`. What is not free is left out.
         data_num: number of samples to use; None for all.
         save_dir: folder to which texts are written as well.

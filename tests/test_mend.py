@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,33 @@ def test_where_nothing_helps_nothing_is_written(
     assert "needs at least 4 samples" in capsys.readouterr().err
     assert main([*given, "--allow", "int16"]) == 2
     assert "nothing that is free" in capsys.readouterr().err
+
+
+def test_only_named_nodes_are_mended_while_it_is_told_how_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN one scale for all channels of two weights, of which only the first layer is named
+    THEN what quantizes the other layer stays as it was, and its bias too.
+    """
+    network = planted.huge_channel()
+    proto, file = network.calibrated(), tmp_path / "m.onnx"
+    monkeypatch.setenv("HMCT_PROGRESS", "json")
+    kept = {"lake": tmp_path / "lake", "track": False}
+    given = (proto, network.data(), file)
+    result = hmct_track.mend(*given, nodes="Conv_0", **kept)
+    before = load_model(proto).calibration_by_name
+    after = load_model(onnx.load(file)).calibration_by_name
+    changed = {name for name in before if before[name].params != after[name].params}
+    assert "w0_q" in changed and changed <= {"x_q", "w0_q"}
+    assert {n.goes_with for n in after.values() if n.is_correction} <= {"w0_q"}
+    assert all(step["nodes"] <= 2 for step in result.answer.query("mending_steps"))
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line[0] == "{"]
+    searched = [t for t in told if t.get("what", "").startswith("weights calibrated alike")]
+    assert searched[-1]["done"] == searched[-1]["total"] > 0
+    assert any("dB so far" in t.get("what", "") for t in told)
+    for nodes, said in (("Relu_1", "no calibration node"), ([], "nodes is empty")):
+        with pytest.raises(UsageError, match=said):
+            hmct_track.mend(*given, nodes=nodes, **kept)
 
 
 def test_the_best_calibrator_that_the_checking_samples_do_not_mind_is_taken(

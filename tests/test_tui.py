@@ -646,6 +646,10 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
         await until(pilot, lambda: app.screen.query("#of-non_quantize_node"))
         await shows(pilot, "hmct-debugger plot-acc-error")
         assert app.screen.read()[0].non_quantize_node == [names[:2]]
+        await pilot.press("escape", "a", "h")
+        await until(pilot, lambda: app.screen.query("#of-allow"))
+        await shows(pilot, "hmct-debugger mend")
+        assert app.screen.read()[0].nodes == names[:2]
         await pilot.press("escape", "a", "c")
         await until(pilot, lambda: not app.screen.marked)
         await pilot.press("m", *"20", "enter")

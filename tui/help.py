@@ -23,8 +23,8 @@ Ranked nodes
   p        the figure              y        copy the node's name
   g        as a tree by module     o        what the run found besides
   space    mark a node             m        mark by value, name, pattern or module path
-  a        act on the marked: plan with or around them, raise, leave out, diagnose, copy;
-           with none marked: plan or mend the whole model
+  a        act on the marked: plan with or around them, raise, leave out, diagnose, mend,
+           copy; with none marked: plan or mend the whole model
   x        have each mark show what the whole model would be: int16, float32, off
   e, u     a note on the run, and the run in MLflow's web UI
   A click on a heading sorts by it. Left and right scroll the columns of any table.

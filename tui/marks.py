@@ -43,6 +43,7 @@ _ACTIONS = {
     "o": "quantize only them: the error curve",
     "n": "quantize all but them: the error curve",
     "w": "diagnose them: why they cost accuracy, and what mends them",
+    "h": "mend them: remedies that cost nothing at run time",
     "d": "histograms of them",
     "y": "copy their names as a list",
     "c": "mark none",
@@ -144,7 +145,7 @@ class MarkingScreen(ListScreen):
             "o": (PlotAccError.command, {**curve, "quantize_node": [marked]}),
             "n": (PlotAccError.command, {**curve, "non_quantize_node": [marked]}),
             "w": (Diagnose.command, {"nodes": marked or None, "metric": metric}),
-            "h": (Mend.command, {"output": self._beside("mended.onnx")}),
+            "h": (Mend.command, {"nodes": marked or None, "output": self._beside("mended.onnx")}),
             "d": (PlotDistribution.command, {"nodes_list": marked}),
         }
         if answer == "y":

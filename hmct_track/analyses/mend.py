@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +27,9 @@ from hmct_track.analyses.configurations import every, whole
 from hmct_track.analyses.diagnose import allow
 from hmct_track.errors import UsageError
 from hmct_track.options import option
-from hmct_track.options.kinds import FILE, as_list
-from hmct_track.types import Metric, Planned, QuantConfig, QuantType
+from hmct_track.options.kinds import FILE, MAYBE_NAMES, as_list
+from hmct_track.options.parsing import show_names
+from hmct_track.types import Measurement, Metric, Planned, QuantConfig, QuantType
 
 if TYPE_CHECKING:
     import onnx
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from hmct_track.model import FloatModel, QuantModel, Skeleton
     from hmct_track.recording import Recording, Run, Subject
     from hmct_track.remedies import Family
+    from hmct_track.remedies.search import Counted, Scope
     from hmct_track.report.html import Table
 
 LOG = logging.getLogger(__name__)
@@ -85,6 +87,9 @@ class Mend(Analysis):
         FILE, "where the mended model is written", "-o", default=None, command_required=True,
         stored=False,
     )  # fmt: skip
+    nodes: str | Sequence[str] | None = option(
+        MAYBE_NAMES, "mend only these nodes (default: all)", "-n", default=None
+    )
     allow: str | Sequence[str] = allow()
     data_num: int | None = data_num("-d", None)
     save_dir: str | os.PathLike[str] | None = save_dir("-s")
@@ -147,8 +152,28 @@ class Mend(Analysis):
             )
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
-        """The model as it is."""
-        return Round() if seen.rounds else Round([whole(model)])
+        """The model as it is.
+
+        Raises:
+            UnknownNodeError: a node does not exist.
+            UsageError: a node cannot be quantized, or none is named.
+        """
+        if seen.rounds:
+            return Round()
+        self._scope(model)
+        return Round([whole(model)])
+
+    def _scope(self, model: QuantModel) -> Scope | None:
+        """What may change: quantizers of the nodes that are named, and their biases."""
+        from hmct_track.remedies.search import Scope
+
+        if self.nodes is None:
+            return None
+        names = model.expand(as_list(self.nodes))
+        if not names:
+            raise UsageError("nodes is empty; name nodes, or leave it out for the whole model")
+        quantizers = {c for name in names for c in model.calibrations_of(name)}
+        return Scope(quantizers, {name for name in names if name in model.general_by_name})
 
     def observe(self, run: Run) -> None:
         """Search on the samples that are not held out, then measure what was chosen on all."""
@@ -165,7 +190,9 @@ class Mend(Analysis):
             subject.inputs([k for k in places if k % 4 == 2]),
             subject.outputs,
             self._allowed(),
+            scope=self._scope(subject.model),
             watch=lambda told: LOG.info("%s", told),
+            counted=_counted(run),
         )
         config = search.run().canonical(every(subject.model))
         run.lake.append(
@@ -209,7 +236,10 @@ class Mend(Analysis):
             for what, row in zip(("before", "mended"), both, strict=True)
         ]
         better, gain = self.is_better(answer), held_out_gain(answer)
-        return mending_text(answer.rows, steps, samples, better=better, gain=gain, scores=scored)
+        said = mending_text(answer.rows, steps, samples, better=better, gain=gain, scores=scored)
+        if self.nodes is None:
+            return said
+        return f"only these nodes were to be mended: {show_names(as_list(self.nodes))}\n\n{said}"
 
     def _scores(self, answer: Answer) -> list[tuple[ScoreResultsRow, ScoreResultsRow]]:
         """Each score before and after, on the held-out samples; none without scores."""
@@ -335,6 +365,26 @@ def held_out_gain(answer: Answer) -> tuple[float, float, float] | None:
 def is_held_out(position: int) -> bool:
     """Whether a sample is verified by: of every four the first two choose, the third checks."""
     return position % 4 == 3
+
+
+def _counted(run: Run) -> Counted:
+    """Passes on what a search measures, of which there will be so much, while that is shown."""
+    from hmct_track.recording.progress import Clock, progress
+
+    clock = Clock()
+
+    def passed(found: Iterable[Measurement], total: int, what: str) -> Iterable[Measurement]:
+        return progress(
+            found,
+            total=total,
+            what=what,
+            unit="outputs",
+            shown=run.recording.progress,
+            steps=run.steps,
+            clock=clock,
+        )
+
+    return passed
 
 
 class _Chosen:

@@ -21,7 +21,7 @@ from hmct_track.lake import (
     Table,
 )
 from hmct_track.recording.moved import MovedSamples, moved_id, of_moved
-from hmct_track.recording.progress import Steps, progress
+from hmct_track.recording.progress import Clock, Steps, progress
 from hmct_track.recording.subject import Subject
 from hmct_track.types import NUMERIC_VERSION, Planned, QuantConfig
 
@@ -57,6 +57,7 @@ class Measuring:
         self._reuse = reuse
         self._shown = shown
         self._steps = steps
+        self._clock = Clock()
         self._planned: set[tuple[str, ...]] = set()
         self._places = 0
         self._known_ids: set[str] = set()
@@ -185,6 +186,7 @@ class Measuring:
             unit="outputs",
             shown=self._shown and not quiet,
             steps=self._steps,
+            clock=self._clock,
         )
         began = time.monotonic()
         try:

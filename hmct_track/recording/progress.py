@@ -24,6 +24,13 @@ QUIET_SECONDS = 10
 """Where stderr is no terminal, a line comes at most so often."""
 
 
+class Clock:
+    """When people who wait were told last, over several loops that are each done at once."""
+
+    def __init__(self) -> None:
+        self.began = self.told = time.monotonic()
+
+
 class Steps:
     """One display of several steps: a bar over all of them, and below it that of the present one.
 
@@ -95,18 +102,20 @@ def progress(
     unit: str,
     shown: bool = True,
     steps: Steps | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[T]:
     """Yield ``items`` while a bar on stderr shows how far they are.
 
     In a terminal the bar is live and gone at the end; elsewhere a line comes every ten seconds.
-    Work that is done at once shows nothing.
+    Work that is done at once shows nothing; of many loops with one ``clock``, their whole counts.
     """
+    clock = clock or Clock()
     if _is_json():
         yield from _json_lines(items, total, what, unit)
     elif not shown:
         yield from items
     elif not sys.stderr.isatty():
-        yield from _lines(items, total, what, unit)
+        yield from _lines(items, total, what, unit, clock)
     else:
         from tqdm import tqdm
 
@@ -116,7 +125,7 @@ def progress(
             desc=what,
             unit=f" {unit}",
             leave=False,
-            delay=0.5,
+            delay=max(0.5 + clock.began - time.monotonic(), 0),
             dynamic_ncols=True,
             file=sys.stderr,
         )
@@ -126,15 +135,15 @@ def progress(
                 steps.tick()
 
 
-def _lines(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
-    began = told = time.monotonic()
+def _lines(items: Iterable[T], total: int, what: str, unit: str, clock: Clock) -> Iterator[T]:
+    began = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - told >= QUIET_SECONDS:
+        if now - clock.told >= QUIET_SECONDS:
             from tqdm import tqdm
 
-            told = now
+            clock.told = now
             form = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
             line = tqdm.format_meter(
                 done, total, now - began, prefix=what, unit=f" {unit}", bar_format=form

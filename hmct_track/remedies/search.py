@@ -12,7 +12,7 @@ little about noise: what its last layer reads counts in its place. Samples are i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ from hmct_track.remedies.tried import parts_of, sizes, telling
 from hmct_track.types import (
     BiasShift,
     CalibrationKind,
+    Measurement,
     QuantConfig,
     Quantization,
     QuantParams,
@@ -52,6 +53,19 @@ _ALL = QuantConfig(Quantization.AS_CALIBRATED)
 _WORTH_DB = 0.01
 
 Gains = NDArray[np.float64]
+
+Counted = Callable[[Iterable[Measurement], int, str], Iterable[Measurement]]
+"""Passes on what is measured, of which there will be so much, and tells what it is for."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a search may change."""
+
+    quantizers: Collection[str]
+    """Calibration nodes that may get other parameters."""
+    layers: Collection[str]
+    """General nodes whose biases may be corrected."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,10 @@ class Search:
         checking: likewise; other samples.
         outputs: what is compared.
         families: the remedies that may be taken; those at a price are ignored.
+        scope: what may change; everything by default.
         rounds: how often single changes are tried.
         watch: is told of each step.
+        counted: what is measured goes through it.
     """
 
     def __init__(
@@ -97,16 +113,24 @@ class Search:
         outputs: Sequence[str],
         families: Sequence[Family],
         *,
+        scope: Scope | None = None,
         rounds: int = 1,
         watch: Callable[[str], None] = lambda _: None,
+        counted: Counted = lambda found, _, __: found,
     ) -> None:
         self._start = model
+        self._scope = scope or Scope(
+            [node.name for node in model.calibration_nodes],
+            [node.name for node in model.general_nodes],
+        )
         self._engine_of = engine_of
         self._choosing, self._checking = dict(choosing), dict(checking)
         self._outputs = telling(model, outputs)
         self._families = set(families)
         self._rounds = rounds
         self._watch = watch
+        self._counted = counted
+        self._doing = "the model as it is"
         self._states: dict[str, QuantParams] = {}
         self._factors: dict[str, tuple[tuple[float, ...], int]] = {}
         self._shifts: dict[str, BiasShift] = {}
@@ -132,9 +156,11 @@ class Search:
         """Choose, and return what was chosen."""
         self.take_calibrator()
         if Family.EQUALIZATION in self._families:
+            self._doing = "equalization"
             self._equalize()
         for number in range(self._rounds):
             self._correct()
+            self._doing = "single changes"
             if not self._singles(f"round {number + 1}"):
                 return self.config
         self._correct()
@@ -151,12 +177,15 @@ class Search:
         self._facts: dict[str, Facts] = {}
 
     def facts(self) -> dict[str, Facts]:
-        """What the quantizers' tensors hold, by their parameters as they are now."""
+        """What the tensors of quantizers that may change hold, by their parameters as they are."""
         if not self._facts:
             nodes = [
                 node
                 for node in self._model.switchable_calibrations
-                if node.params.qtype.is_integer and node.enabled and not node.is_correction
+                if node.name in self._scope.quantizers
+                and node.params.qtype.is_integer
+                and node.enabled
+                and not node.is_correction
             ]
             self._facts = facts_of(self._engine, self._choosing, nodes, self._layers)
         return self._facts
@@ -171,7 +200,12 @@ class Search:
         unique = dict(zip(ids, canonical, strict=True))
         pairs: dict[tuple[str, str, str], float] = {}
         energies: dict[tuple[str, str], float] = {}
-        for found in self._engine.evaluate(list(unique.values()), samples, self._outputs):
+        records = self._counted(
+            self._engine.evaluate(list(unique.values()), samples, self._outputs),
+            len(unique) * len(samples) * len(self._outputs),
+            self._told(),
+        )
+        for found in records:
             s = found.statistics
             pairs[found.config_id, found.sample_id, found.output] = s.sum_dd
             energies[found.output, found.sample_id] = s.sum_xx
@@ -216,6 +250,12 @@ class Search:
         self.steps.append(Step(what, nodes, choosing, checking))
         self._watch(f"{what}: {nodes} nodes, {choosing:+.2f} dB, checked {checking:+.2f} dB")
 
+    def _told(self) -> str:
+        """What is tried, and what was gained by then where it was checked."""
+        if not self.steps:
+            return self._doing
+        return f"{self._doing}, {sum(s.checking for s in self.steps):+.2f} dB so far"
+
     def parameters(self) -> dict[str, dict[str, QuantParams]]:
         """Calibration node to its other parameters by name, of the families allowed."""
         return {
@@ -239,6 +279,7 @@ class Search:
             changes = [_Change(w, {n: p[w] for n, p in own.items() if w in p}) for w in names]
             if not changes:
                 continue
+            self._doing = f"{kind.value}s calibrated alike"
             configs = [QuantConfig(_ALL.default, dict(c.states)) for c in changes]
             gains = self.gains(configs, {**self._choosing, **self._checking})
             count = len(self._choosing)
@@ -261,7 +302,7 @@ class Search:
             [_Change(f"{pair.second} {way}", _only_params(states)) for way, states in
              pair.states(facts)]
             for pair in equalized_pairs(self._layers, seconds)
-            if pair.between.name in facts
+            if all(name in facts for name in pair.calibrations)
             and (facts[pair.between.name].imbalance or 0) > _UNEVEN
             and pair.between.input not in self._outputs  # it would not be the same tensor
         ]  # fmt: skip
@@ -279,6 +320,7 @@ class Search:
         ranked = self._ranked(self._screened(candidates))
         if not ranked:
             return False
+        self._doing = f"{what}, changes together"
         forward = self._forward(ranked[:_POOL])
         sets = [ranked[:size] for size in sizes(len(ranked))]
         sets += [forward[:size] for size in range(1, len(forward) + 1)]
@@ -358,6 +400,7 @@ class Search:
         """Correct the means of what layers give, if that holds on the checking samples."""
         if Family.BIAS not in self._families:
             return
+        self._doing = "bias correction"
         before, steps = self._shifts, len(self.steps)
         base = self.errors([_ALL], {**self._choosing, **self._checking})
         self._shifts = {}
@@ -379,7 +422,11 @@ class Search:
         self._renew()
 
     def _mean_shifts(self) -> dict[str, BiasShift]:
-        names = [n.name for n in self._model.quantizable_nodes if self._layers.can_shift(n.name)]
+        names = [
+            node.name
+            for node in self._model.quantizable_nodes
+            if node.name in self._scope.layers and self._layers.can_shift(node.name)
+        ]
         outputs = {name: self._model.general_by_name[name].outputs[0] for name in names}
         found = self._engine.mean_shifts(_ALL, self._choosing, list(outputs.values()))
         return {

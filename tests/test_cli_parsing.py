@@ -300,3 +300,30 @@ def test_the_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         main(["--help"])
     listed = re.findall(r"^  (\d+) +\S", capsys.readouterr().out, re.MULTILINE)
     assert listed == [str(code.value) for code in ExitCode]
+
+
+@pytest.mark.parametrize(
+    ("line", "given"),
+    [
+        ("note RUN --lake L TEXT", {"run_reference": "RUN", "text": "TEXT", "lake": "L"}),
+        ("note RUN --lake L", {"run_reference": "RUN", "text": None, "lake": "L"}),
+        ("note RUN --lake L -- -5", {"run_reference": "RUN", "text": "-5", "lake": "L"}),
+        ("note --lake L RUN ''", {"run_reference": "RUN", "text": "", "lake": "L"}),
+        ("compare A --lake L B", {"run_a": "A", "run_b": "B", "lake": "L"}),
+        ("compare A --lake L", {"run_a": "A", "run_b": "latest", "lake": "L"}),
+        ("sql -q runs --lake L", {"query": "runs", "sql": None, "lake": "L"}),
+    ],
+)
+def test_options_may_stand_between_arguments(line: str, given: dict) -> None:
+    found = vars(build_parser().parse_args(shlex.split(line)))
+    assert {name: found[name] for name in given} == given
+
+
+def test_too_much_is_refused_behind_options_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["note", "RUN", "--lake", "L", "TEXT", "more"])
+    assert "unrecognized arguments: more" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["note", "--lake", "L"])
+    assert "usage: hmct-debugger note [-h]" in (said := capsys.readouterr().err)
+    assert "the following arguments are required: RUN" in said

@@ -25,6 +25,27 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser that takes options between positional arguments too.
+
+    argparse by itself takes an argument that may be left out for left out where an option comes
+    before it: ``note RUN --lake DIR TEXT``.
+    """
+
+    _is_mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What was given, and what is not known."""
+        left_out = any(a.nargs == "?" and not a.option_strings for a in self._actions)
+        if self._is_mixing or not left_out:  # of two that are missing, this one tells both
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True  # it calls this method in its turn
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
+
+
 def add_command(commands: Subparsers, name: str, summary: str) -> argparse.ArgumentParser:
     """A parser for command ``name`` with the project's formatting."""
     parser: argparse.ArgumentParser = commands.add_parser(

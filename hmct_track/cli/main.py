@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from hmct_track.analyses import ANALYSES
 from hmct_track.cli import analysis
-from hmct_track.cli.common import discard_stdout, switches
+from hmct_track.cli.common import CommandParser, discard_stdout, switches
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.errors import HmctTrackError
 from hmct_track.options import options_of
@@ -85,7 +85,9 @@ def build_parser(only: str | None = None, *, listed: bool = False) -> argparse.A
     parser.add_argument(
         "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help=shown
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for name in ANALYSES if only is None else [only]:
         if name in ANALYSES:
             analysis.add_parser(commands, ANALYSES[name], listed=listed)

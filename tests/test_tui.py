@@ -523,6 +523,32 @@ def test_an_error_of_the_lake_goes_when_it_has_gone(lake: Path) -> None:
     play(lake, scene)
 
 
+def test_a_cosine_of_a_single_element_is_told_as_such(tmp_path: Path) -> None:
+    """GIVEN an output of one element
+    THEN the ranking and the node say what its cosine similarity is worth, but of no other metric.
+    """
+    lake = Lake.create(tmp_path / "lake")
+    lake.append(RUNS, [run_row("r", data_num=1, parameters='{"node_type": "node"}')])
+    lake.append(SAMPLES, [row(SAMPLES, data_id="d", position=0, sample_id="s")])
+    lake.append(RUN_CONFIGS, [
+        {"run_id": "r", "position": k, "config_id": f"c{k}", "subject": f"n{k}", "role": role}
+        for k, role in enumerate(("reference", "only"))
+    ])  # fmt: skip
+    lake.append(MEASUREMENTS, [measurement_row(f"c{k}", count=1) for k in range(2)])
+    told = "of a single element is always 1 or -1"
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: table(pilot).row_count == 1)
+        await pilot.press("enter")
+        await shows(pilot, told)
+        await pilot.press("s")
+        await until(pilot, lambda: told not in text_of(pilot))
+        await pilot.press("enter")
+        await shows(pilot, told)
+
+    play(lake.path, scene, (80, 24))
+
+
 def test_a_ranking_that_cannot_be_read_says_so_and_goes_on_saying_it(lake: Path) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: table(pilot).row_count == 5)

@@ -26,7 +26,19 @@ from .base import LakeScreen, Notice, feet
 from .charts import Panel, facts
 from .launch import Job
 from .reads import Curve, Evidence, Ranked, Ranking
-from .text import bar, clean, moment, number, numbers, plain, severity, share, shortened, worst_of
+from .text import (
+    SINGLE,
+    bar,
+    clean,
+    moment,
+    number,
+    numbers,
+    plain,
+    severity,
+    share,
+    shortened,
+    worst_of,
+)
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import ModelNodesRow, NodeHistoryOfModelRow
@@ -243,6 +255,8 @@ class NodeScreen(LakeScreen):
                     lines.append((what, f"alone {self._metric.value} {alone}"))
             values = "  ".join(f"{m.value} {number(row.values[m]) or 'nan'}" for m in Metric)
             lines.append(("metrics", values))
+            if self._ranking.is_single:
+                lines.append(("", SINGLE))
         if node:
             quantizers = node["calibration_nodes"] or ()
             if node["type"] == "node":

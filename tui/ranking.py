@@ -20,7 +20,7 @@ from .base import feet
 from .grid import Grid, GridColumn, stretched
 from .marks import MarkingScreen
 from .reads import Ranked, Ranking, RunInfo
-from .text import bar, clean, moment, number, plain, severity, share, shortened, worst_of
+from .text import SINGLE, bar, clean, moment, number, plain, severity, share, shortened, worst_of
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import SharesRow
@@ -239,6 +239,8 @@ class RankingScreen(MarkingScreen):
         state = "" if run.state == "FINISHED" else f"{run.state}  "
         told = f"{state}{what} nodes  type: {self._type}  sorted by {order}"
         text.append_text(plain(told, "dim")).append_text(self.told())
+        if self._ranking and self._ranking.is_single and metric is Metric.COSINE_SIMILARITY:
+            text.append(f"\n{SINGLE}; s: another metric", self.color("poor"))
         if run.note:
             text.append_text(Text(f"\nnote: {clean(run.note)}"))
         self.query_one(".heading", Static).update(text)

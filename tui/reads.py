@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         RunListRow,
         SensitivityRow,
         SharesRow,
+        WholeModelRow,
     )
 
     _OfNode = TypeVar("_OfNode", DistributionRow, HistogramRow, ChannelDistributionRow)
@@ -124,6 +125,8 @@ class Ranking:
     graph: Graph
     shares: dict[str, SharesRow] = field(default_factory=dict)
     """What share of the whole model's error is a node's, where that was measured."""
+    is_single: bool = False
+    """Whether an output has a single element: its cosine similarity is 1 or -1 whatever it costs."""
 
 
 @dataclass(frozen=True)
@@ -271,11 +274,13 @@ class Reader:
         others = self._ranked([r for r in current if _is_like(ranking, r)], metric, nodes)
         others = {name: row for name, row in others.items() if name not in own}
         whole = self._whole(family)
+        values = {Metric(row["metric"]): row["value"] for row in whole}
+        single = any(row["elements"] == 1 for row in whole)
         every = others | own
         rows, rest = ([_apart(row, every, nodes, metric) for row in found.values()]
                       for found in (own, others))  # fmt: skip
         shares = {s["subject"]: s for s in self.lake.query("shares", run_id=ranking.run_id)}
-        return Ranking(run, rows, rest, whole, nodes, Graph.of(nodes), shares)
+        return Ranking(run, rows, rest, values, nodes, Graph.of(nodes), shares, single)
 
     def _ranked(
         self, runs: list[RunInfo], metric: Metric, nodes: dict[str, ModelNodesRow]
@@ -290,14 +295,14 @@ class Reader:
                     seen.setdefault(row["subject"], _ranked(row, run.run_id, nodes))
         return seen
 
-    def _whole(self, family: list[RunInfo]) -> dict[Metric, float | None]:
+    def _whole(self, family: list[RunInfo]) -> list[WholeModelRow]:
         """The fully quantized model, by the first of the runs that measured it at its output."""
         for run in family:
             if run.kind in RANKED:
                 rows = self.lake.query("whole_model", run_id=run.run_id)
                 if rows:
-                    return {Metric(row["metric"]): row["value"] for row in rows}
-        return {}
+                    return rows
+        return []
 
     def nodes(self, run: RunInfo) -> dict[str, ModelNodesRow]:
         """The nodes of the model of a run, by name."""

@@ -12,6 +12,7 @@ from rich.text import Text
 from hmct_track.types import Metric
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
+SINGLE = "cosine similarity of a single element is always 1 or -1"
 STATES = {"RUNNING": "▶", "FINISHED": "✓", "FAILED": "✗", "KILLED": "■"}
 
 # Levels of the relative error r = |x - y| / |x| at which a node is of concern: 14 % and 4.5 %.

@@ -126,7 +126,7 @@ class Ranking:
     shares: dict[str, SharesRow] = field(default_factory=dict)
     """What share of the whole model's error is a node's, where that was measured."""
     is_single: bool = False
-    """Whether an output has a single element: its cosine similarity is 1 or -1 whatever it costs."""
+    """Whether an output has a single element: its cosine similarity is 1 or -1 in any case."""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.analyses.runall import RunallResult
 from hmct_track.errors import UsageError
 from hmct_track.lake import Lake
+from hmct_track.report import page as page_module
+from tests.support import graphs
+from tests.support.graphs import calibration
 from tests.support.tracked import client
 
 DATA = {"input": [np.load(f) for f in sorted(demo.calibration_data_path().glob("input/*.npy"))[:3]]}
@@ -117,3 +122,44 @@ def test_what_is_refused_writes_nothing(tmp_path: Path) -> None:
             lake=tmp_path / "lake",
         )
     assert not (tmp_path / "lake").exists()
+
+
+def test_sentences_of_different_lengths_do_not_end_the_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN words in axis 1, as many as a sentence has, of four features each
+    THEN boxes are of features; where words are all that there is, they alone are left out.
+    """
+    nodes = [
+        calibration("x", "xq", "x_q"),
+        calibration("w", "wq", "w_q", scales=[0.02], qtype="int8", axis=0),
+        helper.make_node("MatMul", ["xq", "wq"], ["y"], name="features"),
+    ]
+    rng = np.random.default_rng(0)
+    weight = {"w": rng.standard_normal((4, 4)).astype(np.float32)}
+    data = {"x": [rng.standard_normal((1, n, 4)).astype(np.float32) for n in (3, 5)]}
+    given: dict[str, Any] = {"data_num": None, "track": False, "progress": False}
+    given |= {"calibrated_data": data, "lake": tmp_path}
+    sentences = graphs.model(nodes, {"x": [1, None, 4]}, constants=weight)
+    boxes = dbg.get_channelwise_data_distribution(
+        model_or_file=sentences, nodes_list=["x_q"], save_dir=None, **given
+    ).rows
+    features = np.concatenate([x.reshape(-1, 4) for x in data["x"]])
+    assert [row["axis"] for row in boxes] == [2] * 4
+    np.testing.assert_allclose([row["median"] for row in boxes], np.median(features, axis=0))
+    assert "channels of x_q are along axis 2 instead" in caplog.text
+    pairs = [
+        helper.make_node("Transpose", ["y"], ["t"], name="turned", perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["y", "t"], ["p"], name="pairs"),
+        calibration("p", "pq", "p_q"),
+        helper.make_node("Softmax", ["pq"], ["z"], name="attention"),
+    ]
+    model = graphs.model([*nodes, *pairs], {"x": [1, None, 4]}, ["z"], constants=weight)
+    monkeypatch.setattr(page_module, "encoded", lambda _: [])  # figures are of others' tests
+    done = dbg.runall(model, verbose=False, **given)
+    assert "box plots left out: samples have 3 to 5 channels along axis 1" in caplog.text
+    page = done.answer.texts["index.html"]
+    assert "get-channelwise-data-distribution could not be done: samples have 3 to 5" in page
+    assert done.diagnosis.rows and "Diagnosis</h2>" in page
+    with pytest.raises(UsageError, match="was left out of run"):
+        done.channels  # noqa: B018 - it complains

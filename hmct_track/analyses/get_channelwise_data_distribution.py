@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +21,7 @@ from hmct_track.analyses.observing import (
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import NAMES, WHOLE, as_list
-from hmct_track.types import QuantConfig
+from hmct_track.types import CalibrationKind, QuantConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ class GetChannelwiseDataDistribution(Analysis["ChannelDistributionRow"]):
         observed = self.observed(model)
         for item in observed:
             rank = engine.rank(item.tensor)
-            if rank is not None:
+            if rank is not None and not self._may_choose(item):
                 _check_axis(item, rank)
         return tuple(dict.fromkeys(item.tensor for item in observed))
 
@@ -89,9 +89,12 @@ class GetChannelwiseDataDistribution(Analysis["ChannelDistributionRow"]):
         from hmct_track.engine import channel_summaries
         from hmct_track.lake import CHANNEL_SUMMARIES
 
-        for position, item in with_progress(run, self.observed(run.subject.model)):
+        other: list[Observed] = []
+        for position, given in with_progress(run, self.observed(run.subject.model)):
             # Of a weight, too, boxes are of what its calibration node takes in.
-            parts = values_of(run, item, QuantConfig())
+            parts = values_of(run, given, QuantConfig())
+            item = self._placed(given, [part.shape for part in parts])
+            other += [item] * (item != given)
             _check_axis(item, parts[0].ndim)
             own = {"run_id": run.run_id, "position": position, "node": item.node}
             rows = [
@@ -99,6 +102,22 @@ class GetChannelwiseDataDistribution(Analysis["ChannelDistributionRow"]):
                 for summary in channel_summaries(parts, item.axis)
             ]
             run.lake.append(CHANNEL_SUMMARIES, rows)
+        if other:
+            run.remarks.append(
+                f"along axis 1 samples differ in length, or there is none, for {len(other)} of the "
+                f"nodes: channels of {other[0].node} are along axis {other[0].axis} instead "
+                "(axis says otherwise)"
+            )
+
+    def _placed(self, item: Observed, shapes: Sequence[tuple[int, ...]]) -> Observed:
+        """With the axis along which its channels are, as far as that may be chosen."""
+        if not self._may_choose(item):
+            return item
+        return replace(item, axis=_like_in_all(shapes, item.axis))
+
+    def _may_choose(self, item: Observed) -> bool:
+        """Whether the axis is but the default of an activation."""
+        return self.axis is None and item.kind != CalibrationKind.WEIGHT
 
     def rows(self, answer: Answer[ChannelDistributionRow]) -> list[ChannelDistributionRow]:
         """Box statistics of each channel."""
@@ -154,6 +173,19 @@ class GetChannelwiseDataDistribution(Analysis["ChannelDistributionRow"]):
 
         title, query = "Channelwise distribution", "channel_distribution"
         return table_markdown(title, self.table(answer), query, answer.run_id)
+
+
+def _like_in_all(shapes: Sequence[tuple[int, ...]], axis: int) -> int:
+    """The axis, or the last of those along which all samples are alike, where it is none.
+
+    Of sentences of different lengths, (batch, words, features), features are channels.
+    """
+    rank = min(map(len, shapes))
+    alike = [k for k in range(rank) if len({shape[k] for shape in shapes}) == 1]
+    if axis in alike:
+        return axis
+    last = [k for k in alike if k > 0 or rank == 1]
+    return last[-1] if last else axis
 
 
 def _check_axis(item: Observed, rank: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +23,7 @@ from hmct_track.analyses.get_sensitivity_of_nodes import GetSensitivityOfNodes
 from hmct_track.analyses.plot_acc_error import PlotAccError, Selection
 from hmct_track.analyses.plot_distribution import PlotDistribution
 from hmct_track.analyses.sensitivity_analysis import SensitivityAnalysis, pick_threshold
+from hmct_track.errors import UsageError
 from hmct_track.options import option, parse_metrics
 from hmct_track.options.kinds import (
     FOLDER,
@@ -36,7 +37,7 @@ from hmct_track.options.kinds import (
     WHOLE,
     as_list,
 )
-from hmct_track.types import Metric, NodeType
+from hmct_track.types import Metric, NodeType, RunState
 
 if TYPE_CHECKING:
     from hmct_track.engine import Engine
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     from hmct_track.report.html import Table
 
 _TOP = 5
+_STEPS: tuple[type[Analysis], ...] = (
+    PlotDistribution, GetChannelwiseDataDistribution, PlotAccError, SensitivityAnalysis, Diagnose,
+)  # fmt: skip
+"""What comes after the rankings, each of use without the others."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,7 +88,11 @@ class RunallResult(Result):
         return self._step(Diagnose)
 
     def _step(self, analysis: type[Analysis]) -> Result:
-        return next(s for s in self.steps if isinstance(s.answer.analysis, analysis))
+        found = (s for s in self.steps if isinstance(s.answer.analysis, analysis))
+        step = next(found, None)
+        if step is None:
+            raise UsageError(f"{analysis.command} was left out of run {self.run_id}")
+        return step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +194,10 @@ class Runall(Analysis):
                 ("diagnosis", self._diagnosis()),
             ):
                 display.begin(title)
-                run_analysis(analysis, parent=run)
+                try:
+                    run_analysis(analysis, parent=run)
+                except UsageError as error:  # the other steps are of use without it
+                    run.remarks.append(f"{title} left out: {error}")
         row = next(iter(ranked[0].rows), None)
         if row:
             value = row[self.metrics_asked[0].column]
@@ -278,6 +290,7 @@ class Runall(Analysis):
         sections = [
             Section(step.analysis.heading(step), step.analysis.table(step), step.figures)
             for step in answer.steps
+            if step.run["state"] != RunState.FAILED
         ]
         network = network_of(answer.lake, answer.run_id)
         partial = next(
@@ -288,8 +301,19 @@ class Runall(Analysis):
         )
         scored = [score_line(r) for r in self._scores(answer) if r["role"] == "reference"]
         said = sentences(network, self._whole(answer, network.metric), steps, scored)
+        said += [("What is missing?", told) for told in self._missing(answer)]
         facts = provenance(network, answer.label)
         return {"index.html": render_page(self.heading(answer), facts, sections, said, network)}
+
+    @staticmethod
+    def _missing(answer: Answer) -> Iterator[str]:
+        """The steps that could not be done with this model and these data."""
+        family = [r for r in answer.lake.query("runs") if r["parent_run_id"] == answer.run_id]
+        errors = {r["kind"]: r["error"] for r in family if r["state"] == RunState.FAILED}
+        done = {s.analysis.kind for s in answer.steps} - errors.keys()
+        for step in _STEPS:
+            if step.kind not in done:
+                yield f"{step.command} could not be done: {errors.get(step.kind, 'see the log')}"
 
     @staticmethod
     def _whole(answer: Answer, metric: Metric) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from importlib import resources
@@ -21,7 +22,9 @@ from hmct_track.errors import UsageError
 from hmct_track.lake import Lake, compare_runs
 from hmct_track.reading.graph import NetworkGraph
 from hmct_track.report.folding import FOLDED, fold
+from hmct_track.report.formats import coloring_of, dot_text
 from hmct_track.report.graph_page import libraries, scripts
+from hmct_track.report.network import Item, Network
 from hmct_track.report.shades import PALETTES, color, colorings, css_color, shade
 from hmct_track.types import Metric
 
@@ -97,6 +100,37 @@ def test_graphviz_reads_what_is_written_and_has_every_node_and_edge(odd: Network
     tags = {element.tag.rpartition("}")[2] for element in drawn.iter()}
     assert "polygon" in tags
     assert "script" not in tags
+
+
+def test_a_large_network_is_drawn_folded_in_the_colours_of_its_worst_nodes() -> None:
+    """GIVEN 1,000 nodes in 50 modules of 20, each error larger than the one before
+    THEN at most 150 shapes are drawn, each node in one of them, and unfolded all of them.
+    """
+    names = [f"/model/layer.{k // 20}/op{k}" for k in range(1000)]
+    operators = ["Conv" if k % 3 else "Relu" for k in range(1000)]
+    items = [Item(name, "node", op) for name, op in zip(names, operators, strict=True)]
+    for k, item in enumerate(items):
+        item.row = dict.fromkeys((m.column for m in Metric), 10.0 ** (k / 250 - 5)) | {"rank": 1}
+    edges = [(k, k + 1) for k in range(999)]
+    run = {"run_id": "r", "model": "large"}
+    network = Network(run, Metric.MSE, items, edges, fold(names, operators))
+    way = coloring_of(network, "mse")
+    text = dot_text(network, way)
+    shapes = dict(re.findall(r"^ *([gn]\d+) \[(.*)\];$", text, re.MULTILINE))
+    assert 40 <= len(shapes) <= FOLDED
+    groups = network.folding.groups
+    held = [n for shape in shapes if shape[0] == "g" for n in groups[int(shape[1:])].nodes]
+    held += [int(shape[1:]) for shape in shapes if shape[0] == "n"]
+    assert sorted(held) == list(range(1000))
+    ends = re.findall(r"^ *([gn]\d+) -> ([gn]\d+);$", text, re.MULTILINE)
+    assert {end for pair in ends for end in pair} == shapes.keys()
+    assert len(ends) == len(set(ends)) == len(shapes) - 1, "one after the other"
+    folder = next(shape for shape in shapes if shape[0] == "g")
+    worst = max(groups[int(folder[1:])].nodes)
+    assert f'fillcolor="{css_color(way, worst)}"' in shapes[folder]
+    assert f"worst {way.texts[worst]}" in shapes[folder]
+    whole = dot_text(network, way, folded=False)
+    assert all(f" n{k} [" in whole for k in range(1000))
 
 
 def test_without_graphviz_an_svg_is_refused_in_one_line(

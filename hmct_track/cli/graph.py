@@ -37,6 +37,11 @@ def add_parser(commands: Subparsers) -> None:
         help="colour by a metric, share, cause, type, change, weight:METRIC or activation:METRIC "
         "(default: the metric of the run, or the change)",
     )
+    parser.add_argument(
+        "--unfolded",
+        action="store_true",
+        help="have every node in svg and dot, where modules of more than 150 nodes fold",
+    )
     add_lake(parser)
     parser.set_defaults(run=run)
 
@@ -47,5 +52,5 @@ def run(args: argparse.Namespace) -> ExitCode:
 
     drawn = graph(args.run_reference, args.after, lake=args.lake, by=args.by)
     file = args.output or f"graph{FORMATS[args.format or 'html']}"
-    print_answer(str(drawn.save(file, args.format)))
+    print_answer(str(drawn.save(file, args.format, unfolded=args.unfolded)))
     return ExitCode.OK

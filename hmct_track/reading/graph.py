@@ -45,11 +45,13 @@ class NetworkGraph:
         said = sentences(network, lead)
         return render_page(model, provenance(network, model), (), said, network, self.way)
 
-    def text(self, kind: str = "html") -> str:
+    def text(self, kind: str = "html", *, unfolded: bool = False) -> str:
         """What is written.
 
         Args:
             kind: html, svg, dot or model-explorer.
+            unfolded: whether svg and dot have every node, however many there are; by default
+                modules of a network of more than 150 nodes are folded.
 
         Raises:
             UsageError: the kind is not known, Graphviz is missing, or nothing was measured.
@@ -63,15 +65,18 @@ class NetworkGraph:
         way = self.way or coloring_of(self.network, None)
         if kind == "model-explorer":
             return model_explorer_text(self.network, way)
-        dot = dot_text(self.network, way)
+        dot = dot_text(self.network, way, folded=not unfolded)
         return dot if kind == "dot" else svg_text(dot)
 
-    def save(self, file: str | os.PathLike[str], kind: str | None = None) -> Path:
+    def save(
+        self, file: str | os.PathLike[str], kind: str | None = None, *, unfolded: bool = False
+    ) -> Path:
         """Write it.
 
         Args:
             file: where to.
             kind: as in `text`; by default what the file's name ends with says, or html.
+            unfolded: as in `text`.
 
         Raises:
             UsageError: the file cannot be written, and what `text` raises.
@@ -79,7 +84,7 @@ class NetworkGraph:
         path = Path(file)
         if kind is None:
             kind = next((k for k, end in FORMATS.items() if end == path.suffix.lower()), "html")
-        text = self.text(kind)
+        text = self.text(kind, unfolded=unfolded)
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:

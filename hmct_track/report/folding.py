@@ -75,8 +75,10 @@ def fold(names: Sequence[str], operators: Sequence[str]) -> Folding:
     groups: list[Group] = []
     group_of: list[int | None] = [None] * len(names)
     _number(root, None, groups, group_of)
-    _open(groups, len(names), group_of)
-    return Folding(groups, group_of)
+    found = Folding(groups, group_of)
+    for number in opened(found, MOST_OPEN):
+        groups[number].opened = True
+    return found
 
 
 def _modules(names: Sequence[str]) -> _Tree:
@@ -215,24 +217,28 @@ def _number(
             _number(member, len(groups) - 1, groups, group_of)
 
 
-def _open(groups: list[Group], nodes: int, group_of: Sequence[int | None]) -> None:
-    """Open all of a small network; of a large one the largest groups, while it stays small."""
-    if nodes <= MOST_OPEN:
-        for group in groups:
-            group.opened = True
-        return
+def opened(folding: Folding, most: int) -> set[int]:
+    """The groups that are open where a network is first seen.
+
+    All of a network of at most ``most`` nodes; of a larger one the largest, while it stays small.
+    """
+    groups, group_of = folding.groups, folding.group_of
+    if len(group_of) <= most:
+        return set(range(len(groups)))
     below: dict[int | None, int] = {}
     for group in groups:
         below[group.parent] = below.get(group.parent, 0) + 1
     for parent in group_of:
         below[parent] = below.get(parent, 0) + 1
+    found = set[int]()
     shown, can = below.get(None, 0), [i for i, g in enumerate(groups) if g.parent is None]
     while can:
         can.sort(key=lambda i: (-len(groups[i].nodes), i))
         place = next((i for i in can if shown - 1 + below[i] <= FOLDED), None)
         if place is None:
-            return
+            break
         shown += below[place] - 1
-        groups[place].opened = True
+        found.add(place)
         can.remove(place)
         can += [i for i, g in enumerate(groups) if g.parent == place]
+    return found

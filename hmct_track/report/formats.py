@@ -6,10 +6,12 @@ import json
 import math
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hmct_track.errors import UsageError
+from hmct_track.report.folding import FOLDED, Group, opened
 from hmct_track.report.network import NODE, QUANTIZERS, Network
 from hmct_track.report.shades import Coloring, colorings, css_color
 from hmct_track.text import visible
@@ -46,16 +48,20 @@ def coloring_of(network: Network, by: str | None) -> Coloring:
     return found
 
 
-def dot_text(network: Network, way: Coloring) -> str:
-    """The network in Graphviz's language; modules are clusters.
+def dot_text(network: Network, way: Coloring, *, folded: bool = True) -> str:
+    """The network in Graphviz's language; modules are clusters, or one shape where folded.
 
     Args:
         network: what is drawn.
         way: its colours.
+        folded: whether a network that is too large to be read has modules folded, as a page
+            of ten thousand nodes has.
     """
     items, folding = network.items, network.folding
+    groups = folding.groups
+    opened_ = opened(folding, FOLDED) if folded else set(range(len(groups)))
     drawn = {k for k, item in enumerate(items) if item.type not in QUANTIZERS}
-    if len(items) <= _MOST_QUANTIZERS:
+    if len(items) <= _MOST_QUANTIZERS and len(opened_) == len(groups):
         drawn = set(range(len(items)))
     group_of = dict(enumerate(folding.group_of))
     for k, item in enumerate(items):
@@ -63,21 +69,32 @@ def dot_text(network: Network, way: Coloring) -> str:
             group_of |= {q: group_of[k] for q in item.quantizers if q not in group_of}
     inside: dict[int | None, list[int]] = {}
     for k in sorted(drawn):
-        group = group_of.get(k)
-        inside.setdefault(group, []).append(k)
+        inside.setdefault(group_of.get(k), []).append(k)
     below: dict[int | None, list[int]] = {}
-    for number, group_ in enumerate(folding.groups):
+    for number, group_ in enumerate(groups):
         below.setdefault(group_.parent, []).append(number)
 
     def block(group: int | None, indent: str) -> Iterator[str]:
         for k in inside.get(group, ()):
             yield f"{indent}n{k} [{_node(network, way, k)}];"
         for number in below.get(group, ()):
+            if number not in opened_:
+                yield f"{indent}g{number} [{_folded(network, way, groups[number])}];"
+                continue
             yield f"{indent}subgraph cluster_{number} {{"
-            yield f"{indent}  label={_quoted(folding.groups[number].label)};"
+            yield f"{indent}  label={_quoted(groups[number].label)};"
             yield from block(number, indent + "  ")
             yield indent + "}"
 
+    def shown(k: int) -> str:
+        """What stands for an item: itself, or the outermost group that is folded."""
+        found, group = f"n{k}", group_of.get(k)
+        while group is not None:
+            found = found if group in opened_ else f"g{group}"
+            group = groups[group].parent
+        return found
+
+    ends = ((shown(a), shown(b)) for a, b in _edges(network, drawn))
     title = f"{network.run['model']}: {way.label}; {way.note}"
     lines = [
         "digraph network {",
@@ -86,7 +103,7 @@ def dot_text(network: Network, way: Coloring) -> str:
         "  node [style=filled, fontname=Helvetica, fontsize=10, color=gray40];",
         "  edge [color=gray40, arrowsize=0.6];",
         *block(None, "  "),
-        *(f"  n{a} -> n{b};" for a, b in _edges(network, drawn)),
+        *dict.fromkeys(f"  {a} -> {b};" for a, b in ends if a != b),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -94,14 +111,40 @@ def dot_text(network: Network, way: Coloring) -> str:
 
 def _node(network: Network, way: Coloring, k: int) -> str:
     item = network.items[k]
-    fill = css_color(way, k) or "#ffffff"
     last = [part for part in item.name.split("/") if part] or [item.name]
     what = item.op_type if item.type == NODE else item.type
     label = [part for part in (f"{what} {last[-1]}", way.texts[k]) if part]
     told = f"{item.name}: {way.label} {way.texts[k] or 'not measured'}"
+    return _shape(_SHAPES[item.type], css_color(way, k), label, told)
+
+
+def _folded(network: Network, way: Coloring, group: Group) -> str:
+    """A folded module: in the colour of its worst node, or of categories in the commonest."""
+    inner = [k for n in group.nodes for k in (n, *network.items[n].quantizers)]
+    known = [k for k in inner if way.t[k] is not None]
+    count = Counter(way.t[k] for k in known)
+    by = (lambda k: count[way.t[k]]) if way.kind == "category" else (lambda k: _badness(way.t[k]))
+    best = max(known, key=by, default=None)
+    text = "not measured" if best is None else way.texts[best]
+    if best is not None and way.kind != "category":
+        text = f"worst {text}"
+    told = f"{group.label}: {len(group.nodes)} nodes, {way.label} {text}"
+    if best is not None and way.kind != "category":
+        told += f" at {network.items[best].name}"
+    fill = None if best is None else css_color(way, best)
+    return _shape("folder", fill, [f"{group.label}: {len(group.nodes)} nodes", text], told)
+
+
+def _badness(t: float | None) -> float:
+    """Of a shade; what is no number is the worst."""
+    return -1.0 if t is None else 2.0 if t < 0 else t
+
+
+def _shape(shape: str, fill: str | None, label: Sequence[str], told: str) -> str:
+    fill = fill or "#ffffff"
     ink = "#ffffff" if _luminance(fill) < _DARK else "#111111"
     return (
-        f'shape={_SHAPES[item.type]}, fillcolor="{fill}", fontcolor="{ink}", '
+        f'shape={shape}, fillcolor="{fill}", fontcolor="{ink}", '
         f"label={_quoted(*label)}, tooltip={_quoted(told)}"
     )
 

@@ -260,6 +260,59 @@ def test_the_graph_of_a_run_in_a_browser(
     page.close()
 
 
+def test_a_screen_reader_has_names_and_the_keyboard_alone_reaches_a_node(
+    browser: Browser, odd: tuple[Path, str], tmp_path: Path
+) -> None:
+    """By Chromium's own accessibility tree."""
+    lake, run_id = odd
+    page, troubles = opened(
+        browser, hmct_track.graph(run_id, lake=lake).save(tmp_path / "graph.html"), DESKTOP
+    )
+    asked = page.context.new_cdp_session(page)
+
+    def tree() -> list[tuple[str, str]]:
+        nodes = asked.send("Accessibility.getFullAXTree")["nodes"]
+        kept = (n for n in nodes if not n["ignored"])
+        return [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in kept]
+
+    found = tree()
+    acts = {"button", "searchbox", "combobox", "checkbox", "textbox", "link", "columnheader"}
+    acts |= {"application", "complementary", "table", "region", "image", "img"}
+    assert not [pair for pair in found if pair[0] in acts and not pair[1].strip()]
+    for role, name in (
+        ("combobox", "Colour"),
+        ("searchbox", "Search"),
+        ("searchbox", "Filter"),
+        ("checkbox", "weights and activations"),
+        ("complementary", "details of the chosen node"),
+        ("table", "nodes, the worst first"),
+        ("columnheader", "place"),
+        ("button", ODD),  # of the list, which has every node that was ranked
+    ):
+        assert (role, name) in found, (role, name)
+    rows = Lake.open(lake).query("sensitivity", run_id=run_id, metric="mse")
+    assert {row["subject"] for row in rows} <= {name for role, name in found if role == "button"}
+    here = "document.activeElement.className"
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate(here).startswith("hg-canvas"):
+            break
+    assert page.evaluate(here).startswith("hg-canvas")
+    page.keyboard.press("w")
+    page.keyboard.press("ArrowUp")
+    at = page.evaluate("hmctGraph.items[+hmctGraph.at.slice(1)].name")
+    assert page.locator(".hg-status").inner_text().startswith(f"{at}, ")
+    page.keyboard.press("Enter")
+    assert page.evaluate(here) == "hg-panel"
+    assert ("heading", at) in tree()
+    page.keyboard.press("Tab")
+    told = page.evaluate("document.activeElement.firstChild.nextSibling.textContent")
+    page.keyboard.press("Enter")
+    assert page.locator(".hg-panel h3").inner_text() == told
+    assert troubles == []
+    page.close()
+
+
 def test_the_list_leads_to_the_graph_and_a_notebook_shows_both(
     browser: Browser, odd: tuple[Path, str], tmp_path: Path
 ) -> None:

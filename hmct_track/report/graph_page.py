@@ -73,12 +73,15 @@ _GRAPH = """
 </section>
 """
 _LIST = """
-<section class="hg-list"><label>Filter <input type="search" class="hg-filter" autocomplete="off"
+<script>document.documentElement.classList.add("hg-drawing");</script>
+<section class="hg-list" aria-label="nodes as a table">
+<label>Filter <input type="search" class="hg-filter" autocomplete="off"
  spellcheck="false" placeholder="text in a row; several words must all be there"></label>
 <span class="hg-count" role="status"></span>
-<div class="hg-scroll"><table><thead><tr>
+<div class="hg-scroll"><table aria-label="nodes, the worst first"><thead><tr>
 {%- for name, number in table.header %}<th scope="col" aria-sort="none"
- {%- if number %} class="hg-number"{% endif %}><button type="button">{{ name }}</button></th>
+ {%- if number %} class="hg-number"{% endif %}><button type="button"
+ {%- if not name %} aria-label="place"{% endif %}>{{ name }}</button></th>
 {%- endfor %}</tr></thead><tbody>
 {%- for position, cells in table.rows %}<tr data-item="{{ position }}">
 {%- for text, key in cells %}<td{% if key is not none %} data-key="{{ key }}" class="hg-number"

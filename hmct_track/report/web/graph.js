@@ -658,6 +658,10 @@ class List {
   filter(text) {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
+    if (!words.length && this.rows.every(row => !row.hidden)) {
+      this.count.textContent = `${this.rows.length} rows`;
+      return;
+    }
     for (const row of this.rows) {
       const has = row.textContent.toLowerCase();
       row.hidden = !words.every(word => has.includes(word));
@@ -667,6 +671,10 @@ class List {
   }
 }
 
+/* The rows of the list are laid out once the graph is on the screen, or before they are printed. */
+const drawing = document.documentElement.classList;
+requestAnimationFrame(() => setTimeout(() => drawing.remove("hg-drawing")));
+addEventListener("beforeprint", () => drawing.remove("hg-drawing"));
 /* Paper has no buttons: what is folded is printed, too. */
 addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach(d => { d.open = true; d.dataset.was = ""; }));
 addEventListener("afterprint", () => document.querySelectorAll("details[data-was]").forEach(d => { d.open = false; delete d.dataset.was; }));

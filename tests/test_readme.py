@@ -16,7 +16,7 @@ import pytest
 from benchmarks import rebuild
 from hmct_track import demo
 from hmct_track.cli.exit_codes import ExitCode
-from hmct_track.lake import TABLES, query_names
+from hmct_track.lake import TABLES, Lake, query_names
 
 NAME = re.compile(r"`(\w+)`")
 ROOT = Path(__file__).parents[1]
@@ -51,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (place / "demo.txt").write_text(done.stdout)
     assert shell("hmct-debugger tag latest", place).returncode == 0
+    Lake.open(place / "hmct_lake").write_database()  # as the process does that a run leaves behind
     # The float model is the calibrated one without its calibration nodes.
     onnx.save(rebuild.build(onnx.load(demo.model_path()), ()), place / "float.onnx")
     return place

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from hmct_track import demo
+from tests.support.here import run_here
 
 # How long an example takes says more about the machine than about what is tested.
 settings.register_profile("tests", deadline=None)
@@ -78,6 +80,12 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
+    """Run ``hmct-debugger`` in an empty folder, as a call."""
+    return partial(run_here, tmp_path)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Cli:
     """Run ``hmct-debugger`` in a process of its own, in an empty folder."""
 
     def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from hmct_track import demo
+from tests.support.here import run_here
 
 # How long an example takes says more about the machine than about what is tested.
 settings.register_profile("tests", deadline=None)
@@ -51,6 +54,14 @@ def _manner_of_recording(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """A test's lake need not outlive a power cut, only the end of a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's lake and MLflow server out of the tests."""
@@ -69,6 +80,12 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
+    """Run ``hmct-debugger`` in an empty folder, as a call."""
+    return partial(run_here, tmp_path)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Cli:
     """Run ``hmct-debugger`` in a process of its own, in an empty folder."""
 
     def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,9 @@ def test_any_duckdb_client_opens_the_lake_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "it's a [lake]*"
-    Lake.create(place).append(CONFIGS, [{"config_id": "a", "config": "{}"}])
+    lake = Lake.create(place)
+    lake.write_database()
+    lake.append(CONFIGS, [{"config_id": "a", "config": "{}"}])
     monkeypatch.chdir("/")
     with duckdb.connect(place / "lake.duckdb", read_only=True) as client:
         assert client.sql("SELECT config_id FROM configs").fetchall() == [("a",)]
@@ -32,17 +34,19 @@ def test_any_duckdb_client_opens_the_lake_from_any_folder(
 
 
 def test_a_moved_lake_gets_views_of_its_new_place_when_it_is_written_to(tmp_path: Path) -> None:
-    Lake.create(tmp_path / "old").append(CONFIGS, [{"config_id": "a", "config": "{}"}])
+    old = Lake.create(tmp_path / "old")
+    old.write_database()
+    old.append(CONFIGS, [{"config_id": "a", "config": "{}"}])
     shutil.move(tmp_path / "old", tmp_path / "new")
     found = Lake.open(tmp_path / "new").sql("SELECT config_id, config FROM configs").rows
     assert found == [("a", "{}")]
-    Lake.create(tmp_path / "new")
+    Lake.create(tmp_path / "new").write_database()
     with duckdb.connect(tmp_path / "new" / "lake.duckdb", read_only=True) as client:
         assert client.sql("SELECT config_id FROM configs").fetchall() == [("a",)]
 
 
 def test_a_client_that_holds_the_database_open_does_not_stop_a_writer(tmp_path: Path) -> None:
-    Lake.create(tmp_path)
+    Lake.create(tmp_path).write_database()
     with duckdb.connect(tmp_path / "lake.duckdb", read_only=True) as client:
         Lake.create(tmp_path).append(CONFIGS, [{"config_id": "b", "config": "{}"}])
         assert client.sql("SELECT config_id FROM configs").fetchall() == [("b",)]

@@ -73,6 +73,7 @@ def test_an_older_lake_is_carried_on(tmp_path: Path) -> None:
         ("new", "Conv_1"),
         ("old", None, "baseline"),
     }
+    lake.write_database()
     with duckdb.connect(tmp_path / "lake.duckdb", read_only=True) as client:
         assert client.sql("SELECT count(*), count(worst_node) FROM runs").fetchall() == [(2, 1)]
 

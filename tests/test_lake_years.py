@@ -276,7 +276,7 @@ def test_other_tools_read_it_as_it_is(tmp_path: Path) -> None:
         add_run(lake, number)
     compact(lake)
     add_run(lake, 12)
-    Lake.create(tmp_path)
+    lake.write_database()
     folder = tmp_path / "tables" / "measurements"
     expected = sorted(row["sum_dd"] for row in lake.rows(MEASUREMENTS))
     with duckdb.connect(tmp_path / "lake.duckdb", read_only=True) as client:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import hmct_track.debug as dbg
@@ -213,6 +214,16 @@ def test_processes_at_once_and_a_killed_recorder_lose_nothing_and_tell_once(
     assert outbox.waiting(lake) == []
     assert told_soon(lake, lambda: not _recorders(lake)), "a recorder ends when all is told"
     assert tidied(Lake.open(lake))["times"] > 0, "and tidies before it does"
+    assert (lake / "lake.duckdb").exists()
+
+
+def test_a_run_that_no_process_tells_writes_the_database_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HMCT_RECORD")
+    rank(tmp_path, track=False, data_num=1)
+    with duckdb.connect(tmp_path / "lake.duckdb", read_only=True) as reader:
+        assert reader.sql("SELECT state FROM runs").fetchall() == [("FINISHED",)]
 
 
 def _all(lake: Path, count: int) -> bool:

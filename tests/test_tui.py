@@ -1284,6 +1284,7 @@ def broken(lake: Path, how: str) -> str:
 def test_a_lake_that_another_client_has_locked_is_read_all_the_same(lake: Path) -> None:
     """DuckDB lets one process open a database for writing, and then no other open it at all."""
     code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
+    Lake.open(lake).write_database()
     command = [sys.executable, "-c", code, str(lake / "lake.duckdb")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
         assert it.stdout and it.stdout.readline() == "open\n"

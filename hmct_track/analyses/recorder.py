@@ -194,12 +194,13 @@ def _set_tracked(
 
 
 def main() -> None:
-    """Empty the outbox of the lake that is named by the first argument, quietly, then tidy it."""
+    """Empty the outbox of the lake that the first argument names, quietly, then look after it."""
     if hasattr(os, "nice"):
         os.nice(_NICER)  # whoever works at this machine comes first
     with suppress(HmctTrackError, OSError):  # the lake is whole; lake check and status tell more
         lake = Lake.open(Path(sys.argv[1]))
         tell_waiting(lake)
+        lake.write_database()
         tidy(lake)
 
 

@@ -226,6 +226,7 @@ def _waiting(lake: Lake, args: argparse.Namespace) -> ExitCode:
     from hmct_track.recording.outbox import take, waiting
 
     if args.tell:
+        lake.write_database()
         tell_waiting(lake, PATIENCE)
     entries = waiting(lake.path)
     for entry in entries:

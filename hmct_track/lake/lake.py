@@ -106,10 +106,7 @@ class Lake(TypedQueries):
                 _write_version(path, _about(path), oldest=_oldest_parts(path))
         except OSError as error:
             raise LakeError(f"cannot make a lake in {str(path)!r}: {error}") from error
-        lake = cls.open(path)
-        if not is_remote(path):
-            lake._refresh_database()
-        return lake
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> Lake:
@@ -168,8 +165,7 @@ class Lake(TypedQueries):
             _replace(self.path / "lake.json", json.dumps({**_about(self.path), "imports": True}))
         except OSError as error:
             raise LakeError(f"cannot write to the lake in {str(self.path)!r}: {error}") from error
-        if not is_remote(self.path):
-            self._refresh_database()
+        self.write_database()
 
     def rows(self, table: Table) -> list[Row]:
         """All rows of a table, each key once.
@@ -399,33 +395,35 @@ class Lake(TypedQueries):
             return rows
         return f"(SELECT * FROM {rows} WHERE {_among(table.key[0], keys)})"  # noqa: S608
 
-    def _refresh_database(self) -> None:
+    def write_database(self) -> None:
         """Write ``lake.duckdb``, if it is missing or made for another place or version.
 
-        It is written aside and renamed, never opened for writing where it lies, so that no client
-        that has it open is in the way. Its views hold absolute paths, which DuckDB requires to work
-        from any directory; a lake that was moved gets new ones here.
+        Nothing of ours reads it, so that no answer waits for it. It is written aside and renamed,
+        never opened for writing where it lies, so that no client that has it open is in the way.
+        Its views hold absolute paths, which DuckDB requires to work from any directory; a lake that
+        was moved gets new ones here. Object storage has none.
+
+        Raises:
+            LakeError: it cannot be written.
         """
+        if is_remote(self.path):
+            return
         tables = list(self._table_views())
         identity = digest(*(s.encode() for s in (*tables, *views_identity(), VERSION)))
         stamp, database = self.path / ".views", self.path / "lake.duckdb"
-        if database.exists() and stamp.exists() and stamp.read_text() == identity:
-            return
         temporary = self.path / f".{uuid.uuid4().hex}.duckdb.tmp"
         try:
-            with translated(), connect(self.path, temporary) as connection:
-                # DuckDB opens all parts that a view reads when it makes the view. Those that read
-                # others are made while the tables are still empty, and each table's parts are
-                # opened once.
-                for statement in (*empty_views(), *tables):
-                    retried(partial(connection.execute, statement))
+            if database.exists() and stamp.exists() and stamp.read_text() == identity:
+                return
+            # DuckDB opens all parts that a view reads when it makes the view. Views of views are
+            # made while the tables are still empty, and each table's parts are opened once.
+            retried(partial(_make_database, self.path, temporary, [*empty_views(), *tables]))
             os.replace(temporary, database)
             _replace(stamp, identity)
         except (OSError, QueryError) as error:
             raise LakeError(f"cannot write {database}: {error}") from error
         finally:
-            for left in (temporary, temporary.with_name(f"{temporary.name}.wal")):
-                remove_quietly(left)
+            _remove_database(temporary)
 
 
 class _Views:
@@ -458,6 +456,19 @@ class _Views:
                         retried(partial(self.connection.execute, statement))
                     self._filled.add(table.name)
                     self._made.add(table.name)
+
+
+def _make_database(lake: Path, database: Path, statements: Sequence[str]) -> None:
+    _remove_database(database)  # what a try before left
+    with connect(lake, database) as connection:
+        # One transaction: each by itself would wait for the disk.
+        for statement in ("BEGIN", *statements, "COMMIT"):
+            connection.execute(statement)
+
+
+def _remove_database(database: Path) -> None:
+    for left in (database, database.with_name(f"{database.name}.wal")):
+        remove_quietly(left)
 
 
 def _among(column: str, keys: Keys) -> str:

@@ -143,7 +143,7 @@ class Run:
             self.row["parameters"] = json.dumps({**given, "computed_on": list(machines)})
         if error is None:
             self._end(RunState.FINISHED)
-            self._tidy()
+            self._look_after_lake()
             return
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
         if killed and self.measuring.written:
@@ -201,14 +201,19 @@ class Run:
         tracked = draft(self.row, entry, content, self.lake.path, calibration=method)
         return replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
 
-    def _tidy(self) -> None:
-        """Merge small parts of the lake where that is worth it: a bounded time, now and then."""
+    def _look_after_lake(self) -> None:
+        """Write ``lake.duckdb`` if need be, and merge small parts now and then.
+
+        It is done after the answer. The process that tells MLflow does it where there is one.
+        """
         left_behind = self.recording.track and self._manner is Manner.DETACHED
-        if self.parent or left_behind:  # the process that tells MLflow tidies as well
+        if self.parent or left_behind:
             return
         from hmct_track.lake.care import tidy
 
         try:
+            if self._manner is not Manner.LATER:
+                self.lake.write_database()
             tidy(self.lake)
         except (LakeError, OSError) as error:  # the answer is there, and the lake whole
             LOG.warning("%s; hmct-debugger lake check tells more", error)

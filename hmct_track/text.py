@@ -33,3 +33,8 @@ def one_line(text: str, most: int = LONGEST_MESSAGE) -> str:
 
 def _written(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: ``1 sample``, ``2 samples``."""
+    return f"{number} {what}{'s' * (number != 1)}"

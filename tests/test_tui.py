@@ -676,6 +676,7 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
         await until(pilot, lambda: app.screen.query("#of-allow"))
         await shows(pilot, "hmct-debugger mend")
         assert app.screen.read()[0].nodes == names[:2]
+        assert app.screen.read()[0].data_num == 4
         await pilot.press("escape", "a", "c")
         await until(pilot, lambda: not app.screen.marked)
         await pilot.press("m", *"20", "enter")
@@ -1048,6 +1049,16 @@ def test_an_analysis_is_started_from_the_form_and_cancelled(lake: Path) -> None:
         fill("memory", "")
         fill("model_or_file", "/nowhere.onnx")
         await shows(pilot, "model_or_file: there is no file '/nowhere.onnx'")
+        place = screen.query_one("#of-model_or_file")
+        place.focus()
+        Path("models/nested").mkdir(parents=True)
+        shutil.copy(MODEL, "models/net.onnx")
+        for typed, completed in (("mod", "models/"), ("models/nes", "models/nested/"),
+                                 ("models/net", "models/net.onnx")):  # fmt: skip
+            fill("model_or_file", typed)
+            await until(pilot, lambda: place._suggestion == completed)  # noqa: B023
+            await pilot.press("end", "right")
+            assert place.value == completed
         fill("model_or_file", MODEL)
         fill("metrics", "mse")
         await until(pilot, lambda: "-m mse -d None" in str(screen.query_one("#preview").render()))

@@ -278,9 +278,11 @@ class Notice(ModalScreen[str | None]):
         with VerticalScroll(id="notice") as box:
             box.border_title = self._title
             body = self._body
-            yield Static(body if isinstance(body, Text) else Text(body), markup=False)
+            if body:
+                yield Static(body if isinstance(body, Text) else Text(body), markup=False)
             keys = [f"{key}  {meaning}" for key, meaning in self._answers.items()]
-            yield Static(Text("\n".join(["", *keys, "esc  back"])), markup=False)
+            above = [""] if body else []
+            yield Static(Text("\n".join([*above, *keys, "esc  back"])), markup=False)
 
     def on_key(self, event: Any) -> None:
         """Answer."""

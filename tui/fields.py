@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from textual.app import ComposeResult
@@ -12,7 +15,11 @@ from textual.widgets import Checkbox, Input, Label, Select
 
 from hmct_track.errors import UsageError
 from hmct_track.options import Option
+from hmct_track.options.kinds import FILE, FOLDER
 
+PLACES = (FILE, FOLDER)
+_MOST_ENTRIES = 1000
+"""Of a folder, those that are looked at for what a path may be completed to."""
 _NOTHING: tuple[Any, ...] = (None, (), [], {})
 
 
@@ -41,7 +48,8 @@ class Field(Horizontal):
     @property
     def hint(self) -> str:
         """How it is written on the command line, and what it means."""
-        return f"{', '.join(self.option.forms[:2])}: {self.option.help}"
+        completes = "  (right completes)" if self.option.kind in PLACES else ""
+        return f"{', '.join(self.option.forms[:2])}: {self.option.help}{completes}"
 
     @property
     def raw(self) -> Any:
@@ -56,7 +64,10 @@ class Field(Horizontal):
         """Complete what is typed to one of these, or of the kind's choices."""
         if isinstance(self.widget, Input):
             known = [*self.option.kind.choices, *names]
-            self.widget.suggester = LastName(known) if known else None
+            if self.option.kind in PLACES:
+                self.widget.suggester = Place(known, files=self.option.kind == FILE)
+            else:
+                self.widget.suggester = LastName(known) if known else None
 
     def read(self) -> Any:
         """The value.
@@ -118,6 +129,40 @@ class LastName(Suggester):
         fits = (n for n in self._names if begun and n.startswith(begun))
         name = next(fits, None)
         return value[: len(value) - len(begun)] + name if name else None
+
+
+class Place(LastName):
+    """Completes what was used before, else the last part of a path to what there is.
+
+    Args:
+        names: what was used before.
+        files: whether models are places as well, besides folders.
+    """
+
+    def __init__(self, names: Iterable[str], *, files: bool) -> None:
+        super().__init__(names)
+        self.cache = None  # what there is may change
+        self._files = files
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The text with its last part completed; a folder ends with a slash."""
+        known = await super().get_suggestion(value)
+        begun = value.rpartition("/")[2]
+        if known or not value:
+            return known
+        try:
+            with os.scandir(Path(value.removesuffix(begun) or ".").expanduser()) as entries:
+                looked = islice((e for e in entries if e.name.startswith(begun)), _MOST_ENTRIES)
+                fits = sorted(self._shown(entry) for entry in looked)
+        except OSError:
+            return None
+        found = next((name for name in fits if name and name[0] != "."), None)
+        return value.removesuffix(begun) + found if found else None
+
+    def _shown(self, entry: os.DirEntry[str]) -> str:
+        if entry.is_dir():
+            return f"{entry.name}/"
+        return entry.name if self._files and entry.name.endswith(".onnx") else ""
 
 
 def _widget(o: Option, value: Any) -> Checkbox | Select[str] | Input:

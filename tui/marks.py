@@ -57,7 +57,15 @@ _OF_ALL = {
 }
 """What is done where nothing is marked."""
 
-_TARGETS = "error <= 10 %, or sqnr >= 30"
+_TARGETS = {
+    Metric.COSINE_SIMILARITY: "error <= 10 %, or cosine-similarity >= 0.99",
+    Metric.SQNR: "error <= 10 %, or sqnr >= 30",
+    Metric.MRE: "error <= 10 %, or mre <= 0.1",
+}
+"""Such as fit the metric that is looked at; of others, which have no scale, that of SQNR."""
+
+_FEWEST = 4
+"""Samples that it takes to choose by some and to judge by others."""
 
 
 class MarkingScreen(ListScreen):
@@ -145,7 +153,10 @@ class MarkingScreen(ListScreen):
             "o": (PlotAccError.command, {**curve, "quantize_node": [marked]}),
             "n": (PlotAccError.command, {**curve, "non_quantize_node": [marked]}),
             "w": (Diagnose.command, {"nodes": marked or None, "metric": metric}),
-            "h": (Mend.command, {"nodes": marked or None, "output": self._beside("mended.onnx")}),
+            "h": (
+                Mend.command,
+                {**self._enough(), "nodes": marked or None, "output": self._beside("mended.onnx")},
+            ),
             "d": (PlotDistribution.command, {"nodes_list": marked}),
         }
         if answer == "y":
@@ -162,6 +173,10 @@ class MarkingScreen(ListScreen):
             then = partial(self._read_steps, marked) if answer in ("i", "l") else self.show_answer
             self.follow_up(self.run.run_id, command, then, **given)
 
+    def _enough(self) -> dict[str, Any]:
+        """All samples, where the run that one comes from had too few to judge by others."""
+        return {"data_num": None} if self.run.data_num < _FEWEST else {}
+
     def _beside(self, ending: str) -> str:
         """A file in the present folder, named after the model."""
         return str(Path.cwd() / f"{Path(self.run.model_path or 'model').stem}_{ending}")
@@ -171,13 +186,14 @@ class MarkingScreen(ListScreen):
     def _ask_target(self, given: dict[str, Any]) -> None:
         """Ask what a plan is to reach, with what the whole model has now beside it."""
         metric, whole = self._metric, self._ranking.whole if self._ranking else {}
-        asked = f"What is to be reached? Such as {_TARGETS}."
+        such = _TARGETS.get(metric, _TARGETS[Metric.SQNR])
+        asked = f"What is to be reached? Such as {such}."
         if metric in whole:
             asked += f"\nNow, all quantized: {metric.value} {number(whole[metric])}, error 100 %."
         if self._steps and self._raised:
             tried = number(self._steps[-1]["partial"])
             asked += f"\nWith the marked as {self._raised}: {metric.value} {tried}."
-        asks = Question("Plan", asked, _TARGETS, self._target)
+        asks = Question("Plan", asked, such, self._target)
         self.app.push_screen(asks, partial(self._plan, given))
 
     def _plan(self, given: dict[str, Any], target: str | None) -> None:
@@ -191,7 +207,7 @@ class MarkingScreen(ListScreen):
             self.app.notify(str(error), severity="error", markup=False, timeout=10)
             self._ask_target(given)
             return
-        given = {**given, "target": target, "moves": [self._raised or "int16"]}
+        given = {**self._enough(), **given, "target": target, "moves": [self._raised or "int16"]}
         self.follow_up(self.run.run_id, Plan.command, self.show_answer, **given)
 
     # Trying

@@ -19,6 +19,7 @@ from hmct_track.analyses import (
     PlotDistribution,
 )
 from hmct_track.metrics import value_of
+from hmct_track.text import counted
 from hmct_track.types import Metric
 
 from . import charts
@@ -390,7 +391,7 @@ class NodeScreen(LakeScreen):
         keys = dict(zip(_RUN_KEYS, known, strict=False))
         answers = {
             key: f"{moment(run.started_at)}  {number(value_of(row, self._metric)):>10}  "
-            f"{run.data_num} samples  {clean(run.note or '')}"
+            f"{counted(run.data_num, 'sample')}  {clean(run.note or '')}"
             for key, (row, run) in keys.items()
         }
 

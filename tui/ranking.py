@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
 from hmct_track.analyses import GetSensitivityOfNodes, analysis_of_kind
+from hmct_track.text import counted
 from hmct_track.types import Metric
 
 from .base import feet
@@ -223,7 +224,7 @@ class RankingScreen(MarkingScreen):
 
     def _show_heading(self, shown: int, known: int) -> None:
         run, metric = self.run, self._metric
-        about = [run.model, run.label, moment(run.started_at), f"{run.data_num} samples"]
+        about = [run.model, run.label, moment(run.started_at), counted(run.data_num, "sample")]
         place = run.parameters.get("output_node") or run.parameters.get("output")
         text = plain("  ".join([*about, *([f"at {place}"] if place else [])]), "bold")
         text.append("\n")
@@ -330,11 +331,16 @@ class RankingScreen(MarkingScreen):
         title = column.title[: column.width - 1]
         return replace(column, title=f"{title}{'▲' if self._reversed else '▼'}")
 
+    def _named(self, name: str) -> str:
+        """As much of a name as fits; the sign of a marked one is told without colours, too."""
+        sign = "•" if name in self.marked else ""
+        return sign + shortened(name, self._widths["name"] - len(sign))
+
     def _cells(self, row: Ranked) -> list[Text]:
         metric, value = self._metric, row.values[self._metric]
         style = self.color(severity(value, metric, worst_of(self._values, metric)))
         known = {
-            "name": plain(shortened(row.name, self._widths["name"])),
+            "name": plain(self._named(row.name)),
             "op": plain(row.op_type),
             "bar": bar(share(value, self._values, metric), _BAR, style),
             metric.value: plain("nan" if value is None else number(value), style),

@@ -49,6 +49,9 @@ _MOST_MEASURING = 4
 MOST_ROWS = 10_000
 """Rows of an answer to SQL that are fetched and held."""
 
+_PRICES = ["free", "int16", "float16", "float32"]
+"""What remedies cost at run time, the cheapest first."""
+
 _TICK = 100_000_000
 """Nanoseconds."""
 
@@ -367,8 +370,10 @@ class Reader:
             for r in mended:
                 if r["gain"] > 0:
                     values = f"{number(r['before'])} -> {number(r['after'])}"
-                    best.setdefault(r["price"], f"{r['price']}: {r['remedy']}, {values}")
-            return [*told, *(best.values() or ["no remedy that was tried makes it better"])]
+                    named = "" if r["remedy"] == r["price"] else f"{r['remedy']}, "
+                    best.setdefault(r["price"], f"{r['price']}: {named}{values}")
+            cheap = [best[price] for price in sorted(best, key=_PRICES.index)]
+            return [*told, *(cheap or ["no remedy that was tried makes it better"])]
         return []
 
     def history(self, run: RunInfo, node: str) -> list[NodeHistoryOfModelRow]:

@@ -237,7 +237,9 @@ class RunsScreen(ListScreen):
         )
         shown = f"{len(rows)} of {len(self._runs)}" if words else str(len(self._runs))
         self.query_one(".heading", Static).update(
-            plain(f"{shown} runs in {self.reader.path}", style="bold")
+            plain(
+                f"{shown} {'run' if shown == '1' else 'runs'} in {self.reader.path}", style="bold"
+            )
         )
 
     def _text(self, run: RunInfo) -> str:

@@ -18,12 +18,12 @@ from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 from hmct_track.analyses import ANALYSES, Analysis
 from hmct_track.errors import UsageError
 from hmct_track.options import Option, options_of
-from hmct_track.options.kinds import FILE, FOLDER, MAYBE_NAMES, NAME, NAMES, SELECTION
+from hmct_track.options.kinds import MAYBE_NAMES, NAME, NAMES, SELECTION
 from hmct_track.options.patterns import matching
 from hmct_track.options.recording import Recording
 
 from .base import LakeScreen, Then, feet
-from .fields import Field
+from .fields import PLACES, Field
 from .launch import Command
 from .reads import RunInfo
 from .text import clean, plain
@@ -32,7 +32,6 @@ _OURS = ("lake", "progress")
 """Options that are this application's: it is on a lake, and shows the progress itself."""
 
 _OF_NODES = (NAME, NAMES, MAYBE_NAMES, SELECTION)
-_PLACES = (FILE, FOLDER)
 _GROUPS = ("weight", "activation")
 _ABOUT = ("model_or_file", "calibrated_data", "float_model")
 """What a run is about: they go together."""
@@ -82,7 +81,10 @@ class StartScreen(LakeScreen):
 
     def on_mount(self) -> None:
         """Look at what the first fields hold; what follows up a run only needs to be started."""
-        self.query_one("#start" if self._begun else "#analysis").focus()
+        first = "#start" if self._begun else "#analysis"
+        if not self._begun and not self._raw("model_or_file"):
+            first = "#of-model_or_file"  # nothing is known here yet
+        self.query_one(first).focus()
         self._changed()
         self._look()
 
@@ -264,7 +266,7 @@ def _about(run: RunInfo) -> dict[str, str | None]:
 def _placed(field: Field) -> Any:
     """The value of a field; a place of the user's own is found as a shell would."""
     value = field.read()
-    if field.option.kind in _PLACES and isinstance(value, str):
+    if field.option.kind in PLACES and isinstance(value, str):
         return str(Path(value).expanduser())
     return value
 

@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 from textual_plotext.plot import Plot
 
 from hmct_track.analyses import Plan
+from hmct_track.text import counted
 from hmct_track.types import Metric
 
 from . import charts
@@ -201,6 +202,8 @@ class ViewScreen(ListScreen):
 
     def show_rows(self, rows: Rows) -> None:
         """The table and the chart."""
+        if self.view.query == _FRONTIER:  # its steps, which can be taken, before all else tried
+            rows = sorted(rows, key=lambda row: (row["step"] is None, row["step"] or 0))
         self._rows, self._drawn = rows, None
         self.fill()
 
@@ -247,7 +250,7 @@ class ViewScreen(ListScreen):
         self.query_one(Grid).show(columns, rows, self._cells, _identity, empty=empty,
                                   from_top=from_top)  # fmt: skip
         about = [self.run.model, self.run.label, moment(self.run.started_at)]
-        text = plain("  ".join([*about, f"{self.run.data_num} samples"]), "bold").append("\n")
+        text = plain("  ".join([*about, counted(self.run.data_num, "sample")]), "bold").append("\n")
         more = f"  ({self._at + 1} of {len(self._views)}, o)" if len(self._views) > 1 else ""
         metric = f"  by {self._metric.value}" if view.by_metric else ""
         text.append_text(plain(f"{self.run.state}  {view.title}{more}  {len(rows)} rows{metric}"))

@@ -9,7 +9,7 @@ from typing import Any
 from hmct_track.report.html import Table
 from hmct_track.report.scores import score_line
 from hmct_track.report.tables import format_value, plain_table
-from hmct_track.text import visible
+from hmct_track.text import counted, visible
 from hmct_track.types import Metric
 
 Rows = Sequence[Mapping[str, Any]]
@@ -95,7 +95,9 @@ def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -
         f"plan for {row['target']}: {row['moves']} of {row['slots']} change, for {share:.3g} % of "
         f"what changing all costs ({row['cost']:.4g} of {row['cost_of_all']:.4g} {row['unit']})"
     )
-    said = f"{shown_value(row['value'], row)} on the {row['samples']} samples that chose it"
+    said = (
+        f"{shown_value(row['value'], row)} on the {counted(row['samples'], 'sample')} that chose it"
+    )
     if row["margin"]:
         said += f", which allows {row['margin']:.3g} for other samples"
     yield f"{said}; the calibrated model has {shown_value(row['calibrated'], row)}"
@@ -120,9 +122,10 @@ def _scores(row: Row, beside: Beside) -> Iterator[str]:
     """The plan by each score, against the float model: where it was chosen, and held out."""
     for score in beside.scores:
         for what, found in (
-            (f"the plan on the {row['samples']} samples that chose it",
+            (f"the plan on the {counted(row['samples'], 'sample')} that chose it",
              beside.chosen.get((row["config_id"], score))),
-            (f"the plan on {row['held_out']} samples held out", beside.held.get(("plan", score))),
+            (f"the plan on {counted(row['held_out'], 'sample')} held out",
+             beside.held.get(("plan", score))),
             ("the calibrated model on them", beside.held.get(("calibrated", score))),
         ):  # fmt: skip
             if found is not None:

@@ -239,7 +239,7 @@ class Mend(Analysis):
         said = mending_text(answer.rows, steps, samples, better=better, gain=gain, scores=scored)
         if self.nodes is None:
             return said
-        return f"only these nodes were to be mended: {show_names(as_list(self.nodes))}\n\n{said}"
+        return f"only these nodes were to be mended: {show_names(as_list(self.nodes))}\n{said}"
 
     def _scores(self, answer: Answer) -> list[tuple[ScoreResultsRow, ScoreResultsRow]]:
         """Each score before and after, on the held-out samples; none without scores."""

@@ -145,10 +145,10 @@ def test_without_graphviz_an_svg_is_refused_in_one_line(
 def test_node_data_have_the_values_of_the_lake(odd: NetworkGraph) -> None:
     ((name, graph),) = json.loads(odd.text("model-explorer")).items()
     assert name == odd.network.name
-    by_output = {item.output: item for item in odd.network.items if item.row is not None}
-    assert graph["results"].keys() == by_output.keys()
-    for output, result in graph["results"].items():
-        assert result["value"] == (by_output[output].row or {})["mse"]
+    by_name = {item.name: item for item in odd.network.items if item.row is not None}
+    assert graph["results"].keys() == by_name.keys()
+    for node, result in graph["results"].items():  # the ids that its adapter for ONNX gives
+        assert result["value"] == (by_name[node].row or {})["mse"]
 
 
 def test_model_explorer_takes_the_node_data(odd: NetworkGraph) -> None:

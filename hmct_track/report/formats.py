@@ -205,22 +205,21 @@ def svg_text(dot: str) -> str:
 def model_explorer_text(network: Network, way: Coloring) -> str:
     """Node data of Model Explorer, as JSON: the values and colours of one way.
 
-    Its keys are the tensors that nodes give out, its colours those of the page, as Model Explorer's
-    own gradient is linear and errors are not. A value that JSON has no number for is a text.
+    Its keys are names of nodes, which are the ids that Model Explorer's adapter for ONNX gives; its
+    colours are those of the page, as Model Explorer's own gradient is linear and errors are not. A value that JSON has no number for is a text.
     """
     metric = next((m for m in Metric if way.id.endswith(f":{m.value}")), None)
     results: dict[str, dict[str, Any]] = {}
     for k, item in enumerate(network.items):
         color = css_color(way, k)
-        key = item.output or item.name
-        if color is None or item.type not in (NODE, *QUANTIZERS) or key in results:
+        if color is None or item.type not in (NODE, *QUANTIZERS) or item.name in results:
             continue
         row = network.items[way.source.get(k, k)].row
         value: float | str | None = way.texts[k]
         if metric is not None and row is not None:
             number = row[metric.column]
             value = number if number is not None and math.isfinite(number) else way.texts[k]
-        results[key] = {
+        results[item.name] = {
             "value": value, "bgColor": color,
             "textColor": "#ffffff" if _luminance(color) < _DARK else "#111111",
         }  # fmt: skip

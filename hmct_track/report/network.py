@@ -34,8 +34,6 @@ class Item:
     type: str
     """node, weight, activation, input or output."""
     op_type: str = ""
-    output: str = ""
-    """The first tensor that it gives out."""
     quantizers: list[int] = field(default_factory=list)
     """Positions of those that feed a node."""
     row: Row | None = None
@@ -156,10 +154,7 @@ def _structure(lake: Lake, run_id: str) -> tuple[list[Item], list[tuple[int, int
     rows = lake.query("model_nodes", run_id=run_id)
     general = sorted((r for r in rows if r["type"] == NODE), key=lambda r: r["node_index"])
     others = [r for r in rows if r["type"] != NODE]
-    items = [
-        Item(r["node"], r["type"], r["op_type"], next(iter(r["outputs"]), ""))
-        for r in (*general, *others)
-    ]
+    items = [Item(r["node"], r["type"], r["op_type"]) for r in (*general, *others)]
     producers: dict[str, int] = {}
     for position, row in enumerate((*general, *others)):
         producers |= dict.fromkeys(row["outputs"], position)

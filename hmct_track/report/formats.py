@@ -206,7 +206,8 @@ def model_explorer_text(network: Network, way: Coloring) -> str:
     """Node data of Model Explorer, as JSON: the values and colours of one way.
 
     Its keys are names of nodes, which are the ids that Model Explorer's adapter for ONNX gives; its
-    colours are those of the page, as Model Explorer's own gradient is linear and errors are not. A value that JSON has no number for is a text.
+    colours are those of the page, as Model Explorer's own gradient is linear and errors are not. A
+    value that JSON has no number for is a text.
     """
     metric = next((m for m in Metric if way.id.endswith(f":{m.value}")), None)
     results: dict[str, dict[str, Any]] = {}

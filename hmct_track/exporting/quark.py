@@ -113,7 +113,7 @@ def _shared(view: PlanView) -> Iterator[str]:
     for node in view.nodes:
         for tensor in node.inputs:
             types.setdefault(tensor.tensor, {})[node.name] = tensor.after
-    for tensor, by_node in types.items():
+    for name, by_node in types.items():
         if len(set(by_node.values()) - {"float32"}) > 1:
-            told = ", ".join(f"{name} in {kind}" for name, kind in by_node.items())
-            yield f"tensor {tensor!r}: read by {told}; Quark gives a tensor one type"
+            told = ", ".join(f"{node} in {kind}" for node, kind in by_node.items())
+            yield f"tensor {name!r}: read by {told}; Quark gives a tensor one type"

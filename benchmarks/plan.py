@@ -88,7 +88,8 @@ class Measured:
         """The mean over samples per output, then over outputs."""
         known = [n.name for n in self._model.calibration_nodes]
         made = [config.canonical(known) for config in configs]
-        keyed = {str(k): dict(sample) for k, sample in enumerate(samples)}
+        # An engine keeps what it knows of a sample by its name.
+        keyed = {str(id(sample)): dict(sample) for sample in samples}
         found: dict[str, dict[str, list[float]]] = {}
         outputs = self._engine.output_tensors([spec.name for spec in self._model.outputs])
         for m in self._engine.evaluate(made, keyed, outputs):

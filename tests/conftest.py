@@ -6,25 +6,36 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from hmct_track import demo
+from tests.support.here import run_here
 
 # How long an example takes says more about the machine than about what is tested.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 _SLOW_MODULES = """
-accumulation answer_first calibration cli cli_errors compare compat demo device distribution
-documentation everything figures float_model goldens graph imports inspection lake_care
-lake_versions object_storage oracle page partial progress qdq readme results samples scores tracking
-tracking_bounds tui ui
+accumulation adding_an_analysis answer_first archives calibration cli cli_errors compare
+compare_queries compat demo device diagnose distributed distribution documentation everything
+explicit figure_words figures float_model fuzz goldens graph history_queries imports inspection
+labels lake_care lake_contract lake_machine lake_versions lake_years local_errors mend names nodes
+object_storage oracle outbox page partial plan plan_check plan_files planned_models postgresql
+progress qdq queries query_contract racing random_graphs readme reliability results round_trips
+samples scores secrets shares sql_guard tracking tracking_bounds tui ui
 """
 SLOW = frozenset(_SLOW_MODULES.split())
 """Modules whose tests run analyses, processes or servers: left out of ``make test-fast``."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, do not import their modules, which takes longest."""
+    is_slow = collection_path.stem.removeprefix("test_") in SLOW
+    return True if is_slow and "not slow" in config.option.markexpr else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,6 +89,12 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
+    """Run ``hmct-debugger`` in an empty folder, as a call."""
+    return partial(run_here, tmp_path)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Cli:
     """Run ``hmct-debugger`` in a process of its own, in an empty folder."""
 
     def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -339,12 +339,9 @@ def test_bad_input_is_one_line_of_advice_status_2_and_leaves_nothing(
     broken: Path,
     arguments: str,
     message: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(broken)
     before = sorted(broken.rglob("*"))
-    done = run_here(capsys, RANK, *arguments.split())
+    done = run_here(broken, RANK, *arguments.split())
     assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("hmct-debugger: error: ")
@@ -474,9 +471,9 @@ def test_ctrl_c_is_status_130_and_keeps_what_was_measured(tmp_path: Path) -> Non
 
 
 def test_the_demo_says_what_it_does_on_stderr_and_answers_on_stdout(
-    cli: Cli, tmp_path: Path
+    process: Cli, tmp_path: Path
 ) -> None:
-    done = cli("demo")
+    done = process("demo")
     assert header(done) == ["node", "cosine-similarity", "sqnr"]
     assert len(names(done)) == 22
     assert "Traceback" not in done.stderr
@@ -506,13 +503,13 @@ def test_the_demo_goes_where_it_is_told_and_passes_exit_codes_on(
 
 
 def test_the_module_and_the_script_are_the_same_program(
-    cli: Cli, bash: Callable[..., Done]
+    process: Cli, bash: Callable[..., Done]
 ) -> None:
-    module, script = cli("--version"), bash("hmct-debugger --version")
+    module, script = process("--version"), bash("hmct-debugger --version")
     assert (module.returncode, module.stderr) == (ExitCode.OK, "")
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", module.stdout)
     assert module.stdout == script.stdout
-    assert cli(RANK, "-h").stdout == bash(f"hmct-debugger {RANK} -h").stdout
+    assert process(RANK, "-h").stdout == bash(f"hmct-debugger {RANK} -h").stdout
 
 
 def test_an_unforeseen_failure_is_one_line_and_a_traceback_on_demand(

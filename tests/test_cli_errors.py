@@ -36,12 +36,9 @@ def test_bad_input_is_one_line(
     message: str,
     demo_files: tuple[str, str],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     command, *options = arguments
-    done = run_here(capsys, command, *demo_files, *options, "--no-track")
+    done = run_here(tmp_path, command, *demo_files, *options, "--no-track")
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import onnx
@@ -45,8 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hmct_track", *arguments, "--lake", "lake"]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    return run_here(place, *arguments, "--lake", "lake")
 
 
 def test_runs_are_listed_with_model_data_state_and_worst_node(place: Path) -> None:
@@ -67,14 +65,8 @@ def test_runs_are_listed_with_model_data_state_and_worst_node(place: Path) -> No
 @pytest.mark.parametrize(
     "arguments", [["--since", "yesterday"], ["--most", "0"], ["--state", "DONE"]]
 )
-def test_filters_out_of_range_are_refused(
-    place: Path,
-    arguments: list[str],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(place)
-    assert run_here(capsys, "runs", *arguments, "--lake", "lake").returncode == 2
+def test_filters_out_of_range_are_refused(place: Path, arguments: list[str]) -> None:
+    assert run(place, "runs", *arguments).returncode == 2
 
 
 def test_a_change_is_found_where_it_was_made(place: Path) -> None:
@@ -142,14 +134,9 @@ def test_the_gate_has_an_exit_code_and_a_summary(place: Path) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_told_in_one_line(
-    place: Path,
-    arguments: list[str],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    place: Path, arguments: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(place)
-    done = run_here(capsys, "compare", *arguments, "--lake", "lake")
+    done = run(place, "compare", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("hmct-debugger: error: ") and message in done.stderr
     assert done.stderr.count("\n") == 1

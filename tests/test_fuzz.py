@@ -11,7 +11,7 @@ from tests.fuzz.oracle import float_outputs
 from tests.fuzz.runner import FINE, run
 from tests.fuzz.seeds import SEEDS, external
 
-CASES = 300
+CASES = 150
 """`python -m tests.fuzz 10000` is the slow tier."""
 
 

@@ -30,6 +30,7 @@ from hmct_track.lake import (
     TABLES,
     Lake,
     care,
+    duck,
     find_run,
     find_runs,
     layout,
@@ -135,6 +136,35 @@ def test_a_question_opens_only_parts_that_may_hold_its_rows(tmp_path: Path) -> N
         assert Lake.open(tmp_path).query(name, **given_) == answers[name]  # type: ignore[call-overload]
     with pytest.raises(QueryError):
         Lake.open(tmp_path).query("metrics")
+
+
+def test_an_answer_is_given_again_until_the_parts_that_it_read_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.create(tmp_path)
+    run, other = add_run(lake, 0), add_run(lake, 3)
+    asked: list[str] = []
+    execute = duck.Asked.execute
+
+    def counted(self: duck.Asked, sql: str, *given: Any, **more: Any) -> tuple[str, ...]:
+        asked.append(sql)
+        return execute(self, sql, *given, **more)
+
+    monkeypatch.setattr(duck.Asked, "execute", counted)
+    first = lake.query("sensitivity", run_id=run, metric="sqnr")
+    asked.clear()
+    again = lake.query("sensitivity", run_id=run, metric="sqnr")
+    assert (again, asked) == (first, []) and again is not first
+    # Another run, another metric, and a part more are asked for.
+    ranked = [
+        lake.query("sensitivity", run_id=r, metric=m) for r, m in ((other, "sqnr"), (run, "mse"))
+    ]
+    assert asked and first not in ranked
+    row = {"run_id": run, "position": 2, "subject": "third", "config_id": "everywhere"}
+    lake.append(RUN_CONFIGS, [{**row, "role": "only"}])
+    more = lake.query("sensitivity", run_id=run, metric="sqnr")
+    assert more == Lake.open(tmp_path).query("sensitivity", run_id=run, metric="sqnr")
+    assert {r["subject"] for r in more} - {r["subject"] for r in first} == {"third"}
 
 
 @pytest.mark.usefixtures("small")

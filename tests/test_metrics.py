@@ -83,18 +83,42 @@ def test_the_macro_of_badness_is_that_of_the_registry(lake: Lake) -> None:
 @pytest.mark.parametrize("metric", list(Metric))
 def test_the_registry_fits_the_formulas(lake: Lake, metric: Metric) -> None:
     x = np.array([3.0, -4.0, 5.0])
+    expected: dict[str, float] = {}
     for config, noise in {"equal": 0.0, "near": 0.1, "far": 1.0}.items():
         d = noise * np.array([1.0, -2.0, 0.5])
         y = x - d
         sums = {"count": 3, "sum_xx": x @ x, "sum_yy": y @ y, "sum_xy": x @ y, "sum_dd": d @ d}
         sums |= {"sum_abs_d": abs(d).sum(), "sum_abs_x": abs(x).sum(), "max_abs_d": abs(d).max()}
         lake.append(MEASUREMENTS, [measurement_row(config, **sums)])
+        norms = np.linalg.norm(x), np.linalg.norm(y), np.linalg.norm(d)
+        expected[config] = {
+            Metric.COSINE_SIMILARITY: x @ y / (norms[0] * norms[1]),
+            Metric.MSE: np.mean(d**2),
+            Metric.MRE: abs(d).sum() / abs(x).sum(),
+            Metric.SQNR: 20 * np.log10(norms[0] / norms[2]) if noise else INF,
+            Metric.CHEBYSHEV: abs(d).max(),
+        }[metric]
+        amplitude = norms[2] / norms[0]
+        far = amplitude if metric is Metric.SQNR else abs(expected[config] - metric.optimum)
+        assert metric.error(expected[config]) == pytest.approx(far, abs=1e-15)
     found = {row["config_id"]: row[metric.column] for row in lake.query("metrics")}
+    assert found == pytest.approx(expected)
     assert found["equal"] == metric.optimum and metric.error(metric.optimum) == 0
     errors = [metric.error(found[config]) for config in ("equal", "near", "far")]
     assert errors == sorted(errors) and len(set(errors)) == 3
     badness = [metric.badness(found[config]) for config in ("equal", "near", "far")]
     assert badness == sorted(badness)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-7, 1e-9])
+def test_the_cosine_of_tiny_outputs_has_the_documented_floor(lake: Lake, scale: float) -> None:
+    x, y = scale * np.array([0.6, 0.8]), scale * np.array([0.8, 0.6])
+    d = x - y
+    sums = {"count": 2, "sum_xx": x @ x, "sum_yy": y @ y, "sum_xy": x @ y, "sum_dd": d @ d}
+    lake.append(MEASUREMENTS, [measurement_row("tiny", **sums)])
+    (row,) = lake.query("metrics")
+    expected = x @ y / (max(np.linalg.norm(x), 1e-8) * max(np.linalg.norm(y), 1e-8))
+    assert row["cosine_similarity"] == pytest.approx(expected, abs=0)
 
 
 def test_formulas_are_told_alike() -> None:

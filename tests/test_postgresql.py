@@ -31,7 +31,7 @@ def address() -> Iterator[str]:
 
 
 def test_several_track_to_postgresql_at_once_and_gc_follows_it(
-    address: str, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    address: str, tmp_path: Path, process: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -49,5 +49,5 @@ def test_several_track_to_postgresql_at_once_and_gc_follows_it(
         assert row["mlflow_uri"] == address.replace("postgres@", ""), "no name of a user"
     assert not (tmp_path / "lake" / "mlflow.db").exists()
     client.delete_run(runs[0]["mlflow_run_id"] or "")
-    assert cli("lake", "gc", "--lake", "lake").returncode == 0
+    assert process("lake", "gc", "--lake", "lake").returncode == 0
     assert [row["run_id"] for row in find_runs(Lake.open(lake.path))] == [runs[1]["run_id"]]

@@ -168,11 +168,11 @@ def test_no_secret_is_told_or_kept(
 
 
 def test_the_ui_tells_no_secret_of_a_server(
-    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, process: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Lake.create(tmp_path / "lake")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://hunter2-x9@host/mlflow")
-    done = cli("ui", "--lake", "lake")
+    done = process("ui", "--lake", "lake")
     assert done.stdout == "MLFLOW_TRACKING_URI is set: the runs are at https://host/mlflow\n"
 
 

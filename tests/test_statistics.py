@@ -136,6 +136,12 @@ def test_a_value_that_is_not_finite_is_counted_and_seen_in_its_sums(
         assert got.count == good.size
 
 
+def test_values_of_which_most_are_not_finite_are_counted() -> None:
+    x, y = np.array([[1, math.nan, math.inf, math.nan], [1, 1, -math.inf, math.nan]], np.float32)
+    got = pair_statistics(x, y)
+    assert (got.nonfinite_x, got.nonfinite_y) == (3, 2)
+
+
 @given(
     pair=st.tuples(*[arrays(np.float32, 30, elements=st.floats(width=32))] * 2),
 )

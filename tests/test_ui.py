@@ -142,49 +142,49 @@ def test_nested_runs_go_to_a_server(
 
 
 def test_the_ui_says_where_a_servers_runs_are(
-    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, process: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Lake.create(tmp_path / "lake")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    done = cli("ui", "--lake", "lake")
+    done = process("ui", "--lake", "lake")
     assert (done.returncode, done.stdout.strip()[-18:]) == (0, "http://127.0.0.1:9")
 
 
-def test_the_ui_says_where_one_run_is(served: tuple[Path, str], cli: Cli) -> None:
+def test_the_ui_says_where_one_run_is(served: tuple[Path, str], process: Cli) -> None:
     """GIVEN a server that serves the lake already THEN no other is started."""
     lake, address = served
     run = next(r for r in Lake.open(lake).query("runs") if r["kind"] == "sensitivity")
     port = address.rpartition(":")[2]
-    done = cli("ui", run["run_id"], "--port", port, "--lake", str(lake))
+    done = process("ui", run["run_id"], "--port", port, "--lake", str(lake))
     page = f"{address}/#/experiments/1/runs/{run['mlflow_run_id']}"
     assert (done.returncode, done.stderr) == (0, f"the run is at {page}\n")
-    assert "no run is called 'nowhere'" in cli("ui", "nowhere", "--lake", str(lake)).stderr
+    assert "no run is called 'nowhere'" in process("ui", "nowhere", "--lake", str(lake)).stderr
 
 
-def test_the_ui_needs_a_lake_with_runs(tmp_path: Path, cli: Cli) -> None:
-    assert "no lake" in cli("ui", "--lake", "lake").stderr
+def test_the_ui_needs_a_lake_with_runs(tmp_path: Path, process: Cli) -> None:
+    assert "no lake" in process("ui", "--lake", "lake").stderr
     Lake.create(tmp_path / "lake")
-    done = cli("ui", "--lake", "lake")
+    done = process("ui", "--lake", "lake")
     assert done.returncode == 2 and "no MLflow runs yet" in done.stderr
 
 
-def test_the_ui_complains_of_a_port_that_is_taken(tmp_path: Path, cli: Cli) -> None:
+def test_the_ui_complains_of_a_port_that_is_taken(tmp_path: Path, process: Cli) -> None:
     Lake.create(tmp_path / "lake")
     (tmp_path / "lake" / "mlflow.db").touch()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = cli("ui", "--lake", "lake", "--port", str(port))
+        done = process("ui", "--lake", "lake", "--port", str(port))
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert f"cannot listen on port {port}" in done.stderr
-    assert cli("ui", "--lake", "lake", "--port", "99999").returncode == 2
+    assert process("ui", "--lake", "lake", "--port", "99999").returncode == 2
 
 
-def test_the_ui_complains_of_a_database_that_cannot_be_opened(tmp_path: Path, cli: Cli) -> None:
+def test_the_ui_complains_of_a_database_that_cannot_be_opened(tmp_path: Path, process: Cli) -> None:
     Lake.create(tmp_path / "lake")
     os.mkfifo(tmp_path / "lake" / "mlflow.db")
-    done = cli("ui", "--lake", "lake", timeout=60)
+    done = process("ui", "--lake", "lake", timeout=60)
     assert done.returncode == 2 and "mlflow.db is not a file" in done.stderr
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from hmct_track.errors import LakeError, UsageError
 from hmct_track.lake.apart import archive_problem
 from hmct_track.lake.care import rows_of_runs, with_steps
-from hmct_track.lake.duck import Connection, connect, translated
+from hmct_track.lake.duck import DISK_ERRORS, Connection, connect, translated
 from hmct_track.lake.lake import Lake
 from hmct_track.lake.places import written
 from hmct_track.lake.schema import (
@@ -177,7 +177,7 @@ class _Incoming:
                     )
                 if MEASUREMENTS in tables:
                     self._lake.note_import()
-        except OSError as error:
+        except DISK_ERRORS as error:
             raise LakeError(
                 f"cannot write to the lake in {str(self._lake.path)!r}: {error}"
             ) from error

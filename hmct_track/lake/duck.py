@@ -27,6 +27,8 @@ DEFAULT_SECONDS = 600.0
 _MERGING_MEMORY = "512MB"
 _TRIES = 10
 _PAUSE = 0.05
+DISK_ERRORS = (OSError, duckdb.IOException)
+"""What Python and DuckDB raise where a file cannot be read or written."""
 _T = TypeVar("_T")
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hmct_track.errors import LakeError, QueryError
 from hmct_track.lake.duck import (
@@ -39,12 +39,19 @@ from hmct_track.lake.duck import (
 )
 from hmct_track.lake.layout import Keys, Wanted, may_hold, part_name
 from hmct_track.lake.parts import write_part
-from hmct_track.lake.places import ENVIRONMENT, is_remote, names_in, remove_quietly, written
+from hmct_track.lake.places import (
+    ENVIRONMENT,
+    filesystem,
+    is_remote,
+    names_in,
+    remove_quietly,
+    written,
+)
 from hmct_track.lake.queries import Query, load_query
 from hmct_track.lake.result import CHUNK, Result, Rows
 from hmct_track.lake.rows import TypedQueries
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
-from hmct_track.lake.scope import Scope
+from hmct_track.lake.scope import Read, Scope
 from hmct_track.lake.views import (
     empty_views,
     glob_escaped,
@@ -92,13 +99,15 @@ class Lake(TypedQueries):
                 cls.open(path)  # one that is newer is not touched
             # Each look at object storage is a request; lake.json is the last that is written there.
             whole = there and is_remote(path) and _version(path) == SCHEMA_VERSION
-            for table in () if whole else TABLES:
+            begun = _ALL if whole else _begun(path)
+            for table in TABLES:
+                if table.name in begun:
+                    continue
                 folder = path / "tables" / table.name
                 if not is_remote(path):  # object storage has no folders
                     folder.mkdir(parents=True, exist_ok=True)
                 # A part without rows keeps the view valid while the table is empty.
-                if not (folder / EMPTY).exists():
-                    write_part(folder, table, [], Path(EMPTY).stem)
+                write_part(folder, table, [], Path(EMPTY).stem)
             if not (path / "lake.json").exists():
                 _write_version(path, {"layout": 1}, oldest=SCHEMA_VERSION)
             elif _version(path) < SCHEMA_VERSION:
@@ -360,7 +369,14 @@ class Lake(TypedQueries):
     def source(
         self, table: Table, place: str | None = None, wanted: Wanted | None = None
     ) -> str | None:
-        """What reads the parts of a table; None if there are none, as of an older version.
+        """What reads the parts of a table; None if there are none, as of an older version."""
+        read = self.read(table, place, wanted)
+        return read and read.sql
+
+    def read(
+        self, table: Table, place: str | None = None, wanted: Wanted | None = None
+    ) -> Read | None:
+        """What reads the parts of a table, and which; None if there are none.
 
         Args:
             table: the table.
@@ -375,6 +391,7 @@ class Lake(TypedQueries):
             if not few:
                 return None
             parts, is_few = literal(f"{where}/*.parquet"), len(few) <= _FEW
+            names = few
         else:
             names = sorted(
                 name
@@ -392,8 +409,9 @@ class Lake(TypedQueries):
         unite = is_few or _oldest_parts(self.path) < SCHEMA_VERSION
         rows = f"read_parquet({parts}, union_by_name = {'true' if unite else 'false'})"
         if keys is None:
-            return rows
-        return f"(SELECT * FROM {rows} WHERE {_among(table.key[0], keys)})"  # noqa: S608
+            return Read(rows, frozenset(names) if is_few else None)
+        wanted_rows = f"(SELECT * FROM {rows} WHERE {_among(table.key[0], keys)})"  # noqa: S608
+        return Read(wanted_rows, frozenset(names))
 
     def write_database(self) -> None:
         """Write ``lake.duckdb``, if it is missing or made for another place or version.
@@ -477,6 +495,15 @@ def _among(column: str, keys: Keys) -> str:
         upper = f" AND {column} <= {literal(keys.until)}" if keys.until is not None else ""
         return f"{column} >= {literal(keys.since)}{upper}"
     return f"{column} IN ({', '.join(map(literal, sorted(keys.some)))})" if keys.some else "false"
+
+
+def _begun(path: Path) -> frozenset[str]:
+    """The tables that have their part without rows."""
+    if is_remote(path):
+        places = filesystem(path).find(cast(Any, path / "tables").path)
+        found = (place.split("/")[-2:] for place in places)
+        return frozenset(table for table, name in found if name == EMPTY)
+    return frozenset(name for name in _ALL if (path / "tables" / name / EMPTY).exists())
 
 
 def _write_version(path: Path, about: dict[str, Any], oldest: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from hmct_track.lake.duck import Asked, Connection, shipped_connection, translated
 from hmct_track.lake.layout import Keys, Wanted
@@ -16,8 +17,22 @@ from hmct_track.lake.views import table_views, views_for
 
 _MOST_RUNS = 1000
 """Of more runs all parts are read."""
+_REMEMBERED, _MOST_REMEMBERED = 64, 5000
+"""How many answers are kept to be given again, and of no more rows than that."""
 _FIRST, _FACTOR = 100, 16
 """How many of the newest runs are looked at first, and how many times more each time."""
+
+
+Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+"""Names of columns, and rows."""
+
+
+class Read(NamedTuple):
+    """What reads parts of a table."""
+
+    sql: str
+    parts: frozenset[str] | None
+    """Their names; None where they are too many to be listed."""
 
 
 class Source(Protocol):
@@ -29,7 +44,7 @@ class Source(Protocol):
     def has_imports(self) -> bool:
         """Whether measurements were imported into it."""
 
-    def source(self, table: Table, *, wanted: Wanted | None = None) -> str | None:
+    def read(self, table: Table, *, wanted: Wanted | None = None) -> Read | None:
         """What reads the parts of a table that may hold what is wanted."""
 
     def interruptible(self, asked: Asked) -> AbstractContextManager[None]:
@@ -44,19 +59,38 @@ class Scope:
         self._connection: Connection = shipped_connection(lake.path)
         self._made: dict[str, str] = {}
         self._views: set[str] = set()
+        self._answers: OrderedDict[Hashable, Rows] = OrderedDict()
         self._lock = threading.Lock()
 
     def ask(
         self, query: Query, params: Mapping[str, Any], tables: frozenset[str], most: int | None
-    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    ) -> Rows:
         """The columns of a query and its rows, no more than ``most``."""
         with self._lock, translated():
             for statement in views_for(query.name, self._views):
                 self._connection.execute(statement)
             if query.about is About.NEWEST:
                 return self._newest(query.sql, params, tables, most)
-            self._fill(tables, self._wanted(query, params))
-            return self._run(query.sql, params, most)
+            read = self._fill(tables, self._wanted(query, params))
+            return self._remembered(query.sql, params, most, read)
+
+    def _remembered(
+        self, sql: str, params: Mapping[str, Any], most: int | None, read: Hashable | None
+    ) -> Rows:
+        """What a statement gives; parts never change, so that those of before give it again."""
+        if read is None:
+            return self._run(sql, params, most)
+        key = (sql, repr(sorted(params.items())), most, read)
+        if key not in self._answers:
+            columns, rows = self._run(sql, params, most)
+            if len(rows) > _MOST_REMEMBERED:
+                return columns, rows
+            self._answers[key] = columns, rows
+            if len(self._answers) > _REMEMBERED:
+                self._answers.popitem(last=False)
+        self._answers.move_to_end(key)
+        columns, rows = self._answers[key]
+        return columns, list(rows)
 
     def _wanted(self, query: Query, params: Mapping[str, Any]) -> Wanted | None:
         """None if it is about too many runs."""
@@ -92,7 +126,7 @@ class Scope:
 
     def _newest(
         self, sql: str, params: Mapping[str, Any], tables: frozenset[str], most: int | None
-    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    ) -> Rows:
         """What a query gives, the newest runs first, that needs no more of them than it finds."""
         given = {name: value for name, value in params.items() if f"${name}" in sql}
         wanted, count = params.get("most"), _FIRST
@@ -114,48 +148,54 @@ class Scope:
 
     def _since(self, count: int) -> str | None:
         """The id from which on there are the so many newest runs; None if there are fewer."""
-        source = self._lake.source(RUNS)
-        newest = f"SELECT DISTINCT run_id FROM {source} ORDER BY 1 DESC LIMIT {count}"  # noqa: S608
-        found = self._column(self._run(newest, None, None)[1]) if source else set()
+        read = self._lake.read(RUNS)
+        if read is None:
+            return None
+        newest = f"SELECT DISTINCT run_id FROM {read.sql} ORDER BY 1 DESC LIMIT {count}"  # noqa: S608
+        found = self._column(self._run(newest, None, None)[1])
         return min(found) if len(found) == count else None
 
     def _rows(self, table: Table, keys: Keys, columns: str) -> list[tuple[Any, ...]]:
-        source = self._lake.source(table, wanted={table.key[0]: keys})
-        if source is None:
+        read = self._lake.read(table, wanted={table.key[0]: keys})
+        if read is None:
             return []
-        return self._run(f"SELECT DISTINCT {columns} FROM {source}", None, None)[1]  # noqa: S608
+        sql = f"SELECT DISTINCT {columns} FROM {read.sql}"  # noqa: S608
+        return self._remembered(sql, {}, None, read)[1]
 
     def _look(
         self, table: Table, wanted: Wanted | None, column: str, where: str, params: Any
     ) -> set[str]:
-        source = self._lake.source(table, wanted=wanted)
-        if source is None:
+        read = self._lake.read(table, wanted=wanted)
+        if read is None:
             return set()
         given = {name: value for name, value in params.items() if f"${name}" in where}
-        found = f"SELECT DISTINCT {column} FROM {source} WHERE {where}"  # noqa: S608
+        found = f"SELECT DISTINCT {column} FROM {read.sql} WHERE {where}"  # noqa: S608
         return self._column(self._run(found, given, None)[1])
 
     @staticmethod
     def _column(rows: Iterable[tuple[Any, ...]]) -> set[str]:
         return {str(row[0]) for row in rows}
 
-    def _fill(self, tables: frozenset[str], wanted: Wanted | None) -> None:
+    def _fill(self, tables: frozenset[str], wanted: Wanted | None) -> Hashable | None:
+        """Have the views of tables read their parts; which those are, unless they are too many."""
         imports = self._lake.has_imports
+        reads: set[tuple[str, Read | None]] = set()
         for table in TABLES:
             if table.name not in tables:
                 continue
-            source = self._lake.source(table, wanted=wanted)
-            for number, statement in enumerate(table_views(table, source, imports)):
+            read = self._lake.read(table, wanted=wanted)
+            reads.add((table.name, read))
+            for number, statement in enumerate(table_views(table, read and read.sql, imports)):
                 # A pattern is the same text for other parts, whose columns are the same.
                 key = f"{table.name} {number}"
                 if self._made.get(key) != statement:
                     self._connection.execute(statement)
                     self._made[key] = statement
             self._views.add(table.name)
+        known = all(read is None or read.parts is not None for _, read in reads)
+        return (imports, frozenset(reads)) if known else None
 
-    def _run(
-        self, sql: str, params: Any, most: int | None
-    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    def _run(self, sql: str, params: Any, most: int | None) -> Rows:
         asked = Asked(self._connection)
         with self._lake.interruptible(asked):
             columns = asked.execute(sql, params or None)

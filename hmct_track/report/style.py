@@ -68,7 +68,8 @@ def settle(figure: Figure) -> Figure:
     if engine is not None:
         with _LOCK:
             engine.execute(figure)
-        figure.set_layout_engine("none")
+        # The placeholder that "none" leaves has each savefig draw the figure twice.
+        figure.set_layout_engine(None)
     return figure
 
 

@@ -203,6 +203,7 @@ def plan(
     raised: str | Sequence[str] | None = None,
     granularity: str = "node",
     cost: str = "macs",
+    boundary: str | None = None,
     data_num: int | None = None,
     held_out: str | os.PathLike[str] | CalibrationDataSet | Mapping[str, Any] | None = None,
     held_out_share: float = 0.25,
@@ -235,6 +236,8 @@ def plan(
             or ``calibration`` (each calibration node).
         cost: ``macs`` (multiply-accumulates times bits), ``bytes`` (of weights), ``nodes``, or the
             path of a CSV with the columns node, type and cost.
+        boundary: what is added to the cost wherever a node reads what one of another type gives: a
+            number in the unit of ``cost``, or a share of changing everything such as ``0.5 %``.
         data_num: number of samples; None for all.
         held_out: samples that choose nothing and judge the plan once.
         held_out_share: share of the samples that is set aside for that, where ``held_out`` is not

@@ -8,7 +8,20 @@
 -- :column nodes BIGINT number of nodes that it changed
 -- :column choosing DOUBLE mean gain over the samples that chose it, in dB
 -- :column checking DOUBLE mean gain over the samples that checked it, in dB
+-- :column compared VARCHAR[]? the tensors whose errors gains are of
+-- :column held_out DOUBLE? mean gain of this step and all before it over the held-out samples, in dB
+-- :column held_out_low DOUBLE? lower end of its 95 % interval
+-- :column held_out_high DOUBLE? upper end
 -- :unique position
-SELECT position, step, nodes, choosing, checking
+SELECT
+    position,
+    step,
+    nodes,
+    choosing,
+    checking,
+    compared,
+    held_out,
+    held_out_low,
+    held_out_high
 FROM (FROM mending_steps WHERE run_id = $run_id)
 ORDER BY position

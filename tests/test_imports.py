@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -215,3 +216,14 @@ def test_an_unknown_keyword_is_a_type_error() -> None:
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'hmct_track' has no attribute 'nonsense'"):
         _ = hmct_track.nonsense
+
+
+def test_every_package_is_installed() -> None:
+    """GIVEN an installation that is no link to the sources
+    THEN it has all packages that there are.
+    """
+    root = Path(hmct_track.__file__).parent
+    made = {f"hmct_track.{init.parent.name}" for init in root.glob("*/__init__.py")}
+    project = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = set(project["tool"]["setuptools"]["packages"])
+    assert listed == made | {"hmct_track", "hmct_track.queries", "hmct_track.tui"}

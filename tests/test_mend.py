@@ -24,6 +24,7 @@ from hmct_track.remedies import allowed_families, material_of, remedies_of
 from hmct_track.remedies.equalization import equalized_pairs
 from hmct_track.remedies.search import Search
 from hmct_track.remedies.tried import telling
+from hmct_track.remedies.verdict import gain_of, is_better
 from hmct_track.types import BiasShift, Effect, QuantConfig, Quantization, QuantParams, QuantType
 from tests.support import planted
 from tests.support.graphs import CALIBRATED, model
@@ -205,6 +206,34 @@ def test_a_clipped_network_is_mended_on_samples_that_chose_nothing(tmp_path: Pat
     expected = [np.mean(gains), ends.low, ends.high]
     assert [float(v) for v in said.groups()] == pytest.approx(expected, abs=0.5)
     assert ("do not tell" in report) == (ends.low <= 0 <= ends.high)
+    assert steps[-1]["compared"] == ["y"]
+    ends_there = [steps[-1][name] for name in ("held_out", "held_out_low", "held_out_high")]
+    assert ends_there == pytest.approx(expected, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "compared", "by_mean", "better"),
+    [
+        ([3, 4, 5], [-3, -4, -5], False, True),
+        ([-3, -4, -5], [3, 4, 5], True, False),
+        ([-9, 4, 2], [3, 4, 5], False, True),
+        ([-3, 4, 2], [-3, -4, -5], True, False),
+        ([-3, 4, 2], [-3, 4, 2], True, True),
+        ([-9, 4, 2], [3, -4, 5], False, False),
+        ([1, np.inf], [2], True, True),
+    ],
+    ids=["outputs: better", "outputs: worse", "only the other: better", "only the other: worse",
+         "none: mean", "none: mean, worse", "one sample"],
+)  # fmt: skip
+def test_what_tells_decides(
+    outputs: list[float], compared: list[float], by_mean: bool, better: bool
+) -> None:
+    gains = [gain_of(values) for values in (outputs, compared)]
+    for values, gain in zip((outputs, compared), gains, strict=True):
+        if gain is not None:
+            ends = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+            assert (gain.mean, gain.low, gain.high) == pytest.approx((np.mean(values), *ends))
+    assert is_better(by_mean, *gains) == better
 
 
 def test_a_float_model_is_calibrated_first_without_the_held_out_samples(tmp_path: Path) -> None:

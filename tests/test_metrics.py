@@ -121,6 +121,16 @@ def test_the_cosine_of_tiny_outputs_has_the_documented_floor(lake: Lake, scale: 
     assert row["cosine_similarity"] == pytest.approx(expected, abs=0)
 
 
+def test_values_that_are_not_finite_are_counted_in_both_outputs(lake: Lake) -> None:
+    lake.append(MEASUREMENTS, [measurement_row("bad", nonfinite_x=1, nonfinite_y=2)])
+    assert lake.sql("SELECT nonfinite FROM metrics").rows == [(3,)]
+
+
+def test_nothing_drops_between_two_that_are_exact(lake: Lake) -> None:
+    drops = "SELECT drop_of('sqnr', {0}, {0}), drop_of('mse', 2.0, 2.0), drop_of('mse', NULL, NULL)"
+    assert lake.sql(drops.format("'Infinity'::DOUBLE")).rows == [(0.0, 0.0, 0.0)]
+
+
 def test_formulas_are_told_alike() -> None:
     assert set(METRICS) == set(Metric)
     told = {column.name: column.meaning for column in load_query("metric_rows").columns}

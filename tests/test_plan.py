@@ -20,6 +20,7 @@ from hmct_track.engine import Engine
 from hmct_track.errors import DataError, HmctTrackError, UsageError
 from hmct_track.lake import Lake
 from hmct_track.model import load_model
+from hmct_track.planning.boundaries import find_boundaries
 from hmct_track.planning.moves import Tariff, make_board
 from hmct_track.planning.target import (
     Reading,
@@ -447,3 +448,54 @@ def test_what_cannot_be_raised_is_refused(lake: Path) -> None:
         hmct_track.plan(MODEL, DATA, "error <= 30 %", nodes="Conv_nowhere", **of)
     with pytest.raises(UsageError, match="but what is raised costs"):
         hmct_track.plan(MODEL, DATA, max_cost="1", raised="Conv_21", **of)
+
+
+def test_boundaries_are_counted_between_nodes_that_read_each_other() -> None:
+    """GIVEN the demo, in which Relus without quantizers and an Add lie between convolutions."""
+    model = load_model(MODEL)
+    tariff = Tariff(model, "nodes")
+    board = make_board(model, [QuantType("int16"), QuantType("float32")], tariff, by_node=True)
+    found = find_boundaries(model, board, 2.5)
+    place = {slot.name: k for k, slot in enumerate(board.slots)}
+    zero = [0] * len(place)
+    makers = {t: n.name for n in model.general_nodes for t in n.outputs}
+    inputs = {n.name: n.inputs for n in model.general_nodes}
+    passed = {c.output: c.input for c in model.calibration_nodes}
+    slot_of = {n: s.name for s in board.slots for n in s.nodes}
+
+    def before(node: str) -> set[str]:
+        names = {makers.get(passed.get(t, t)) for t in inputs[node]} - {None}
+        return {m for n in names for m in ({n} if n in slot_of else before(str(n)))}
+
+    pairs = {(b, n) for n in slot_of for b in before(n)}
+    assert len(found.pairs) == len(pairs) > len(place)
+    for choice in (1, 2):
+        for name, k in place.items():
+            state = [*zero]
+            state[k] = choice
+            ours = sum((slot_of[a] == name) != (slot_of[b] == name) for a, b in pairs)
+            assert found.count(state) == ours, name
+            assert found.cost(state) == 2.5 * ours
+        assert found.count([choice] * len(zero)) == 0
+
+
+def test_a_plan_pays_for_boundaries(tmp_path: Path) -> None:
+    of = {"lake": tmp_path, "track": False, "progress": False, "data_num": 8}
+    plain = hmct_track.plan(MODEL, DATA, "error <= 10 %", confidence=0.5, **of)
+    paid = hmct_track.plan(MODEL, DATA, "error <= 10 %", confidence=0.5, boundary="10 %", **of)
+    model = load_model(MODEL)
+    tariff = Tariff(model, "macs")
+    board = make_board(model, [QuantType("int16")], tariff, by_node=True)
+    found = find_boundaries(model, board, 1.0)
+
+    def count(types: dict[str, str]) -> int:
+        return found.count([int(s.name in types) for s in board.slots])
+
+    price = plain.summary["cost_of_all"] / 10
+    assert paid.summary["cost"] < plain.summary["cost"] + price * count(plain.types)
+    assert f"of which it has {count(paid.types):+d}" in paid.summary["unit"]
+    assert count(paid.types) < count(plain.types)
+    with pytest.raises(UsageError, match="use it with granularity node"):
+        hmct_track.plan(MODEL, DATA, "error <= 10 %", boundary="1", granularity="calibration", **of)
+    with pytest.raises(UsageError, match="boundary 'x' is neither a number"):
+        hmct_track.plan(MODEL, DATA, "error <= 10 %", boundary="x", **of)

@@ -24,6 +24,7 @@ from hmct_track.exporting import (
     modelopt_exclusions,
     nncf_scope,
     onnxruntime_script,
+    quark_config,
 )
 from hmct_track.model import load_model
 from hmct_track.types import QuantConfig, Quantization, QuantType
@@ -68,7 +69,8 @@ def test_the_json_says_what_the_plan_does(planned: tuple[PlanResult, Path]) -> N
         if any(i["planned"] != i["calibrated"] for i in node["inputs"])
     }
     assert changed == set(result.types)
-    assert told["unsaid"].keys() == {"nncf_ignored_scope.json", "modelopt_exclude.txt"}
+    lists = {"nncf_ignored_scope.json", "modelopt_exclude.txt"}
+    assert told["unsaid"].keys() == {*lists, "quark_config.json"}
 
 
 def test_horizon_is_told_of_each_node(planned: tuple[PlanResult, Path]) -> None:
@@ -143,6 +145,35 @@ def test_what_lists_of_float_nodes_cannot_say_is_listed() -> None:
     assert json.loads(nncf_scope(raised).text)["names"] == []
     assert "Conv_0" in nncf_scope(raised).unsaid[0]
     assert "NODES_TO_EXCLUDE = ['Conv_0']" in onnxruntime_script(view).text
+
+
+def test_quark_is_told_of_layers_by_their_types() -> None:
+    """THEN it is what ``QConfig.to_dict`` of amd-quark 0.13 gives, less what is optional."""
+
+    def spec(kind: str, each: str = "Tensor") -> dict[str, object]:
+        return {
+            "symmetric": True,
+            "scale_type": "ScaleType.Float32",
+            "calibration_method": "CalibMethod.MinMax",
+            "quant_granularity": f"QuantGranularity.{each}",
+            "data_type": kind,
+        }
+
+    found = quark_config(in_types(_1="int16", _2="int16"))
+    told = json.loads(found.text)
+    plain = {"input_tensors": spec("Int8"), "weight": spec("Int8", "Channel")}
+    assert told["global_config"] == plain
+    wide = {"input_tensors": spec("Int16"), "weight": spec("Int16")}
+    assert told["specific_layer_config"] == [[wide, ["Conv_0"]]]
+    assert told["exclude"] == []
+    assert found.unsaid == ["thresholds and scales: Quark finds its own, by minimum and maximum"]
+    found = quark_config(in_types(_1="float32", _2="float32"))
+    told = json.loads(found.text)
+    assert "node 'Conv_0': Quark still quantizes what it reads of other nodes" in found.unsaid
+    assert (told["specific_layer_config"], told["exclude"]) == ([], ["Conv_0"])
+    half = quark_config(in_types(_1="float32"))
+    assert json.loads(half.text)["specific_layer_config"] == []
+    assert "node 'Conv_0': float32, int8" in half.unsaid
 
 
 def test_aimet_offsets_count_from_the_smallest_integer() -> None:

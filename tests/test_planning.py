@@ -194,3 +194,37 @@ def test_a_calibrated_model_that_overflows_is_planned_all_the_same() -> None:
         search.tell({t.state: error(t.state) for t in trials})
     assert search.best == (0, 1, 0, 1)
     assert search.certified
+
+
+def test_boundaries_are_paid_for() -> None:
+    """GIVEN chains of nodes in which each change of type costs
+    THEN the search is near the optimum of all states, far below one that does not look at
+    boundaries, and as its certificate says no single change makes it cheaper.
+    """
+    slots = 10
+    ratios, blinds = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        prices = [[0.0, p] for p in rng.uniform(0.5, 1.5, slots).tolist()]
+        error = additive([[float(e), 0.0] for e in rng.lognormal(0, 1, slots)])
+        limit = 0.25 * error((0,) * slots)
+        search = solve(Search(prices=prices, limit=limit, beyond=changes), error)
+        blind = solve(Search(prices=prices, limit=limit), error)
+        assert search.best is not None
+        assert blind.best is not None
+        assert error(search.best) <= limit
+        states = (s for s in itertools.product((0, 1), repeat=slots) if error(s) <= limit)
+        least = min(map(search.cost, states))
+        ratios.append(search.cost(search.best) / least)
+        blinds.append(search.cost(blind.best) / least)
+        assert search.certified
+        for slot in range(slots):
+            other = tuple(1 - k if s == slot else k for s, k in enumerate(search.best))
+            assert error(other) > limit or search.cost(other) >= search.cost(search.best)
+    assert np.mean(ratios) < 1.05
+    assert np.mean(blinds) > 1.15
+
+
+def changes(state: State) -> float:
+    """One for each change of choice along a chain."""
+    return float(sum(a != b for a, b in itertools.pairwise(state)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from hmct_track.options.parsing import show_names
 from hmct_track.types import Measurement, Metric, Planned, QuantConfig, QuantType
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     from numpy.typing import NDArray
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from hmct_track.recording import Recording, Run, Subject
     from hmct_track.remedies import Family
     from hmct_track.remedies.search import Counted, Scope
+    from hmct_track.remedies.verdict import Gain
     from hmct_track.report.html import Table
 
 LOG = logging.getLogger(__name__)
@@ -195,6 +198,8 @@ class Mend(Analysis):
             counted=_counted(run),
         )
         config = search.run().canonical(every(subject.model))
+        # Nothing is chosen any more.
+        judged = search.judged(subject.inputs([k for k in places if is_held_out(k)]))
         run.lake.append(
             MENDING_STEPS,
             [
@@ -205,8 +210,10 @@ class Mend(Analysis):
                     "nodes": step.nodes,
                     "choosing": step.choosing,
                     "checking": step.checking,
+                    "compared": search.compared,
+                    **_held_out(gains),
                 }
-                for position, step in enumerate(search.steps)
+                for position, (step, gains) in enumerate(zip(search.steps, judged, strict=True))
             ],
         )
         run.measuring.measure([Planned(MENDED, "mended", config)])
@@ -217,11 +224,14 @@ class Mend(Analysis):
         return answer.query("mending", metric=Metric.SQNR.value)
 
     def is_better(self, answer: Answer) -> bool:
-        """Whether the mended model is better on the held-out samples, by mean SQNR."""
+        """Whether the mended model is better on the held-out samples, and is written."""
+        from hmct_track.remedies.verdict import is_better
+
         before, after = answer.rows[0], answer.rows[-1]
         if None in (before["held_out"], after["held_out"]):
             return False
-        return bool(after["held_out"] > before["held_out"])
+        by_mean = bool(after["held_out"] > before["held_out"])
+        return is_better(by_mean, held_out_gain(answer), compared_gain(answer))
 
     def text(self, answer: Answer) -> str:
         """Before and after, on the samples that chose and on the others; the steps."""
@@ -235,8 +245,15 @@ class Mend(Analysis):
             for both in self._scores(answer)
             for what, row in zip(("before", "mended"), both, strict=True)
         ]
-        better, gain = self.is_better(answer), held_out_gain(answer)
-        said = mending_text(answer.rows, steps, samples, better=better, gain=gain, scores=scored)
+        said = mending_text(
+            answer.rows,
+            steps,
+            samples,
+            better=self.is_better(answer),
+            gain=held_out_gain(answer),
+            compared=compared_gain(answer) if _looked_before(answer) else None,
+            scores=scored,
+        )
         if self.nodes is None:
             return said
         return f"only these nodes were to be mended: {show_names(as_list(self.nodes))}\n{said}"
@@ -251,7 +268,14 @@ class Mend(Analysis):
         return [(by_role[name, "reference"], by_role[name, "mended"]) for name in names]
 
     def warnings(self, answer: Answer) -> Iterator[str]:
-        """A score that became worse, though the model became better by SQNR."""
+        """Outputs that became worse in mean, and scores, though the model is said to be better."""
+        gain = held_out_gain(answer)
+        if gain and gain.mean < 0 and self.is_better(answer):
+            yield (
+                f"at its outputs the mended model is {-gain.mean:.2f} dB worse in mean on the "
+                "held-out samples, which are too few to tell; it is better before its last layer. "
+                "Compare both on more samples before you take it"
+            )
         for before, after in self._scores(answer):
             if self.is_better(answer) and after["lost"] > before["lost"]:
                 yield (
@@ -336,30 +360,58 @@ class Mend(Analysis):
         )
 
 
-def held_out_gain(answer: Answer) -> tuple[float, float, float] | None:
-    """The mean gain on the held-out samples in dB, paired, with the ends of its 95 % interval.
+def held_out_gain(answer: Answer) -> Gain | None:
+    """The gain of the outputs' SQNR on the held-out samples.
 
-    Student's t; None where fewer than two of them have a value of both models.
+    None where fewer than two of them have a value of both models.
     """
-    import numpy as np
-
     from hmct_track.analyses.certainty import measured_values
     from hmct_track.confidence import means_of
-    from hmct_track.confidence.intervals import student
+    from hmct_track.remedies.verdict import gain_of
 
     found = measured_values(answer.lake, answer.run_id, answer.run["data_num"])
     before, after = (
         means_of(found.of_role(role).values[Metric.SQNR][..., 3::4], Metric.SQNR).series
         for role in ("reference", "mended")
     )
-    if not len(before) or not len(after):
+    return gain_of(after[-1] - before[0]) if len(before) and len(after) else None
+
+
+def compared_gain(answer: Answer) -> Gain | None:
+    """The gain on the held-out samples of what the search compared; None where none is known."""
+    from hmct_track.remedies.verdict import Gain
+
+    steps = answer.query("mending_steps")
+    if not steps:
         return None
-    gains = after[-1] - before[0]
-    gains = gains[np.isfinite(gains)]
-    if len(gains) < 2:
-        return None
-    (low,), (high,) = student(gains[None], 0.95)
-    return float(gains.mean()), float(low), float(high)
+    mean, low, high = (steps[-1][n] for n in ("held_out", "held_out_low", "held_out_high"))
+    return None if mean is None or low is None or high is None else Gain(mean, low, high)
+
+
+def _looked_before(answer: Answer) -> bool:
+    """Whether the search compared what the last layer reads, and not only outputs."""
+    steps = answer.query("mending_steps")
+    return (
+        any(t not in answer.run["outputs"] for t in (steps[-1]["compared"] or []))
+        if steps
+        else False
+    )
+
+
+def _held_out(gains: NDArray[np.float64]) -> dict[str, float | None]:
+    """Columns of ``mending_steps``, of gains by sample."""
+    from hmct_track.remedies.verdict import gain_of
+
+    gain = gain_of(gains)
+    return {
+        "held_out": gain.mean if gain else _finite(gains.mean()),
+        "held_out_low": gain.low if gain else None,
+        "held_out_high": gain.high if gain else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def is_held_out(position: int) -> bool:

@@ -123,6 +123,11 @@ class Plan(Analysis["PlanNodesRow"]):
         TEXT, "macs (multiply-accumulates times bits), bytes (of weights), nodes, or a CSV with "
         "the columns node, type and cost", "-c", default="macs", metavar="COST",
     )  # fmt: skip
+    boundary: str | None = option(
+        TEXT, "what each boundary adds to the cost, where a node reads what one of another type "
+        "gives: a number, or a share of changing everything such as '0.5 %'", default=None,
+        metavar="COST",
+    )  # fmt: skip
     data_num: int | None = option(
         COUNT, "number of samples; None is all (default)", "-d", default=None
     )
@@ -165,6 +170,14 @@ class Plan(Analysis["PlanNodesRow"]):
                 raise UsageError(f"moves has {name!r}; choose from {', '.join(_TYPES)}")
         if not self._types:
             raise UsageError(f"moves is empty; choose from {', '.join(_TYPES)}")
+        if self.boundary is not None:
+            from hmct_track.analyses.plan_session import amount
+
+            amount("boundary", self.boundary, 1.0)
+            if self.granularity != "node":
+                raise UsageError(
+                    "boundary is of nodes; use it with granularity node, or leave it out"
+                )
         if not 0 <= self.held_out_share < 1:
             raise UsageError(f"held_out_share is {self.held_out_share}; 0 to below 1 was expected")
         if not 0.5 <= self.confidence <= 0.99:
@@ -227,8 +240,9 @@ class Plan(Analysis["PlanNodesRow"]):
             model, types, tariff, by_node=self.granularity == "node", only=only, raised=raised
         )
         return Session(
-            model, board, tariff, self.goal, self.max_cost, self.confidence, self.budget, self.take
-        )
+            model, board, tariff, self.goal, self.max_cost, self.confidence, self.budget, self.take,
+            self.boundary,
+        )  # fmt: skip
 
     def samples(self, model: QuantModel) -> Samples:
         """The samples, and behind them those of the held-out folder."""

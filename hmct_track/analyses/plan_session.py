@@ -15,6 +15,7 @@ from hmct_track.analyses.base import Round, Seen
 from hmct_track.analyses.configurations import every, whole
 from hmct_track.analyses.scored import HELD_OUT, losing, lost_by_sample
 from hmct_track.errors import UsageError
+from hmct_track.planning.boundaries import Boundaries, find_boundaries
 from hmct_track.planning.linear import State
 from hmct_track.planning.moves import Board, Tariff
 from hmct_track.planning.search import Asking, Search
@@ -53,6 +54,7 @@ class Session:
         confidence: with which the target is to hold on held-out samples; 0.5 is no margin.
         budget: seconds; None for as many as it takes.
         take: a step of the frontier to take instead of the plan.
+        boundary: what each boundary between types costs, as it was written; None for nothing.
     """
 
     model: QuantModel
@@ -63,12 +65,14 @@ class Session:
     confidence: float
     budget: float | None
     take: int | None
+    boundary: str | None = None
     choosing: list[int] = field(default_factory=list)
     """Positions of the samples that choose; filled in when the data are known."""
     held_out: list[int] = field(default_factory=list)
     readings: dict[str, Reading] = field(default_factory=dict)
     """Configuration id to what was measured on the samples that choose."""
     search: Search | None = None
+    boundaries: Boundaries | None = None
     stopped: bool = False
     seconds: float = 0.0
     _asking: Asking | None = None
@@ -150,7 +154,12 @@ class Session:
         prices = self.board.prices()
         most = math.inf if self.most is None else self._most(prices)
         limit = self.target.limit if self.most is None else None
-        self.search = Search(prices=prices, limit=limit, most=most, alone=alone)
+        beyond = None
+        if self.boundary is not None:
+            price = amount("boundary", self.boundary, self.board.base + cost_of_all(prices))
+            self.boundaries = find_boundaries(self.model, self.board, price)
+            beyond = self.boundaries.cost
+        self.search = Search(prices=prices, limit=limit, most=most, alone=alone, beyond=beyond)
         unchanged = self.config(self.search.zero)
         self.search.tell({self.search.zero: self._error(unchanged)})
         self.search.roles[self.search.zero] = "extreme"
@@ -161,18 +170,8 @@ class Session:
         return config.canonical(every(self.model)).config_id
 
     def _most(self, prices: Sequence[Sequence[float]]) -> float:
-        text = (self.most or "").strip()
-        share = text.endswith("%")
-        try:
-            value = float(text.removesuffix("%"))
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value > 0):
-            raise UsageError(
-                f"max_cost {text!r} is neither a number above 0 nor a share such as 30 %"
-            )
         base = self.board.base
-        most = value / 100 * (base + cost_of_all(prices)) if share else value
+        most = amount("max_cost", self.most or "", base + cost_of_all(prices))
         if most < base:
             raise UsageError(
                 f"max_cost is {most:.4g} {self.tariff.unit}, but what is raised costs {base:.4g} "
@@ -328,8 +327,8 @@ class Session:
             "moves": self._moves(state),
             "slots": len(state) + len(self.board.raised),
             "cost": self._cost(state),
-            "cost_of_all": self.board.base + cost_of_all(search.prices),
-            "unit": self.tariff.unit,
+            "cost_of_all": self._cost_of_all,
+            "unit": self._unit(state),
             "samples": len(self.choosing),
             "value": _number(reading.value),
             "margin": 0.0
@@ -401,6 +400,18 @@ class Session:
         return self.board.base + self._found.cost(state)
 
     @property
+    def _cost_of_all(self) -> float:
+        extra = self.boundaries.cost(self._found.tops[0]) if self.boundaries else 0.0
+        return self.board.base + cost_of_all(self._found.prices) + extra
+
+    def _unit(self, state: State) -> str:
+        """What a cost counts, and how many boundaries are in that of a state."""
+        if self.boundaries is None:
+            return self.tariff.unit
+        price, count = self.boundaries.price, self.boundaries.count(state)
+        return f"{self.tariff.unit}, with {price:.4g} for each boundary, of which it has {count:+d}"
+
+    @property
     def _found(self) -> Search:
         assert self.search is not None  # noqa: S101 - asked for at the end
         return self.search
@@ -413,6 +424,22 @@ def split(count: int, share: float) -> tuple[list[int], list[int]]:
         return list(range(count)), []
     places = {int((k + 0.5) * count / held) for k in range(held)}
     return [k for k in range(count) if k not in places], sorted(places)
+
+
+def amount(name: str, text: str, whole: float) -> float:
+    """A number, or a share of a whole such as ``30 %``.
+
+    Raises:
+        UsageError: it is neither, or not above 0.
+    """
+    share = text.strip().endswith("%")
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{name} {text!r} is neither a number above 0 nor a share such as 30 %")
+    return value / 100 * whole if share else value
 
 
 def cost_of_all(prices: Sequence[Sequence[float]]) -> float:

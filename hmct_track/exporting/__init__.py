@@ -7,6 +7,7 @@ from hmct_track.exporting.aimet import aimet_encodings
 from hmct_track.exporting.horizon import horizon_node_info, horizon_quant_config
 from hmct_track.exporting.lists import modelopt_exclusions, nncf_scope
 from hmct_track.exporting.onnxruntime_tool import onnxruntime_script
+from hmct_track.exporting.quark import quark_config
 from hmct_track.exporting.view import Exported, NodePlan, PlanView, TensorPlan
 
 EXPORTERS = {
@@ -14,6 +15,7 @@ EXPORTERS = {
     "horizon_node_info.yaml": horizon_node_info,
     "onnxruntime_quantize.py": onnxruntime_script,
     "aimet.encodings": aimet_encodings,
+    "quark_config.json": quark_config,
     "nncf_ignored_scope.json": nncf_scope,
     "modelopt_exclude.txt": modelopt_exclusions,
 }
@@ -31,4 +33,5 @@ __all__ = [
     "modelopt_exclusions",
     "nncf_scope",
     "onnxruntime_script",
+    "quark_config",
 ]

@@ -413,6 +413,10 @@ class MendingStepsRow(TypedDict):
     nodes: int
     choosing: float
     checking: float
+    compared: list[str] | None
+    held_out: float | None
+    held_out_low: float | None
+    held_out_high: float | None
 
 
 class MetricRowsRow(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised when a table or a column is added. Parts written before lack it and read as NULL there."""
 
 FILLED = frozenset({"version", "imported_from"})
@@ -418,6 +418,10 @@ MENDING_STEPS = Table(
         nodes     BIGINT   number of nodes that it changed
         choosing  DOUBLE   mean gain over the samples that chose it, in dB
         checking  DOUBLE   mean gain over the samples that checked it, in dB
+        compared  VARCHAR[]  the tensors whose errors gains are of
+        held_out  DOUBLE   mean gain of this step and all before it over the held-out samples, in dB
+        held_out_low   DOUBLE  lower end of its 95 % interval; empty of one sample
+        held_out_high  DOUBLE  upper end
     """),
 )
 PLANS = Table(

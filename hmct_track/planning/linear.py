@@ -36,6 +36,12 @@ class Linear:
     changes: Mapping[tuple[int, int], float]
     """(slot, choice) to how much larger the error is with it."""
     prices: Prices
+    offset: float = 0.0
+    """What no price is in: the cost of a state is this and its prices."""
+
+    def cost(self, state: State) -> float:
+        """What a state costs by these prices."""
+        return self.offset + cost_of(state, self.prices)
 
     def predicted(self, state: State) -> float:
         """The error of a state, if all changes add up."""
@@ -83,7 +89,7 @@ class Linear:
         """A state of little predicted error whose price is at most ``most``."""
         found: State | None = None
         for state in self.chain():
-            if cost_of(state, self.prices) <= most:
+            if self.cost(state) <= most:
                 found = state
             elif found is not None:
                 return self._filled(found, most)
@@ -111,7 +117,7 @@ class Linear:
                 for k, price in enumerate(choices)
                 if (gain := self._change(slot, state[slot]) - self._change(slot, k)) > 0
                 and (paid := price - choices[state[slot]]) >= 0
-                and cost_of(more := changed(state, slot, k), self.prices) <= most
+                and self.cost(more := changed(state, slot, k)) <= most
             ]
             if not options:
                 return state

@@ -6,7 +6,7 @@ believes in between is `Linear`; it answers only with what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite, sqrt
 
@@ -16,6 +16,10 @@ Asking = Generator[list["Trial"], None, None]
 
 _FACTORS = (0.45, 0.6, 0.75, 0.88, 1.0, 1.15, 1.35)
 """Predictions are off: states are proposed for limits around the one that is asked for."""
+_FEW_FACTORS = (0.8, 1.0, 1.2)
+_ALL_PAIRS = 40
+_NEAR_SLOTS = 3
+_LEAST_SAVED = 1e-9
 _FAR = 8.0
 """Errors that have to fall further than this fall in two steps, with gains measured in between."""
 _MOST_STAGES = 3
@@ -52,6 +56,8 @@ class Search:
     limit: float | None = None
     most: float = inf
     alone: Sequence[float] = ()
+    beyond: Callable[[State], float] | None = None
+    """What a state costs beyond its prices, as boundaries between types do."""
     errors: dict[State, float] = field(default_factory=dict)
     """State to error: all that was measured."""
     roles: dict[State, str] = field(default_factory=dict)
@@ -95,7 +101,7 @@ class Search:
 
     def cost(self, state: State) -> float:
         """Its price."""
-        return cost_of(state, self.prices)
+        return cost_of(state, self.prices) + (self.beyond(state) if self.beyond else 0.0)
 
     def keeps(self, state: State) -> bool:
         """Whether a measured state is allowed."""
@@ -155,7 +161,13 @@ class Search:
             and (state := changed(base, slot, k)) in self.errors
             and isfinite(self.errors[state])
         }
-        return Linear(base, error, found, self.prices)
+        if self.beyond is None:
+            return Linear(base, error, found, self.prices)
+        steps = [
+            [self._step(base, slot, k) for k in range(len(choices))]
+            for slot, choices in enumerate(self.prices)
+        ]
+        return Linear(base, error, found, steps, self.cost(base))
 
     def _by_alone(self) -> Linear:
         """The same around the calibrated model, from the error of each slot alone."""
@@ -226,12 +238,12 @@ class Search:
         return fallen / max(self.cost(state), 1e-12)
 
     def _cheaper(self, base: State) -> list[tuple[int, int, State]]:
-        """States with one choice less, or a cheaper one."""
+        """States with one choice less, or another one that is cheaper."""
         return [
             (slot, k, changed(base, slot, k))
             for slot, choices in enumerate(self.prices)
             for k in range(len(choices))
-            if (choices[k], k > 0) < (choices[base[slot]], base[slot] > 0)
+            if (self._step(base, slot, k), k > 0) < (0.0, base[slot] > 0)
         ]
 
     def _prune(self) -> Asking:
@@ -293,14 +305,58 @@ class Search:
         model = self._around(base)
         cost = self.cost(base)
         wide = [s for f in _FACTORS if (s := model.cheapest(limit * f)) is not None]
+        wide += [s for f in _FEW_FACTORS for s in self._peeled(model, limit * f)]
         proposed = [s for s in wide if self.cost(s) < cost] + self._swaps(model, base)
         yield from self._measure(proposed, "search")
         self._consider(*proposed)
+
+    def _peeled(self, model: Linear, limit: float) -> list[State]:
+        """Where costs are not of single slots: from all changed, and from the best, step by step.
+
+        Each step is the change of one slot, or of two, that saves most for the error that it is
+        predicted to add. From all changed on, what is left lies together.
+        """
+        found = []
+        for start in [*self.tops, model.base] if self.beyond else []:
+            state: State | None = start
+            while state is not None:
+                last = state
+                single = self._neighbours(state)
+                state = self._saving(state, single, model, limit) or self._saving(
+                    state, self._pairs(state, single), model, limit
+                )
+            found.append(last)
+        return list(dict.fromkeys(found))
+
+    def _pairs(self, state: State, single: Sequence[State]) -> Iterable[State]:
+        """Two slots changed: all pairs of a few slots, of many those that follow on each other."""
+        reach = len(state) if len(state) <= _ALL_PAIRS else _NEAR_SLOTS
+        for one in single:
+            slot = next(s for s, (a, b) in enumerate(zip(state, one, strict=True)) if a != b)
+            for other in range(slot + 1, min(slot + 1 + reach, len(state))):
+                for k in range(len(self.prices[other])):
+                    if k != state[other]:
+                        yield changed(one, other, k)
+
+    def _saving(
+        self, state: State, others: Iterable[State], model: Linear, limit: float
+    ) -> State | None:
+        cost, error = self.cost(state), model.predicted(state)
+        best: tuple[float, State] | None = None
+        for other in others:
+            saved, then = cost - self.cost(other), model.predicted(other)
+            if saved > _LEAST_SAVED * max(abs(cost), 1.0) and then <= limit:
+                rate = saved / max(then - error, 1e-9 * limit)
+                if best is None or rate > best[0]:
+                    best = rate, other
+        return best[1] if best else None
 
     def _swaps(self, model: Linear, base: State) -> list[State]:
         """Two steps, or three, that are cheaper together and predicted to keep the limit."""
         limit, cost = self.limit or 0.0, self.cost(base)
         less = [changed_to for *_, changed_to in self._cheaper(base)]
+        if self.beyond:  # raising what lies between two that are raised may be cheaper by itself
+            less.append(base)
         more = [
             (slot, k)
             for (slot, k), change in model.changes.items()
@@ -327,6 +383,9 @@ class Search:
         return sorted(found, key=lambda s: found[s])[:_MOST_SWAPS]
 
     def _step(self, base: State, slot: int, choice: int) -> float:
+        """What another choice in one slot adds to the cost."""
+        if self.beyond:
+            return self.cost(changed(base, slot, choice)) - self.cost(base)
         return self.prices[slot][choice] - self.prices[slot][base[slot]]
 
     def _rankings(self) -> dict[str, list[int]]:

@@ -137,7 +137,9 @@ def _symmetric(facts: Facts, tops: np.ndarray, qtype: QuantType | None = None) -
     return derive(qtype or params.qtype, values, asymmetric=False, axis=axis)
 
 
-def parameters_for(facts: Facts) -> Iterator[tuple[str, Family, QuantParams]]:
+def parameters_for(
+    facts: Facts, families: Collection[Family] = tuple(Family)
+) -> Iterator[tuple[str, Family, QuantParams]]:
     """Other parameters of the same type for one quantizer: name, family and parameters."""
     params = facts.node.params
     if not params.qtype.is_integer or params.qtype.bits > 16 or not facts.top:
@@ -145,7 +147,7 @@ def parameters_for(facts: Facts) -> Iterator[tuple[str, Family, QuantParams]]:
     if facts.node.kind is CalibrationKind.WEIGHT:
         found = _of_weight(facts)
     else:
-        found = _of_activation(facts)
+        found = _of_activation(facts, asymmetric=Family.ASYMMETRIC in families)
     seen = [np.array(replace(params, effect=Effect.BOTH).scales)]
     for name, family, made in found:
         scales = np.array(made.scales)
@@ -156,7 +158,8 @@ def parameters_for(facts: Facts) -> Iterator[tuple[str, Family, QuantParams]]:
             continue
         if family is Family.THRESHOLD:
             seen.append(scales)
-        yield name, family, made
+        if family in families:
+            yield name, family, made
 
 
 def _of_weight(facts: Facts) -> Iterator[tuple[str, Family, QuantParams]]:
@@ -186,16 +189,16 @@ def _of_weight(facts: Facts) -> Iterator[tuple[str, Family, QuantParams]]:
     yield "power of two", Family.POWER_OF_TWO, power_of_two(params)
 
 
-def _of_activation(facts: Facts) -> Iterator[tuple[str, Family, QuantParams]]:
+def _of_activation(facts: Facts, *, asymmetric: bool) -> Iterator[tuple[str, Family, QuantParams]]:
     params = facts.node.params
     if params.is_per_channel:
         return
     qtype, paired = params.qtype, any(params.zero_points)
-    ranges = activation_ranges(facts, symmetric=True)
     if not paired:
-        for name, (_, high) in ranges.items():
+        for name, (_, high) in activation_ranges(facts, symmetric=True).items():
             yield name, Family.THRESHOLD, _symmetric(facts, np.array([high]))
-    for name, (low, high) in activation_ranges(facts, symmetric=False).items():
+    pairs = activation_ranges(facts, symmetric=False) if paired or asymmetric else {}
+    for name, (low, high) in pairs.items():
         pair = np.array([min(low, 0.0), max(high, 0.0)])
         pair[1] += _SMALLEST * (pair[1] - pair[0] < _SMALLEST)
         made = derive(qtype, pair.astype(np.float32).tolist(), asymmetric=True, axis=params.axis)

@@ -78,6 +78,8 @@ class Step:
     """Mean gain over the choosing samples, in dB."""
     checking: float
     """Mean gain over the checking samples, in dB."""
+    config: QuantConfig
+    """All that was taken so far, as a configuration of the model that the search began with."""
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,20 @@ class Search:
         )
         self._engine_of = engine_of
         self._choosing, self._checking = dict(choosing), dict(checking)
-        self._outputs = telling(model, outputs)
+        self.compared = telling(model, outputs)
+        """The tensors whose errors are compared."""
         self._families = set(families)
         self._rounds = rounds
         self._watch = watch
-        self._counted = counted
+        self._through = counted
         self._doing = "the model as it is"
         self._states: dict[str, QuantParams] = {}
         self._factors: dict[str, tuple[tuple[float, ...], int]] = {}
         self._shifts: dict[str, BiasShift] = {}
         self._energies: dict[str, float] = {}
+        self._facts: dict[str, Facts] = {}
+        self._counted: dict[str, tuple[tuple[float, ...], int]] = {}
+        """The factors that were moved when facts were found."""
         self._hopeless: set[str] = set()
         """Calibration nodes that no parameter of theirs has helped."""
         self.steps: list[Step] = []
@@ -167,14 +173,19 @@ class Search:
         return self.config
 
     def _renew(self) -> None:
-        """The model with what was chosen so far as its own calibration."""
+        """The model with what was chosen so far as its own calibration.
+
+        What its float tensors hold stays, unless factors were moved between them.
+        """
         config = self.config
         changed = bool(config.overrides or config.shifts)
         skeleton = mended(self._start, config) if changed else None
         self._model = load_model(whole_proto(skeleton)) if skeleton else self._start
         self._engine = self._engine_of(self._model)
         self._layers = Layers(self._model)
-        self._facts: dict[str, Facts] = {}
+        by_name = self._model.calibration_by_name
+        same = self._factors == self._counted
+        self._facts = {n: replace(f, node=by_name[n]) for n, f in self._facts.items() if same}
 
     def facts(self) -> dict[str, Facts]:
         """What the tensors of quantizers that may change hold, by their parameters as they are."""
@@ -187,22 +198,28 @@ class Search:
                 and node.enabled
                 and not node.is_correction
             ]
-            self._facts = facts_of(self._engine, self._choosing, nodes, self._layers)
+            self._counted = dict(self._factors)
+            self._facts = facts_of(self._engine, self._choosing, nodes, self._layers, errors=False)
         return self._facts
 
     def errors(
         self, configs: Sequence[QuantConfig], samples: Mapping[str, Tensors]
     ) -> NDArray[np.float64]:
         """The error of each configuration and sample, float64 of shape (configs, samples)."""
-        known = [node.name for node in self._model.calibration_nodes]
+        return self._errors(self._engine, configs, samples)
+
+    def _errors(
+        self, engine: Engine, configs: Sequence[QuantConfig], samples: Mapping[str, Tensors]
+    ) -> NDArray[np.float64]:
+        known = [node.name for node in engine.model.calibration_nodes]
         canonical = [config.canonical(known) for config in configs]
         ids = [config.config_id for config in canonical]
         unique = dict(zip(ids, canonical, strict=True))
         pairs: dict[tuple[str, str, str], float] = {}
         energies: dict[tuple[str, str], float] = {}
-        records = self._counted(
-            self._engine.evaluate(list(unique.values()), samples, self._outputs),
-            len(unique) * len(samples) * len(self._outputs),
+        records = self._through(
+            engine.evaluate(list(unique.values()), samples, self.compared),
+            len(unique) * len(samples) * len(self.compared),
             self._told(),
         )
         for found in records:
@@ -229,11 +246,18 @@ class Search:
         self, configs: Sequence[QuantConfig], samples: Mapping[str, Tensors]
     ) -> NDArray[np.float64]:
         """Gains over the model as it is, in dB, float64 of shape (configs, samples)."""
-        errors = np.maximum(
-            np.nan_to_num(self.errors([_ALL, *configs], samples), nan=np.inf), 1e-30
-        )
-        found: Gains = 10 * np.log10(errors[:1] / errors[1:])
-        return found
+        return _decibels(self.errors([_ALL, *configs], samples))
+
+    def judged(self, samples: Mapping[str, Tensors]) -> Gains:
+        """What all up to each step gains on samples that chose nothing.
+
+        Returns:
+            Gains over the model that it began with, in dB, float64 of shape (steps, samples).
+        """
+        engine = self._engine_of(self._start)
+        self._doing = "the held-out samples"
+        configs = [_ALL, *(step.config for step in self.steps)]
+        return _decibels(self._errors(engine, configs, samples))
 
     def _take(
         self, what: str, changes: Sequence[_Change], choosing: float, checking: float
@@ -247,7 +271,7 @@ class Search:
         self._renew()
 
     def _note(self, what: str, nodes: int, choosing: float, checking: float) -> None:
-        self.steps.append(Step(what, nodes, choosing, checking))
+        self.steps.append(Step(what, nodes, choosing, checking, self.config))
         self._watch(f"{what}: {nodes} nodes, {choosing:+.2f} dB, checked {checking:+.2f} dB")
 
     def _told(self) -> str:
@@ -258,13 +282,12 @@ class Search:
 
     def parameters(self) -> dict[str, dict[str, QuantParams]]:
         """Calibration node to its other parameters by name, of the families allowed."""
+        tried = self._families - {Family.POWER_OF_TWO}
         return {
             name: {
                 what: params
-                for what, family, params in parameters_for(facts)
-                if family in self._families
-                and family is not Family.POWER_OF_TWO
-                and not what.endswith(_SKIPPED)
+                for what, _, params in parameters_for(facts, tried)
+                if not what.endswith(_SKIPPED)
             }
             for name, facts in self.facts().items()
             if name not in self._hopeless
@@ -304,7 +327,7 @@ class Search:
             for pair in equalized_pairs(self._layers, seconds)
             if all(name in facts for name in pair.calibrations)
             and (facts[pair.between.name].imbalance or 0) > _UNEVEN
-            and pair.between.input not in self._outputs  # it would not be the same tensor
+            and pair.between.input not in self.compared  # it would not be the same tensor
         ]  # fmt: skip
         self._choose("equalization", [c for c in candidates if c])
 
@@ -458,6 +481,13 @@ def _only_params(states: Mapping[str, State]) -> dict[str, QuantParams]:
 
 def _together(changes: Sequence[_Change]) -> QuantConfig:
     return QuantConfig(_ALL.default, {n: p for change in changes for n, p in change.states.items()})
+
+
+def _decibels(errors: NDArray[np.float64]) -> Gains:
+    """Gains over the first row, in dB; an error that is no number is infinite."""
+    errors = np.maximum(np.nan_to_num(errors, nan=np.inf), 1e-30)
+    found: Gains = 10 * np.log10(errors[:1] / errors[1:])
+    return found
 
 
 def _error(gains: Gains) -> Gains:

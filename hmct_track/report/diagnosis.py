@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.html import Table
 from hmct_track.report.tables import format_value, plain_table
 from hmct_track.types import Metric
+
+if TYPE_CHECKING:
+    from hmct_track.remedies.verdict import Gain
 
 HELPS = 0.05
 """A remedy helps where it takes away this share of the error."""
@@ -65,7 +68,8 @@ def mending_text(
     samples: int,
     *,
     better: bool,
-    gain: tuple[float, float, float] | None = None,
+    gain: Gain | None = None,
+    compared: Gain | None = None,
     scores: Sequence[str] = (),
 ) -> str:
     """A mended model against the one before, and the steps that led to it.
@@ -75,7 +79,8 @@ def mending_text(
         steps: rows of the query ``mending_steps``.
         samples: how many samples there were.
         better: whether it was written.
-        gain: mean gain in dB on the held-out samples, paired, and the ends of its 95 % interval.
+        gain: that of the outputs' SQNR on the held-out samples.
+        compared: that of what the last layer reads, where the search compared that.
         scores: lines about scores before and after, on the held-out samples.
     """
     before, after = rows[0], rows[-1]
@@ -88,23 +93,47 @@ def mending_text(
     said = [plain_table(header, lines), "", *scores, *([""] if scores else [])]
     if steps:
         taken = [
-            [s["step"], str(s["nodes"]), f"{s['choosing']:+.2f}", f"{s['checking']:+.2f}"]
+            [
+                s["step"],
+                str(s["nodes"]),
+                f"{s['choosing']:+.2f}",
+                f"{s['checking']:+.2f}",
+                "" if s["held_out"] is None else f"{s['held_out']:+.2f}",
+            ]
             for s in steps
         ]
-        said += [plain_table(["step", "nodes", "dB where chosen", "checked"], taken), ""]
+        names = ["step", "nodes", "dB where chosen", "checked", "all so far, held out"]
+        said += [plain_table(names, taken), ""]
     if better:
         by = " by SQNR, which decides" if scores else ""
-        said.append(f"on the held-out samples, which chose nothing, it is better{by}")
+        what = "what its last layer reads" if gain and gain.mean < 0 else "it"
+        said.append(f"on the held-out samples, which chose nothing, {what} is better{by}")
     elif not steps:
         said.append("no free remedy helps beyond its standard error; no model is written")
     else:
         said.append("on the held-out samples it is not better; no model is written")
     if gain and steps:
-        mean, low, high = gain
-        said.append(f"gain there {mean:+.2f} dB, 95 % interval {low:+.2f} to {high:+.2f}")
-        if low <= 0 <= high:
-            said.append("so few held-out samples do not tell whether it is better: give more (-d)")
+        said += _gains(gain, compared)
     return "\n".join(said)
+
+
+def _gains(gain: Gain, compared: Gain | None) -> Iterator[str]:
+    yield f"gain there {_interval(gain)}"
+    if compared:
+        yield f"gain of what the last layer reads {_interval(compared)}"
+    if gain.tells:
+        return
+    if compared and compared.tells:
+        yield (
+            "so few held-out samples do not tell by the outputs whether it is better: give more "
+            "(-d); what the last layer reads tells, and decides"
+        )
+    else:
+        yield "so few held-out samples do not tell whether it is better: give more (-d)"
+
+
+def _interval(gain: Gain) -> str:
+    return f"{gain.mean:+.2f} dB, 95 % interval {gain.low:+.2f} to {gain.high:+.2f}"
 
 
 def _words(

@@ -34,6 +34,7 @@ from hmct_track.types import (
     QuantParams,
     QuantType,
     State,
+    TensorSpec,
 )
 from tests.support.graphs import calibration, model
 
@@ -291,14 +292,37 @@ def test_what_is_known_is_left_out() -> None:
     assert sorted((m.config_id, m.sample_id) for m in found) == sorted(every - known)
 
 
-def test_few_cuts_where_not_all_can_be_held() -> None:
+def blocks(count: int) -> Lowering:
+    """A chain of quantizer, product and activation, so many times."""
     nodes, last = [], "x"
-    for k in range(40):
+    for k in range(count):
         nodes.append(calibration(last, f"q{k}", f"c{k}"))
         nodes.append(helper.make_node("MatMul", [f"q{k}", "w"], [f"m{k}"], name=f"m{k}"))
-        nodes.append(helper.make_node("Relu", [f"m{k}"], ["y" if k == 39 else f"a{k}"]))
+        nodes.append(helper.make_node("Relu", [f"m{k}"], ["y" if k == count - 1 else f"a{k}"]))
         last = f"a{k}"
-    lowering = Lowering(load_model(model(nodes, constants={"w": weight(0, 4, 4)})))
+    return Lowering(load_model(model(nodes, constants={"w": weight(0, 4, 4)})))
+
+
+@pytest.mark.parametrize("unknown", ["q1", "m1", "a1"])
+def test_there_is_no_cut_where_what_is_live_may_have_any_size(
+    monkeypatch: pytest.MonkeyPatch, unknown: str
+) -> None:
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
+    lowering = blocks(3)
+    specs = lowering.specs_for({"x": (2, 4)})
+
+    def crossing(known: dict[str, TensorSpec]) -> list[str]:
+        made = partition.make_partition(lowering, ["y"], known, samples=1, most_bytes=1e9)
+        return [name for part in made.parts[1:] for name in part.inputs]
+
+    all_known = crossing(dict(specs))
+    assert unknown in all_known and len(all_known) == 8
+    left = crossing({name: spec for name, spec in specs.items() if name != unknown})
+    assert left == [name for name in all_known if name != unknown]
+
+
+def test_few_cuts_where_not_all_can_be_held() -> None:
+    lowering = blocks(40)
     specs = lowering.specs_for({"x": (4096, 4)})
     one = 4096 * 4 * 4
 

@@ -391,11 +391,8 @@ def compared_gain(answer: Answer) -> Gain | None:
 def _looked_before(answer: Answer) -> bool:
     """Whether the search compared what the last layer reads, and not only outputs."""
     steps = answer.query("mending_steps")
-    return (
-        any(t not in answer.run["outputs"] for t in (steps[-1]["compared"] or []))
-        if steps
-        else False
-    )
+    compared = (steps[-1]["compared"] or []) if steps else []
+    return any(tensor not in answer.run["outputs"] for tensor in compared)
 
 
 def _held_out(gains: NDArray[np.float64]) -> dict[str, float | None]:

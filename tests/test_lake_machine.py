@@ -125,5 +125,5 @@ class LakeMachine(RuleBasedStateMachine):
         assert check(self.lake) == []
 
 
-LakeMachine.TestCase.settings = settings(max_examples=5, stateful_step_count=12, deadline=None)
+LakeMachine.TestCase.settings = settings(max_examples=3, stateful_step_count=12, deadline=None)
 TestLakeMachine = pytest.mark.slow(LakeMachine.TestCase)

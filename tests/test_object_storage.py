@@ -13,9 +13,8 @@ import pytest
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.errors import LakeError, TrackingError
-from hmct_track.lake import CONFIGS, Lake, find_runs, lake_path, layout
-from hmct_track.lake.archive import export_run, import_run
-from hmct_track.lake.care import check, compact, drop_runs, tidy
+from hmct_track.lake import CONFIGS, Lake, lake_path, layout
+from hmct_track.lake.care import check, compact, tidy
 from hmct_track.tracking import tracking_uri
 from tests.conftest import Cli
 from tests.support.s3 import BUCKET, s3_server, use_s3
@@ -57,26 +56,6 @@ def test_a_ranking_is_the_same_as_in_a_folder_and_is_reused(place: str, tmp_path
     (worst,) = lake.query("worst_nodes", metric="cosine-similarity", most=1)
     assert worst["node"] == next(iter(found))
     assert check(lake) == []
-
-
-def test_it_is_compacted_dropped_from_exported_and_imported(place: str, tmp_path: Path) -> None:
-    found = rank(place)
-    rank(place, interested_nodes=["Conv_2"])
-    lake = Lake.open(lake_path(place))
-    before = lake.sql("FROM measurements ORDER BY ALL").rows
-    assert compact(lake)["runs"][1] == 1
-    assert lake.sql("FROM measurements ORDER BY ALL").rows == before
-    newest, oldest = find_runs(lake)
-    export_run(lake, oldest["run_id"], tmp_path / "one.zip")
-    drop_runs(lake, [oldest["run_id"]])
-    assert [row["run_id"] for row in find_runs(lake)] == [newest["run_id"]]
-    assert len(lake.sql("FROM measurements").rows) == 4, "one node and the whole model"
-    other = Lake.create(lake_path(f"{place}-other"))
-    assert import_run(other, tmp_path / "one.zip").added == [oldest["run_id"]]
-    (ranked,) = {row["run_id"] for row in other.query("ranked")}
-    assert ranked == oldest["run_id"]
-    assert len(other.sql("FROM measurements").rows) == 2 * (len(found) + 1)
-    assert check(lake) == check(other) == []
 
 
 def test_sixteen_write_while_two_merge_and_one_reads(
@@ -150,10 +129,10 @@ def test_mlflow_is_a_server_then(place: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_wrong_is_told_in_a_line(
-    place: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    place: str, process: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told(lake: str) -> str:
-        done = cli("runs", "--lake", lake)
+        done = process("runs", "--lake", lake)
         assert done.returncode == 2 and done.stdout == "", done.stderr
         (line,) = done.stderr.splitlines()
         return str(line)

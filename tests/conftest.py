@@ -21,12 +21,13 @@ settings.load_profile("tests")
 
 _SLOW_MODULES = """
 accumulation adding_an_analysis answer_first archives calibration cli cli_errors compare
-compare_queries compat demo device diagnose distributed distribution documentation everything
-explicit figure_words figures float_model fuzz goldens graph history_queries imports inspection
-labels lake_care lake_contract lake_machine lake_versions lake_years local_errors mend names nodes
-object_storage oracle outbox page partial plan plan_check plan_files planned_models postgresql
-progress qdq queries query_contract racing random_graphs readme reliability results round_trips
-samples scores secrets shares sql_guard tracking tracking_bounds tui ui
+compare_queries compat confidence declarations demo device diagnose distributed distribution
+documentation everything explicit figure_words figures float_model fuzz goldens graph
+history_queries imports inspection labels lake_care lake_contract lake_machine lake_versions
+lake_years local_errors mend names nodes object_storage oracle outbox page partial plan plan_check
+plan_files planned_models postgresql progress qdq queries query_contract racing random_graphs readme
+reliability results round_trips samples scores secrets shares sql_guard tracking tracking_bounds tui
+ui
 """
 SLOW = frozenset(_SLOW_MODULES.split())
 """Modules whose tests run analyses, processes or servers: left out of ``make test-fast``."""

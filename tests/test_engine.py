@@ -448,6 +448,7 @@ dbg.get_sensitivity_of_nodes(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
     import hmct_track.debug as dbg

@@ -97,6 +97,7 @@ for k in range(10):
 """
 
 
+@pytest.mark.slow
 def test_many_processes_make_and_write_a_lake_at_once_and_lose_nothing(tmp_path: Path) -> None:
     place = tmp_path / "lake"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, place, str(k)]) for k in range(8)]
@@ -224,6 +225,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_query_is_ctrl_c(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LONG_QUERY, str(tmp_path / "lake")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -1,8 +1,6 @@
 # Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
 PYTHON ?= python3
 BIN := .venv/bin
-# A module stays with one process as far as it can, so that what it sets up is made once.
-PARALLEL := -n auto --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help demo test coverage test-fast test-lowest lint format derived clean
@@ -22,17 +20,17 @@ demo: .venv/runtime.stamp
 	@$(BIN)/hmct-debugger demo
 
 test: lint
-	$(BIN)/pytest $(PARALLEL)
+	$(BIN)/pytest -n auto
 
 # Apart: every process that a test starts is traced too, which doubles what it takes.
 coverage: .venv/test.stamp
-	$(BIN)/pytest $(PARALLEL) --cov
+	$(BIN)/pytest -n auto --cov
 
 test-fast: .venv/test.stamp
-	$(BIN)/pytest $(PARALLEL) -m "not slow and not long"
+	$(BIN)/pytest -n auto -m "not slow and not long"
 
 test-lowest: .venv/lowest.stamp
-	.venv/lowest/bin/python -m pytest $(PARALLEL) -m "not slow and not long" -p no:cacheprovider
+	.venv/lowest/bin/python -m pytest -n auto -m "not slow and not long" -p no:cacheprovider
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .

@@ -199,8 +199,9 @@ def main() -> None:
         os.nice(_NICER)  # whoever works at this machine comes first
     with suppress(HmctTrackError, OSError):  # the lake is whole; lake check and status tell more
         lake = Lake.open(Path(sys.argv[1]))
+        with suppress(LakeError):  # what is wrong with it must not keep MLflow from being told
+            lake.write_database()
         tell_waiting(lake)
-        lake.write_database()
         tidy(lake)
 
 

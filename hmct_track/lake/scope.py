@@ -23,7 +23,7 @@ _FIRST, _FACTOR = 100, 16
 """How many of the newest runs are looked at first, and how many times more each time."""
 
 
-Rows = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+Found = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 """Names of columns, and rows."""
 
 
@@ -59,12 +59,12 @@ class Scope:
         self._connection: Connection = shipped_connection(lake.path)
         self._made: dict[str, str] = {}
         self._views: set[str] = set()
-        self._answers: OrderedDict[Hashable, Rows] = OrderedDict()
+        self._answers: OrderedDict[Hashable, Found] = OrderedDict()
         self._lock = threading.Lock()
 
     def ask(
         self, query: Query, params: Mapping[str, Any], tables: frozenset[str], most: int | None
-    ) -> Rows:
+    ) -> Found:
         """The columns of a query and its rows, no more than ``most``."""
         with self._lock, translated():
             for statement in views_for(query.name, self._views):
@@ -76,7 +76,7 @@ class Scope:
 
     def _remembered(
         self, sql: str, params: Mapping[str, Any], most: int | None, read: Hashable | None
-    ) -> Rows:
+    ) -> Found:
         """What a statement gives; parts never change, so that those of before give it again."""
         if read is None:
             return self._run(sql, params, most)
@@ -126,7 +126,7 @@ class Scope:
 
     def _newest(
         self, sql: str, params: Mapping[str, Any], tables: frozenset[str], most: int | None
-    ) -> Rows:
+    ) -> Found:
         """What a query gives, the newest runs first, that needs no more of them than it finds."""
         given = {name: value for name, value in params.items() if f"${name}" in sql}
         wanted, count = params.get("most"), _FIRST
@@ -195,7 +195,7 @@ class Scope:
         known = all(read is None or read.parts is not None for _, read in reads)
         return (imports, frozenset(reads)) if known else None
 
-    def _run(self, sql: str, params: Any, most: int | None) -> Rows:
+    def _run(self, sql: str, params: Any, most: int | None) -> Found:
         asked = Asked(self._connection)
         with self._lake.interruptible(asked):
             columns = asked.execute(sql, params or None)

@@ -661,7 +661,7 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
         app: Any = pilot.app
         await open_ranking(pilot)
         names = [row.name for row in table(pilot).rows]
-        await pilot.press("space", "space", "x")
+        await pilot.press("space", "space")
         await until(pilot, lambda: app.screen.so_far.keys() == set(names[:2]))
         assert "2 marked, tried as int16: sqnr" in text_of(pilot)
         run = Lake.open(lake).query("runs", kind="sensitivity-analysis")[0]["run_id"]
@@ -1586,7 +1586,7 @@ def test_in_a_real_terminal(lake: Path, tmp_path: Path) -> None:
         (["Enter"], "2 of 5 runs"),
         (["Enter"], "sorted by sqnr"),
         (["s"], "sorted by chebyshev"),
-        (["Space", "x"], "1 marked, tried as int16: chebyshev "),
+        (["Space"], "1 marked, tried as int16: chebyshev "),
         (["a"], "plan around them"),
         (["f"], "What is to be reached?"),
         (["Enter"], "hmct-debugger plan"),

@@ -38,6 +38,8 @@ class Debugger(Protocol):
     reader: Reader
     runs: list[RunInfo]
     jobs: list[Job]
+    tried_as: str | None
+    """What marked nodes are tried as: empty for nothing, None until the user chooses."""
 
     def show_form(self, analysis: Analysis, recording: Recording, then: Then | None) -> None:
         """Show an analysis with its command, to be changed and started."""

@@ -87,8 +87,9 @@ class RankingScreen(MarkingScreen):
 
     def show_ranking(self, ranking: Ranking) -> None:
         """The rows."""
-        self._ranking, self.run = ranking, ranking.run
-        self.fill()
+        if ranking is not self._ranking:
+            self._ranking, self.run = ranking, ranking.run
+            self.fill()
 
     def refused(self, what: str, reason: str) -> None:
         """Say why there is no ranking where it would be; another refusal is only told."""

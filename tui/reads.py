@@ -177,6 +177,8 @@ class Reader:
         self._reading = threading.Lock()
         self._runs: list[RunInfo] = []
         self._nodes: dict[str, dict[str, ModelNodesRow]] = {}
+        self._last_ranking: tuple[Any, Any] = (None, None)
+        """What the ranking that was read last is about, and the ranking."""
 
     @property
     def lake(self) -> Lake:
@@ -271,10 +273,25 @@ class Reader:
         """
         run, current = self.current(run), self.runs()
         family = [run, *(r for r in current if r.parent == run.run_id)]
+        ranking = next((r for r in family if r.kind == "sensitivity"), run)
+        alike = [r for r in current if _is_like(ranking, r)]
+        about = family, alike, metric
+        before: Any
+        found: Ranking
+        before, found = self._last_ranking
+        if before == about and all(r.state != "RUNNING" for r in (*family, *alike)):
+            return found  # the lake has changed, but not of this
+        ranked = self._read_ranking(family, alike, metric, ranking)
+        self._last_ranking = about, ranked
+        return ranked
+
+    def _read_ranking(
+        self, family: list[RunInfo], alike: list[RunInfo], metric: Metric, ranking: RunInfo
+    ) -> Ranking:
+        run = family[0]
         nodes = self.nodes(run)
         own = self._ranked(family, metric, nodes)
-        ranking = next((r for r in family if r.kind == "sensitivity"), run)
-        others = self._ranked([r for r in current if _is_like(ranking, r)], metric, nodes)
+        others = self._ranked(alike, metric, nodes)
         others = {name: row for name, row in others.items() if name not in own}
         whole = self._whole(family)
         values = {Metric(row["metric"]): row["value"] for row in whole}

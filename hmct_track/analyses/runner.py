@@ -203,6 +203,7 @@ def _measure(analysis: Analysis, run: Run, asked: Round, began: float) -> None:
                 asked.samples,
                 plan=asked.plan,
                 until=asked.until,
+                what=asked.what,
                 quiet=display.is_live,
             )
             rounds += 1

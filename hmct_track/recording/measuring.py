@@ -91,6 +91,7 @@ class Measuring:
         *,
         plan: Sequence[Planned] = (),
         until: float | None = None,
+        what: str = "measuring",
         quiet: bool = False,
     ) -> None:
         """Record the plan, and measure what the lake does not have yet.
@@ -100,6 +101,7 @@ class Measuring:
             chosen: positions of the samples; all by default.
             plan: the configurations to record, in order, where more than these will be measured.
             until: the time of `time.monotonic` at which to stop; what is not done then is left.
+            what: what is shown beside the progress.
             quiet: whether to show no progress, as another display has the terminal.
 
         Raises:
@@ -124,7 +126,7 @@ class Measuring:
         complete = {i for i, count in samples.items() if count == len(inputs)}
         self._measured_ids |= configs.keys() - complete
         self._known_ids = (self._known_ids | complete) - self._measured_ids
-        self._evaluate(configs, inputs, known, until=until, quiet=quiet)
+        self._evaluate(configs, inputs, known, until=until, what=what, quiet=quiet)
 
     def measure_moved(
         self,
@@ -171,6 +173,7 @@ class Measuring:
         *,
         moved: bool = False,
         until: float | None = None,
+        what: str = "measuring",
         quiet: bool = False,
     ) -> None:
         left = len(configs) * len(inputs) - len(known)
@@ -182,7 +185,7 @@ class Measuring:
         records = progress(
             engine.records(list(configs.values()), inputs, outputs, (PAIRS, *scores), known),
             total=left * (len(outputs) + len(scores)),
-            what="measuring the rounding" if moved else "measuring",
+            what="measuring the rounding" if moved else what,
             unit="outputs",
             shown=self._shown and not quiet,
             steps=self._steps,

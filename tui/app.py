@@ -125,6 +125,7 @@ class DebuggerApp(App[None]):
         self.runs: list[RunInfo] = []
         self.jobs: list[Job] = []
         self.left_running: list[str] = []
+        self.marks: dict[str, list[str]] = {}
         self.tried_as: str | None = None
         self._images: bool | None = None
         self._newest: Callable[[], None] | None = None

@@ -136,8 +136,13 @@ class MarkingScreen(ListScreen):
             return [n for asked in parse_flat_list(text) for n in matching(asked, names)]
         return [r.name for r in rows if self._metric.badness(r.values[self._metric]) > limit]
 
+    def recall_marks(self) -> None:
+        """The marks that this run had when it was last looked at."""
+        if found := self.debugger.marks.get(self.run.run_id):
+            self._set(list(found))
+
     def _set(self, marked: list[str]) -> None:
-        self.marked = marked
+        self.marked = self.debugger.marks[self.run.run_id] = marked
         self.fill()
         self._try_marked()
 
@@ -198,7 +203,7 @@ class MarkingScreen(ListScreen):
         asked = f"What is to be reached? Such as {such}."
         if metric in whole:
             asked += f"\nNow, all quantized: {metric.value} {number(whole[metric])}, error 100 %."
-        if self._steps and self._raised:
+        if self._steps and self._raised and self._is_current:
             tried = number(self._steps[-1]["partial"])
             asked += f"\nWith the marked as {self._raised}: {metric.value} {tried}."
         asks = Question("Plan", asked, such, self._target)

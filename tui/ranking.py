@@ -87,9 +87,12 @@ class RankingScreen(MarkingScreen):
 
     def show_ranking(self, ranking: Ranking) -> None:
         """The rows."""
-        if ranking is not self._ranking:
-            self._ranking, self.run = ranking, ranking.run
-            self.fill()
+        if ranking is self._ranking:
+            return
+        is_first, self._ranking, self.run = self._ranking is None, ranking, ranking.run
+        if is_first:
+            self.recall_marks()
+        self.fill()
 
     def refused(self, what: str, reason: str) -> None:
         """Say why there is no ranking where it would be; another refusal is only told."""

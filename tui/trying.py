@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -99,11 +100,11 @@ class Trying:
     def _end(self) -> None:
         with contextlib.suppress(OSError):
             self._stdin.close()
-        for end in (self._process.terminate, self._process.kill):
+        for number in (signal.SIGINT, signal.SIGKILL):  # as Ctrl-C: what was measured is kept
             try:
                 self._process.wait(_GRACE)
             except subprocess.TimeoutExpired:
-                end()
+                self._process.send_signal(number)
 
     def _listen(self) -> None:
         assert self._process.stderr  # noqa: S101 - it is a pipe

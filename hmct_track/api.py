@@ -229,8 +229,8 @@ def plan(
         max_cost: instead of a target, the highest cost: a share such as ``30 %`` of changing
             everything, or a number in the unit of ``cost``.
         metric: what is best, with ``max_cost``, and what is shown beside a score.
-        moves: what nodes may become: ``int16``, ``float16``, ``float32``; with ``free`` as well what
-            costs nothing at run time is done first, as `mend` does it.
+        moves: what nodes may become: ``int16``, ``float16``, ``float32``; with ``free`` as well,
+            what costs nothing at run time is done first, as `mend` does it.
         allow: what the toolchain can express, of which ``free`` chooses; see `diagnose`.
         nodes: only these may change; None for all.
         raised: these become the first of ``moves`` in any case, and count in the cost; what else

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
-from textual.timer import Timer
 
 from hmct_track.analyses import (
     Analysis,
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from hmct_track.lake.rows import PartialQuantizationRow
 
 _RAISED = ("int16", "float32", None)
-_PAUSE = 0.05
-"""Seconds in which marks are taken together: a key that is held down comes faster."""
 _FEW_SAMPLES = 32
 """Of more, nothing is tried unless one asks for it."""
 _ACTIONS = {
@@ -90,7 +87,6 @@ class MarkingScreen(ListScreen):
         self._number = 0
         """Of the newest question."""
         self._answered = 0
-        self._pause: Timer | None = None
         self._problem = ""
         """Why there is no answer to the newest question."""
         self._target = "error <= 10 %"
@@ -245,13 +241,11 @@ class MarkingScreen(ListScreen):
         self._try_marked()
 
     def _try_marked(self) -> None:
-        """Ask what the model would be, once no more marks come."""
+        """Ask what the model would be; of marks that come quickly, the process takes the last."""
         self._number += 1
         self._problem = ""
-        if self._pause:
-            self._pause.stop()
         if self._raised and self.marked:
-            self._pause = self.set_timer(_PAUSE, self._ask_now)
+            self._ask_now()
         else:
             self._steps, self._answered = [], self._number
         self.fill()

@@ -256,7 +256,10 @@ class Reader:
 
     def worst_so_far(self, runs: Iterable[RunInfo]) -> dict[str, tuple[str, float | None]]:
         """Run id to the worst node that a run has found, and its value, while it still measures."""
-        measuring = [run for run in runs if run.state == "RUNNING" and run.kind in RANKED]
+        measuring = [
+            run for run in runs if run.state == "RUNNING" and run.kind in RANKED
+            and not run.parameters.get("sensitive_nodes")  # of these it is not asked which is worst
+        ]  # fmt: skip
         found = {}
         for run in measuring[:_MOST_MEASURING]:
             metric = run.metric

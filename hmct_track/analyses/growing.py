@@ -148,7 +148,7 @@ class Growing(SensitivityAnalysis):
     """Ids of the configurations that were measured."""
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
-        """What is asked now, and the steps before it while nobody asks anything else.
+        """What is asked now, the steps before it while nobody asks anything else, and the rest.
 
         Raises:
             UsageError: a node does not exist, or cannot be quantized.
@@ -167,7 +167,7 @@ class Growing(SensitivityAnalysis):
                 if self._is_asked():
                     self._try_to_grow(model)
                 continue
-            return self._round(rest)
+            return self._round(rest or self._missing(self.planned))
 
     def observe(self, run: Run) -> None:
         """Record the scores, and which nodes they became in the end."""
@@ -209,7 +209,8 @@ class Growing(SensitivityAnalysis):
 
     @property
     def _rest(self) -> list[Planned]:
-        return self._missing(self.planned)
+        """Steps before the last one. What each node costs alone is measured in the end."""
+        return self._missing([p for p in self.planned if p.role == "partial"])
 
     def _missing(self, planned: Sequence[Planned]) -> list[Planned]:
         return [p for p in planned if p.config.config_id not in self.done]

@@ -17,6 +17,7 @@ from hmct_track.analyses import ANALYSES, Analysis
 from hmct_track.errors import HmctTrackError, UsageError
 from hmct_track.metrics import Metric, value_of
 from hmct_track.options.recording import Recording
+from hmct_track.text import counted
 from hmct_track.types import NodeType
 
 from .graph import Graph
@@ -91,6 +92,9 @@ class RunInfo:
     def label(self) -> str:
         """The run in a few words."""
         of = self.parameters.get("node_type") if self.kind == "sensitivity" else None
+        given = self.parameters.get("sensitive_nodes")
+        if self.kind == "sensitivity-analysis" and isinstance(given, list) and given:
+            return f"{counted(len(given), 'node')} as {self.parameters.get('qtype', 'float32')}"
         return f"{self.kind} of {of}" if of else self.kind
 
 

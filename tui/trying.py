@@ -24,7 +24,8 @@ from .launch import Command, signal_name
 if TYPE_CHECKING:
     from hmct_track.lake.rows import PartialQuantizationRow
 
-_GRACE = 3.0
+_GRACE = 10.0
+"""Seconds in which it may end its run."""
 _MOST_LINES = 50
 
 

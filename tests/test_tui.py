@@ -670,7 +670,7 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
         rows = Lake.open(lake).query("partial_quantization", run_id=run, metric="sqnr")
         assert [row["node"] for row in rows] == ["none", *names[:2]]
         assert f"{rows[0]['partial']:.5f} -> {rows[2]['partial']:.5f}" in text_of(pilot)
-        os.kill(app.screen._trying.pid, signal.SIGKILL)
+        os.kill(app.screen.trying.pid, signal.SIGKILL)
         await shows(pilot, "the process that tries them has ended: killed by SIGKILL")
         await pilot.press("escape", "enter")  # the marks are still there, and are tried anew
         await until(pilot, lambda: table(pilot).id == "nodes" and app.screen.so_far)

@@ -83,7 +83,8 @@ class MarkingScreen(ListScreen):
         self.marked: list[str] = []
         self._steps: list[PartialQuantizationRow] = []
         """What the model would be: the last answer that there was."""
-        self._trying: Trying | None = None
+        self.trying: Trying | None = None
+        """The process that tries what is marked."""
         self._number = 0
         """Of the newest question."""
         self._answered = 0
@@ -252,8 +253,8 @@ class MarkingScreen(ListScreen):
 
     def _ask_now(self) -> None:
         """Ask the process, which is started with the first question of a screen."""
-        if self._trying and self._raised:
-            self._trying.ask(self._number, self.marked, self._raised, self._metric.value)
+        if self.trying and self._raised:
+            self.trying.ask(self._number, self.marked, self._raised, self._metric.value)
         elif self._raised:
             given = {"sensitive_nodes": list(self.marked), "qtype": self._raised,
                      "metric": self._metric.value, "save_dir": None}  # fmt: skip
@@ -263,14 +264,14 @@ class MarkingScreen(ListScreen):
     def show_trial(self, found: tuple[Analysis, Recording]) -> None:
         """Start the process, and ask it."""
         analysis, recording = found
-        if self._trying is None and self.is_attached:
+        if self.trying is None and self.is_attached:
             # One of many small trials: MLflow need not list each of them.
             command = Command.of(analysis, replace(recording, track=False))
             try:
-                self._trying = Trying(command, self.reader.path, self._post_tried)
+                self.trying = Trying(command, self.reader.path, self._post_tried)
             except OSError as error:
                 self._give_up(f"cannot start it: {error}")
-        if self._trying:
+        if self.trying:
             self._ask_now()
 
     def _post_tried(self, tried: Tried) -> None:
@@ -279,7 +280,7 @@ class MarkingScreen(ListScreen):
     def show_tried(self, tried: Tried) -> None:
         """What the process says; of what is marked no more, nothing is shown."""
         if tried.has_ended:
-            was_ready = self._trying is not None and self._trying.is_ready
+            was_ready = self.trying is not None and self.trying.is_ready
             self._stop_trying()
             if was_ready:  # something has killed it: the next mark starts another
                 self._problem = f"the process that tries them has ended: {tried.error}"
@@ -307,9 +308,9 @@ class MarkingScreen(ListScreen):
             super().refused(what, reason)
 
     def _stop_trying(self) -> None:
-        if self._trying:
-            self._trying.close()
-            self._trying = None
+        if self.trying:
+            self.trying.close()
+            self.trying = None
 
     def on_unmount(self) -> None:
         """Nobody asks any more."""
@@ -350,7 +351,7 @@ class MarkingScreen(ListScreen):
                 plain(f": {self._metric.value} {number(self._steps[0]['partial'])} -> ")
             )
         if not self._is_current:
-            is_first = self._trying is None or not self._trying.is_ready
+            is_first = self.trying is None or not self.trying.is_ready
             return text.append_text(plain("... (the model is loaded once)" if is_first else "..."))
         if self._steps:
             value = self._steps[-1]["partial"]

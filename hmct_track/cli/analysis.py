@@ -9,13 +9,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from hmct_track.analyses import Analysis, SensitivityAnalysis
+from hmct_track.analyses import Analysis
 from hmct_track.cli.common import Subparsers, add_command, add_options, print_answer
 from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.options import options_of
 
 if TYPE_CHECKING:
-    from hmct_track.analyses import Result
+    from hmct_track.analyses import Result, SensitivityAnalysis
     from hmct_track.recording import Recording
 
 _MOST_LISTED = 8
@@ -45,8 +45,11 @@ def add_parser(commands: Subparsers, analysis: type[Analysis], *, listed: bool =
 
 def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
     """Run an analysis, print its answer, say where it is kept, and return the exit code."""
-    if isinstance(analysis, SensitivityAnalysis) and os.environ.get(GROWING) == "json":
-        return _serve(analysis, recording)
+    if os.environ.get(GROWING) == "json":
+        from hmct_track.analyses import SensitivityAnalysis
+
+        if isinstance(analysis, SensitivityAnalysis):
+            return _serve(analysis, recording)
     from hmct_track.analyses.runner import run_analysis
 
     printed = getattr(analysis, "verbose", True)

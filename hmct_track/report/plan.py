@@ -106,7 +106,7 @@ def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -
         f"{shown_value(row['value'], row)} on the {counted(row['samples'], 'sample')} that chose it"
     )
     if row["margin"]:
-        said += f", which allows {_allowance(row)} for other samples"
+        said += f", which allows {_allowance(row)}"
     before = "with the free remedies alone it" if row["freed"] else "the calibrated model"
     yield f"{said}; {before} has {shown_value(row['calibrated'], row)}"
     yield from _held_out(row)
@@ -147,7 +147,7 @@ def _free(row: Row, remedies: Rows) -> Iterator[str]:
 def _allowance(row: Row) -> str:
     """The margin, and how sure it makes a plan that was chosen among so many."""
     scale, unit = (100, " %") if row["is_share"] else (1, "")
-    said = f"{scale * row['margin']:.3g}{unit}"
+    said = f"{scale * row['margin']:.3g}{unit} for other samples"
     if row["halved"] is None:
         return said
     wider = f"{row['margin_factor']:g} times that of one, " if row["margin_factor"] > 1 else ""

@@ -150,10 +150,12 @@ def _allowance(row: Row) -> str:
     said = f"{scale * row['margin']:.3g}{unit} for other samples"
     if row["halved"] is None:
         return said
-    wider = f"{row['margin_factor']:g} times that of one, " if row["margin_factor"] > 1 else ""
+    compared = f"{row['configurations']} were compared"
+    if row["margin_factor"] > 1:
+        compared = f"{row['margin_factor']:g} times that of one, as {compared}"
     return (
-        f"{said} ({wider}as {row['configurations']} were compared: chosen by half of them, "
-        f"{100 * row['halved']:.0f} % of plans keep the target on the others)"
+        f"{said} ({compared}; when half of the samples choose, {100 * row['halved']:.0f} % of plans "
+        "keep the target on the others)"
     )
 
 

@@ -117,9 +117,13 @@ def test_a_question_opens_only_parts_that_may_hold_its_rows(tmp_path: Path) -> N
     asked = {
         "sensitivity": {"run_id": runs[7], "metric": "sqnr"},
         "node_history": {"node": "net_2_a", "metric": "sqnr"},
+        "rankings": {"model_id": model_id(2)},
+        "run_list": {"family": runs[7]},
+        "runs": {"model_id": model_id(2)},
     }
     answers = {name: lake.query(name, **given) for name, given in asked.items()}  # type: ignore[call-overload]
-    assert len(answers["sensitivity"]) == 2 and len(answers["node_history"]) == 3
+    counts = {name: len(rows) for name, rows in answers.items()}
+    assert counts == dict(zip(asked, (2, 3, 3, 1, 3), strict=True))
     assert compact(lake)["measurements"][1] > 1, "divided by key"
     lake = Lake.open(tmp_path)
     assert contents(lake) == before and check(lake) == [] and compact(lake) == {}
@@ -237,6 +241,26 @@ def test_what_is_merged_at_a_time_is_bounded_and_no_part_is_merged_twice(
         assert len(merge.pieces) > 1 or merge.divide or merge.size >= layout.WHOLE
         spans = [piece.span for piece in merge.pieces]
         assert len({span.group for span in spans if span}) == 1
+
+
+def test_a_run_is_found_with_its_steps_and_those_that_run_with_their_newest_row(
+    tmp_path: Path,
+) -> None:
+    lake = Lake.create(tmp_path)
+    first = add_run(lake, 0)
+    steps = [add_run(lake, number, parent_run_id=first) for number in (2, 5)]
+    add_run(lake, 7)
+    killed = add_run(lake, 8, state="RUNNING", pid=1, host="elsewhere")
+    told = lake.query("run_list", family=first)
+    assert [row["run_id"] for row in told] == [first, *steps]
+    assert [row["run_id"] for row in find_runs(lake, family=steps[0])] == steps[:1]
+    assert [row["run_id"] for row in lake.rows(RUNS, [steps[0]])] == steps[:1]
+    assert lake.rows(RUNS, []) == []
+    assert [row["run_id"] for row in lake.query("running")] == [killed]
+    care.mark_killed(lake, [killed, first])
+    assert lake.query("running") == []
+    states = {row["run_id"]: row["state"] for row in lake.rows(RUNS, [killed, first])}
+    assert states == {killed: "KILLED", first: "FINISHED"}
 
 
 def test_newest_runs_are_found_without_the_others(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def answer_of(lake: Lake, run_id: str) -> Answer:
         LakeError: the lake has no such run.
         UsageError: it is of an analysis that this version does not know.
     """
-    runs = lake.query("run_list")
+    runs = lake.query("run_list", family=run_id)
     for run in runs:
         if run["run_id"] == run_id:
             below = [

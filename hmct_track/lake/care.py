@@ -390,13 +390,12 @@ def mark_killed(lake: Lake, run_ids: Sequence[str]) -> None:
     """
     told = {"state": RunState.KILLED.value, "error": "the process ended without a word"}
     now = datetime.now(UTC).replace(tzinfo=None)
-    wanted = set(run_ids)
     lake.append(
         RUNS,
         [
             {**row, **told, "updated_at": now, "version": _after(row["version"])}
-            for row in lake.rows(RUNS)
-            if row["run_id"] in wanted and row["state"] == RunState.RUNNING
+            for row in lake.rows(RUNS, run_ids)
+            if row["state"] == RunState.RUNNING
         ],
     )
 

@@ -192,11 +192,16 @@ def compare(name: str, count: int, seed: int, shares: Sequence[float]) -> None:
             f"| {100 * plain['cost'] / total:.1f} % ({plain['moves']}) "
             f"| {100 * (1 - plain['cost'] / best):.0f} % "
             f"| {100 * safe['cost'] / total:.1f} % ({safe['moves']}) "
+            f"| {safe['margin_factor']:g} | {_shown(safe['halved'])} "
             f"| {'yes' if safe['kept'] else 'no'} ({100 * safe['held_out_value']:.2f} %) "
             f"| {'yes' if plain['kept'] else 'no'} | {kept} "
             f"| {plain['configurations']} | {spent / seconds:.1f} |",
             flush=True,
         )
+
+
+def _shown(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
 
 
 def main() -> None:
@@ -209,9 +214,10 @@ def main() -> None:
     args = parser.parse_args()
     print(
         "| model | draw | target | walk, alone | walk, leave-one-out | plan, no margin | saved "
-        "| plan | kept | kept without margin | kept by walks | configurations | rankings |"
+        "| plan | margin times | halved | kept | kept without margin | kept by walks "
+        "| configurations | rankings |"
     )
-    print("|---" * 13 + "|")
+    print("|---" * 15 + "|")
     for name in args.names:
         for seed in args.seeds:
             compare(name, args.samples, seed, args.shares)

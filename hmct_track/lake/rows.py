@@ -683,6 +683,8 @@ class PlanResultRow(TypedDict):
     samples: int
     value: float | None
     margin: float
+    margin_factor: float | None
+    halved: float | None
     calibrated: float | None
     certified: bool
     stopped: bool

@@ -442,6 +442,8 @@ PLANS = Table(
         samples         BIGINT   number of samples that chose it
         value           DOUBLE   its value on them
         margin          DOUBLE   by how much it is better than the target asks for, at least
+        margin_factor   DOUBLE   by what that is wider than of one configuration
+        halved          DOUBLE   how often what half of the samples choose keeps it on the others
         calibrated      DOUBLE   the value of the calibrated model on them
         certified       BOOLEAN  whether each single removal was measured and misses the target
         stopped         BOOLEAN  whether the budget ended the search

@@ -103,7 +103,7 @@ def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -
         f"{shown_value(row['value'], row)} on the {counted(row['samples'], 'sample')} that chose it"
     )
     if row["margin"]:
-        said += f", which allows {row['margin']:.3g} for other samples"
+        said += f", which allows {_allowance(row)} for other samples"
     yield f"{said}; the calibrated model has {shown_value(row['calibrated'], row)}"
     yield from _held_out(row)
     yield from _scores(row, beside)
@@ -123,6 +123,19 @@ def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -
     else:
         yield "that nothing of it can be left out was not shown"
     yield from _walks(row, points)
+
+
+def _allowance(row: Row) -> str:
+    """The margin, and how sure it makes a plan that was chosen among so many."""
+    scale, unit = (100, " %") if row["is_share"] else (1, "")
+    said = f"{scale * row['margin']:.3g}{unit}"
+    if row["halved"] is None:
+        return said
+    wider = f"{row['margin_factor']:g} times that of one, " if row["margin_factor"] > 1 else ""
+    return (
+        f"{said} ({wider}as {row['configurations']} were compared: chosen by half of them, "
+        f"{100 * row['halved']:.0f} % of plans keep the target on the others)"
+    )
 
 
 def _scores(row: Row, beside: Beside) -> Iterator[str]:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hmct_track.cli import main
-from hmct_track.errors import QueryError
+from hmct_track.errors import QueryError, UsageError
 from hmct_track.lake import (
     CONFIGS,
     MEASUREMENTS,
@@ -30,6 +30,7 @@ from hmct_track.lake import (
     TABLES,
     Lake,
     care,
+    dropping,
     duck,
     find_run,
     find_runs,
@@ -241,6 +242,38 @@ def test_what_is_merged_at_a_time_is_bounded_and_no_part_is_merged_twice(
         assert len(merge.pieces) > 1 or merge.divide or merge.size >= layout.WHOLE
         spans = [piece.span for piece in merge.pieces]
         assert len({span.group for span in spans if span}) == 1
+
+
+@pytest.mark.usefixtures("small")
+def test_what_a_merge_brings_back_while_runs_are_dropped_goes_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.create(tmp_path)
+    runs = [add_run(lake, number) for number in range(6)]
+    gone, kept = runs[:4], runs[4:]  # of one model all runs, of the other one of three
+    expected = {run: lake.query("sensitivity", run_id=run, metric="sqnr") for run in kept}
+    rewrite, merged = dropping._rewrite, []
+
+    def beside(connection: Any, table: Any, part: Path, condition: str) -> list[Path] | None:
+        if table in (MEASUREMENTS, RUNS) and table not in merged:
+            merged.append(table)
+            # Another process merges what was listed, the first part before it is read.
+            pieces = care._pieces(Lake.open(tmp_path), table)
+            Lake.open(tmp_path).write_merged(table, [piece.path for piece in pieces])
+            part.unlink()
+        return rewrite(connection, table, part, condition)
+
+    monkeypatch.setattr(dropping, "_rewrite", beside)
+    care.drop_runs(lake, gone)
+    assert merged == [MEASUREMENTS, RUNS]
+    left = Lake.open(tmp_path)
+    assert sorted(row["run_id"] for row in find_runs(left)) == kept
+    assert {run: left.query("sensitivity", run_id=run, metric="sqnr") for run in kept} == expected
+    assert left.sql("SELECT count(*) FROM measurements").rows == [(8,)]
+    assert check(left) == []
+    (tmp_path / ".tidying").touch()
+    with pytest.raises(UsageError, match="being merged by another process"):
+        care.drop_runs(left, kept)
 
 
 def test_a_run_is_found_with_its_steps_and_those_that_run_with_their_newest_row(

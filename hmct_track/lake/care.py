@@ -21,12 +21,11 @@ from hmct_track.errors import LakeError, QueryError, UsageError
 from hmct_track.lake.apart import part_problems
 from hmct_track.lake.dropping import drop
 from hmct_track.lake.duck import is_gone
-from hmct_track.lake.history import find_runs
 from hmct_track.lake.lake import EMPTY, Lake
 from hmct_track.lake.layout import BUDGET, Keys, Merge, Piece, may_hold, merges
 from hmct_track.lake.parts import arrow_schema, fitted, read_part
 from hmct_track.lake.places import filesystem, is_remote, names_in, remove_quietly, written
-from hmct_track.lake.rows import RunningRow, RunsRow
+from hmct_track.lake.rows import RunListRow, RunningRow
 from hmct_track.lake.schema import (
     CONFIGS,
     MEASUREMENTS,
@@ -192,10 +191,11 @@ def chosen_runs(
     Returns:
         Run ids that go, and of tagged runs that would.
     """
-    runs = find_runs(lake, steps=False)
+    listed = lake.query("run_list")  # the query runs counts configurations as well
+    runs = [row for row in listed if row["parent_run_id"] is None]
     kept: set[str] = set()
     if best is not None:
-        groups: dict[tuple[str, ...], list[RunsRow]] = defaultdict(list)
+        groups: dict[tuple[str, ...], list[RunListRow]] = defaultdict(list)
         for row in runs:
             if row["state"] == RunState.FINISHED:
                 of = row["model_path"] or row["model_id"]
@@ -210,7 +210,7 @@ def chosen_runs(
         and (before is None or (row["started_at"] is not None and row["started_at"] < before))
     ]
     tagged = {tag["run_id"] for tag in lake.rows(TAGS)}
-    steps = {row["parent_run_id"] for row in find_runs(lake) if row["run_id"] in tagged}
+    steps = {row["parent_run_id"] for row in listed if row["run_id"] in tagged}
     safe = tagged | steps
     return (
         [row["run_id"] for row in going if row["run_id"] not in safe],
@@ -218,7 +218,7 @@ def chosen_runs(
     )
 
 
-def _goodness(row: RunsRow) -> tuple[float, float]:
+def _goodness(row: RunListRow) -> tuple[float, float]:
     """Best first, then the newest; without a value last."""
     value, metrics = row["whole_value"], row["metrics"]
     newest = -row["started_at"].timestamp() if row["started_at"] else 0.0

@@ -82,8 +82,8 @@ def _find(lake: Lake, connection: Connection, run_ids: Sequence[str]) -> None:
     for table in (RUNS, RUN_CONFIGS, SAMPLES, TAGS):
         rows = select_rows(table, lake.source(table), lake.has_imports)
         connection.execute(f"CREATE TEMP VIEW own_{table.name} AS {rows}")
-    connection.execute("CREATE TEMP TABLE asked (run_id VARCHAR)")
-    connection.executemany("INSERT INTO asked VALUES (?)", [[run_id] for run_id in run_ids])
+    asked = "CREATE TEMP TABLE asked AS SELECT unnest($1::VARCHAR[]) AS run_id"
+    connection.execute(asked, [list(run_ids)])
     for name, sql in _TABLES.items():
         connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
 

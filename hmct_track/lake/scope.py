@@ -26,6 +26,8 @@ _CHOSEN = {
     "made": "model_id = $made",
 }
 """Parameters of what is about the newest runs that leave few of them, and which."""
+_ROWS_OF_A_RUN = 4
+"""A run that begins, ends and is told to MLflow has three, until they are merged."""
 _FIRST, _FACTOR = 100, 16
 """How many of the newest runs are looked at first, and how many times more each time."""
 
@@ -164,13 +166,18 @@ class Scope:
         return self._run(sql, given, most)
 
     def _since(self, count: int) -> str | None:
-        """The id from which on there are the so many newest runs; None if there are fewer."""
+        """The id from which on there are about so many newest runs; None if there are fewer."""
         read = self._lake.read(RUNS)
         if read is None:
             return None
-        newest = f"SELECT DISTINCT run_id FROM {read.sql} ORDER BY 1 DESC LIMIT {count}"  # noqa: S608
-        found = self._column(self._run(newest, None, None)[1])
-        return min(found) if len(found) == count else None
+        # Not DISTINCT, which reads all: the few newest are found by what parts tell of themselves.
+        most = _ROWS_OF_A_RUN * count
+        newest = f"SELECT run_id FROM {read.sql} ORDER BY 1 DESC LIMIT {most}"  # noqa: S608
+        rows = [str(row[0]) for row in self._run(newest, None, None)[1]]
+        found = list(dict.fromkeys(rows))
+        if len(rows) < most and len(found) < count:
+            return None
+        return found[min(count, len(found)) - 1]
 
     def _rows(self, table: Table, keys: Keys, columns: str) -> list[tuple[Any, ...]]:
         read = self._lake.read(table, wanted={table.key[0]: keys})

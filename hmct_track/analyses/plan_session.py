@@ -74,6 +74,11 @@ class Session:
     held_out: list[int] = field(default_factory=list)
     readings: dict[str, Reading] = field(default_factory=dict)
     """Configuration id to what was measured on the samples that choose."""
+    freed: bool | None = None
+    """Whether the model has its free remedies already; None if they were not asked for."""
+    given: Mapping[str, Mapping[int, float]] | None = None
+    """Output to position of a sample to mean squared error of the model as it was given, where that
+    is another and shares are of it."""
     search: Search | None = None
     boundaries: Boundaries | None = None
     stopped: bool = False
@@ -252,7 +257,7 @@ class Session:
     ) -> None:
         calibrated = whole(self.model).config.config_id
         if calibrated in found:
-            self._calibrated["choosing"] = _arrays(found[calibrated], samples)
+            self._calibrated["choosing"] = _arrays(self.given or found[calibrated], samples)
         for config_id, outputs in found.items():
             values = _arrays(outputs, samples)
             self.readings[config_id] = read(
@@ -260,7 +265,8 @@ class Session:
             )
 
     def _judge(self, found: Mapping[str, Mapping[str, Mapping[int, float]]]) -> None:
-        calibrated = _arrays(found[whole(self.model).config.config_id], self.held_out)
+        of_whole = self.given or found[whole(self.model).config.config_id]
+        calibrated = _arrays(of_whole, self.held_out)
         plan = _arrays(found[self.config(self.state).config_id], self.held_out)
         lost = self._losing.get(self.config(self.state).config_id)
         self._judged = {"plan": read(self.target, plan, calibrated, lost)}
@@ -306,14 +312,15 @@ class Session:
         assert search is not None  # noqa: S101 - it has begun
         if self.take is not None or search.limit is None:
             return
-        if search.best == search.zero and not self.board.raised:
+        if search.best == search.zero and not self.board.raised and not self.freed:
             raise UsageError(
                 f"target {target} is met already: the calibrated model has "
                 f"{self._told(search.zero)}, so there is nothing to change"
             )
         if search.best is None:
             raised = self.board.raised
-            reached = [f"calibrated {self._told_of(whole(self.model).config)}"]
+            name = "with the free remedies" if self.freed else "calibrated"
+            reached = [f"{name} {self._told_of(whole(self.model).config)}"]
             if raised:
                 reached.append(f"with what is raised {self._told(search.zero)}")
             reached += [
@@ -365,6 +372,7 @@ class Session:
             "margin": 0.0 if self.most is not None else self._margin(reading),
             "margin_factor": self.factor,
             "halved": self.halved,
+            "freed": self.freed,
             "calibrated": _number(self.readings[whole(self.model).config.config_id].value),
             "certified": search.certified and state == search.best,
             "stopped": self.stopped,

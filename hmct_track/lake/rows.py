@@ -686,6 +686,7 @@ class PlanResultRow(TypedDict):
     margin_factor: float | None
     halved: float | None
     calibrated: float | None
+    freed: bool | None
     certified: bool
     stopped: bool
     held_out: int

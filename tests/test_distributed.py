@@ -23,7 +23,7 @@ from hmct_track.engine import PAIRS, Engine, distributed
 from hmct_track.engine.blocks import LEAST_SECONDS, MOST_SECONDS, TASK_SECONDS, Pool
 from hmct_track.engine.distributed import Connection, DistributedEngine, apart, check_versions
 from hmct_track.engine.protocols import Evaluator
-from hmct_track.engine.remote import Done, Facts
+from hmct_track.engine.remote import Facts
 from hmct_track.errors import UsageError
 from hmct_track.lake import MEASUREMENTS, Lake, Table
 from hmct_track.lake.care import compact
@@ -215,15 +215,15 @@ def test_ctrl_c_cancels_the_tasks_and_keeps_what_was_measured(
         "data_num": 4,
         "interested_nodes": ["Conv_21", "Conv_10"],
     }
-    learn, done = DistributedEngine._learn, []
+    done: list[int] = []
 
-    def pressed(self: DistributedEngine, task: Done) -> None:
-        learn(self, task)
-        done.append(len(task.records))
+    def pressed(_: Pool, units: int, seconds: float) -> None:
+        assert seconds > 0
+        done.append(units)
         if len(done) == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(DistributedEngine, "_learn", pressed)
+    monkeypatch.setattr(Pool, "learn", pressed)
     with pytest.raises(KeyboardInterrupt):
         dbg.get_sensitivity_of_nodes(**asked, **given, scheduler=client)
     lake = Lake.open(tmp_path / "lake")

@@ -252,18 +252,18 @@ def test_what_a_merge_brings_back_while_runs_are_dropped_goes_as_well(
     runs = [add_run(lake, number) for number in range(6)]
     gone, kept = runs[:4], runs[4:]  # of one model all runs, of the other one of three
     expected = {run: lake.query("sensitivity", run_id=run, metric="sqnr") for run in kept}
-    rewrite, merged = dropping._rewrite, []
+    rewrite, merged = dropping.rewrite, []
 
     def beside(connection: Any, table: Any, part: Path, condition: str) -> list[Path] | None:
         if table in (MEASUREMENTS, RUNS) and table not in merged:
             merged.append(table)
             # Another process merges what was listed, the first part before it is read.
-            pieces = care._pieces(Lake.open(tmp_path), table)
-            Lake.open(tmp_path).write_merged(table, [piece.path for piece in pieces])
+            other = Lake.open(tmp_path)
+            other.write_merged(table, care.parts_of(other, table))
             part.unlink()
         return rewrite(connection, table, part, condition)
 
-    monkeypatch.setattr(dropping, "_rewrite", beside)
+    monkeypatch.setattr(dropping, "rewrite", beside)
     care.drop_runs(lake, gone)
     assert merged == [MEASUREMENTS, RUNS]
     left = Lake.open(tmp_path)

@@ -161,7 +161,7 @@ def _without(
         if keys is not None and not may_hold(stem, keys):
             continue
         try:
-            rewritten = _rewrite(connection, table, part, condition)
+            rewritten = rewrite(connection, table, part, condition)
         except Exception as error:
             if isinstance(error, FileNotFoundError) or is_gone(error):
                 return before, False  # merged meanwhile; what it became is looked at next
@@ -174,7 +174,7 @@ def _without(
     return before, True
 
 
-def _rewrite(connection: Connection, table: Table, part: Path, condition: str) -> list[Path] | None:
+def rewrite(connection: Connection, table: Table, part: Path, condition: str) -> list[Path] | None:
     """Write what stays of a part, if anything does; None if nothing of it goes."""
     source = f"read_parquet({literal(glob_escaped(part))})"
     goes = f"coalesce({condition}, false)"

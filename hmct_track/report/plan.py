@@ -106,7 +106,7 @@ def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -
         f"{shown_value(row['value'], row)} on the {counted(row['samples'], 'sample')} that chose it"
     )
     if row["margin"]:
-        said += f", which allows {_allowance(row)} for other samples"
+        said += f", which allows {_allowance(row)}"
     before = "with the free remedies alone it" if row["freed"] else "the calibrated model"
     yield f"{said}; {before} has {shown_value(row['calibrated'], row)}"
     yield from _held_out(row)
@@ -147,13 +147,15 @@ def _free(row: Row, remedies: Rows) -> Iterator[str]:
 def _allowance(row: Row) -> str:
     """The margin, and how sure it makes a plan that was chosen among so many."""
     scale, unit = (100, " %") if row["is_share"] else (1, "")
-    said = f"{scale * row['margin']:.3g}{unit}"
+    said = f"{scale * row['margin']:.3g}{unit} for other samples"
     if row["halved"] is None:
         return said
-    wider = f"{row['margin_factor']:g} times that of one, " if row["margin_factor"] > 1 else ""
+    compared = f"{row['configurations']} were compared"
+    if row["margin_factor"] > 1:
+        compared = f"{row['margin_factor']:g} times that of one, as {compared}"
     return (
-        f"{said} ({wider}as {row['configurations']} were compared: chosen by half of them, "
-        f"{100 * row['halved']:.0f} % of plans keep the target on the others)"
+        f"{said} ({compared}; when half of the samples choose, {100 * row['halved']:.0f} % of plans "
+        "keep the target on the others)"
     )
 
 

@@ -154,8 +154,8 @@ def _allowance(row: Row) -> str:
     if row["margin_factor"] > 1:
         compared = f"{row['margin_factor']:g} times that of one, as {compared}"
     return (
-        f"{said} ({compared}; when half of the samples choose, {100 * row['halved']:.0f} % of plans "
-        "keep the target on the others)"
+        f"{said} ({compared}; when half of the samples choose, {100 * row['halved']:.0f} % of "
+        "plans keep the target on the others)"
     )
 
 

@@ -1,7 +1,7 @@
 "use strict";
 /* The graph of a network and the list of its nodes. Texts are set as text, never as markup. */
 (() => {
-const MOST_DRAWN = 1600, MOST_FOUND = 40, QUANTIZERS_UP_TO = 400, SVG = "http://www.w3.org/2000/svg";
+const MOST_DRAWN = 1600, MOST_FOUND = 40, QUANTIZERS_UP_TO = 400, GAP = 22, LONGEST_RUN = 8, SVG = "http://www.w3.org/2000/svg";
 const QUANTIZER = { weight: 1, activation: 1 };
 
 function element(tag, text, className) {
@@ -191,23 +191,75 @@ class Graph {
     return (name.toLowerCase().startsWith(item.op.toLowerCase()) ? name : item.op + " · " + short(item.name, 22 - Math.min(item.op.length, 12)))
       + "\n" + (text || "").slice(0, 28);
   }
-  layout(nodes, edges) {
-    const g = new dagre.graphlib.Graph();
-    g.setGraph({ rankdir: "TB", nodesep: 16, ranksep: 22, edgesep: 8,
-      ranker: nodes.length > 250 ? "longest-path" : "network-simplex" });
-    g.setDefaultEdgeLabel(() => ({}));
-    for (const { data } of nodes) g.setNode(data.id, { width: data.w, height: data.h });
-    for (const { data } of edges) g.setEdge(data.source, data.target, {});
-    dagre.layout(g);
-    for (const node of nodes) { const { x, y } = g.node(node.data.id); node.position = { x, y }; }
-    for (const edge of edges) this.bend(edge, g);
+  /* Nodes of which each only feeds the next are one box to dagre: it has half as much to order. */
+  runs(data, edges) {
+    const next = new Map(), before = new Map(), runs = [], of = new Map();
+    for (const { data } of edges) {
+      next.set(data.source, next.has(data.source) ? null : data.target);
+      before.set(data.target, before.has(data.target) ? null : data.source);
+    }
+    const follows = id => { const from = before.get(id); return from && next.get(from) === id ? from : null; };
+    for (const start of data.keys()) {
+      let first = start;
+      for (let from = follows(first); from && from !== start && !of.has(start); from = follows(first)) first = from;
+      for (let id = first, run = null; id && !of.has(id); id = next.get(id)) {
+        if (run && follows(id) !== run.ids[run.ids.length - 1]) break;
+        if (!run || run.ids.length === LONGEST_RUN) runs.push(run = { key: "r" + runs.length, ids: [], h: -GAP, w: 0 });
+        run.ids.push(id);
+        run.h += data.get(id).h + GAP;
+        run.w = Math.max(run.w, data.get(id).w);
+        of.set(id, run);
+      }
+    }
+    return { runs, of };
   }
-  /* What dagre routes around nodes, in cytoscape's terms: parts of the way and distances from it. */
-  bend(edge, g) {
-    const a = g.node(edge.data.source), b = g.node(edge.data.target);
-    const points = g.edge(edge.data.source, edge.data.target).points.slice(1, -1);
+  layout(nodes, edges) {
+    const data = new Map(nodes.map(node => [node.data.id, node.data]));
+    const { runs, of } = this.runs(data, edges);
+    const g = new dagre.graphlib.Graph();
+    g.setGraph({ rankdir: "TB", nodesep: 16, ranksep: GAP, edgesep: 8,
+      ranker: runs.length > 250 ? "longest-path" : "network-simplex" });
+    g.setDefaultEdgeLabel(() => ({}));
+    for (const run of runs) g.setNode(run.key, { width: run.w, height: run.h });
+    for (const { data } of edges) {
+      const from = of.get(data.source).key, to = of.get(data.target).key;
+      if (from !== to) g.setEdge(from, to, {});
+    }
+    dagre.layout(g);
+    const places = new Map(), heights = new Map();
+    for (const run of runs) {
+      const { x, y } = g.node(run.key), rank = Math.round(y);
+      heights.set(rank, Math.max(heights.get(rank) || 0, run.h));
+      let top = y - run.h / 2;
+      for (const id of run.ids) {
+        places.set(id, { x, y: top + data.get(id).h / 2 });
+        top += data.get(id).h + GAP;
+      }
+    }
+    for (const node of nodes) node.position = places.get(node.data.id);
+    for (const edge of edges) {
+      const from = of.get(edge.data.source).key, to = of.get(edge.data.target).key;
+      if (from === to) continue;
+      const passed = g.edge(from, to).points.slice(1, -1).filter(({ y }) => heights.has(Math.round(y)));
+      this.bend(edge, places, [g.node(from), ...passed, g.node(to)], heights);
+    }
+  }
+  /* What dagre routes around nodes, in cytoscape's terms: parts of the way and distances from it.
+     Past the boxes of a rank an edge goes straight down; between ranks nothing is in its way. A
+     corner on the border of its own box would leave cytoscape without an end to draw. */
+  bend(edge, places, passed, heights) {
+    const a = places.get(edge.data.source), b = places.get(edge.data.target);
+    const ends = passed.length - 1, corners = [];
+    passed.forEach(({ x, y, height }, k) => {
+      const half = heights.get(Math.round(y)) / 2, down = (b.y > a.y ? 1 : -1) * (half + GAP / 5);
+      const beside = step => Math.abs(passed[k + step].x - x) > 80 || height / 2 < half - 1;
+      if (k > 0 && (k < ends || beside(-1))) corners.push({ x, y: y - down });
+      if (k < ends && (k > 0 || beside(1))) corners.push({ x, y: y + down });
+    });
+    const bent = ({ x }, k) => x !== (corners[k - 1] || a).x || x !== (corners[k + 1] || b).x;
+    const points = corners.filter(bent);
     const dx = b.x - a.x, dy = b.y - a.y, length = Math.hypot(dx, dy);
-    if (points.length < 2 || !length) return;
+    if (!points.length || !length) return;
     edge.classes = "bent";
     edge.data.along = points.map(p => ((p.x - a.x) * dx + (p.y - a.y) * dy) / length ** 2);
     edge.data.beside = points.map(p => ((p.y - a.y) * dx - (p.x - a.x) * dy) / length);

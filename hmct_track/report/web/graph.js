@@ -213,48 +213,107 @@ class Graph {
     }
     return { runs, of };
   }
-  layout(nodes, edges) {
-    const data = new Map(nodes.map(node => [node.data.id, node.data]));
-    const { runs, of } = this.runs(data, edges);
+  /* Every way from inputs to outputs leads through the runs at ``cuts``: what is between two of them
+     is a graph of its own. Runs are numbered so that what feeds comes first, as late as it may. */
+  cuts(runs, links) {
+    for (const run of runs) { run.feeds = []; run.deep = 0; }
+    for (const { from, to } of links) to.feeds.push(from);
+    const read = new Set(links.map(({ from }) => from)), over = new Array(runs.length + 1).fill(0);
+    const sorted = () => {
+      const order = [], seen = new Set();
+      for (const run of [...runs.filter(run => !read.has(run)), ...runs]) {
+        const waiting = [[run, false]];
+        while (waiting.length) {
+          const [next, done] = waiting.pop();
+          if (done) order.push(next);
+          else if (!seen.has(next)) {
+            seen.add(next);
+            waiting.push([next, true], ...next.feeds.map(from => [from, false]));
+          }
+        }
+      }
+      return order;
+    };
+    for (const run of sorted()) {
+      run.deep = 1 + Math.max(0, ...run.feeds.map(from => from.deep));
+      run.feeds.sort((one, other) => one.deep - other.deep); // the last is gone along first
+    }
+    const order = sorted();
+    order.forEach((run, k) => { run.k = k; });
+    for (const { from, to } of links) { over[Math.min(from.k, to.k) + 1]++; over[Math.max(from.k, to.k)]--; }
+    let open = 0;
+    return { order, cuts: order.map((_, k) => k).filter(k => { open += over[k]; return !open; }) };
+  }
+  /* What dagre makes of some runs; it is asked once for blocks that are alike. */
+  piece(runs, links, known) {
+    const sizes = runs.map(({ w, h }) => [w, h]), ways = links.map(({ from, to }) => [from.k - runs[0].k, to.k - runs[0].k]);
+    const key = JSON.stringify([sizes, ways]);
+    if (known.has(key)) return known.get(key);
     const g = new dagre.graphlib.Graph();
     g.setGraph({ rankdir: "TB", nodesep: 16, ranksep: GAP, edgesep: 8,
       ranker: runs.length > 250 ? "longest-path" : "network-simplex" });
-    g.setDefaultEdgeLabel(() => ({}));
-    for (const run of runs) g.setNode(run.key, { width: run.w, height: run.h });
-    for (const { data } of edges) {
-      const from = of.get(data.source).key, to = of.get(data.target).key;
-      if (from !== to) g.setEdge(from, to, {});
-    }
+    sizes.forEach(([width, height], k) => g.setNode(k, { width, height }));
+    for (const [from, to] of ways) g.setEdge(from, to, {});
     dagre.layout(g);
-    const places = new Map(), heights = new Map();
-    for (const run of runs) {
-      const { x, y } = g.node(run.key), rank = Math.round(y);
-      heights.set(rank, Math.max(heights.get(rank) || 0, run.h));
-      let top = y - run.h / 2;
-      for (const id of run.ids) {
+    const heights = new Map(), at = sizes.map((_, k) => g.node(k));
+    for (const { y, height } of at) heights.set(Math.round(y), Math.max(heights.get(Math.round(y)) || 0, height));
+    const passed = ways.map(([from, to]) => [at[from],
+      ...g.edge(from, to).points.slice(1, -1).filter(({ y }) => heights.has(Math.round(y))), at[to]]);
+    const end = (one, way) => { // whether all else is below the first, or above the last; or beside it
+      const others = at.filter(other => other !== one).map(({ y }) => way * (y - one.y));
+      const fits = heights.get(Math.round(one.y)) < one.height + GAP / 2;
+      return fits && Math.min(...others, 1) > -1 ? (Math.min(...others, 9) > 1 ? 2 : 1) : 0;
+    };
+    const made = { at, passed, heights, first: end(at[0], 1), last: end(at[at.length - 1], -1) };
+    known.set(key, made);
+    return made;
+  }
+  layout(nodes, edges) {
+    const data = new Map(nodes.map(node => [node.data.id, node.data])), known = new Map();
+    const { runs, of } = this.runs(data, edges);
+    const links = edges.map(edge => ({ edge, from: of.get(edge.data.source), to: of.get(edge.data.target) }))
+      .filter(({ from, to }) => from !== to);
+    let { order, cuts } = this.cuts(runs, links), pieces = [], before = 0;
+    do {
+      before = cuts.length;
+      const within = cuts.slice(0, -1).map(() => []), piece = new Array(order.length);
+      cuts.forEach((cut, k) => piece.fill(k, cut));
+      for (const link of links) within[piece[Math.min(link.from.k, link.to.k)]].push(link);
+      pieces = within.map((inside, k) => ({ start: cuts[k], inside, ...this.piece(order.slice(cuts[k], cuts[k + 1] + 1), inside, known) }));
+      if (!pieces.length) pieces = [{ start: 0, inside: [], ...this.piece(order, [], known) }];
+      // Two pieces share a run only where neither reaches past it, and at most one beside it.
+      cuts = cuts.filter((_, k) => !k || k === before - 1 || (pieces[k - 1].last && pieces[k].first && pieces[k - 1].last + pieces[k].first > 2));
+    } while (cuts.length < before);
+    for (const { start, at, inside, passed, heights } of pieces) {
+      const [one] = at, { x, y } = start ? order[start] : one, away = start ? x - order[0].x : 0;
+      // Turned over where that leads back to below the first, so that a tall graph does not lean.
+      const side = away * (at[at.length - 1].x - one.x) > 0 ? -1 : 1;
+      const put = place => ({ x: x + side * (place.x - one.x), y: y + place.y - one.y });
+      at.forEach((place, k) => Object.assign(order[start + k], put(place)));
+      inside.forEach((link, k) => Object.assign(link, { passed: passed[k], heights, put }));
+    }
+    const places = new Map();
+    for (const { x, y, h, ids } of runs) {
+      let top = y - h / 2;
+      for (const id of ids) {
         places.set(id, { x, y: top + data.get(id).h / 2 });
         top += data.get(id).h + GAP;
       }
     }
     for (const node of nodes) node.position = places.get(node.data.id);
-    for (const edge of edges) {
-      const from = of.get(edge.data.source).key, to = of.get(edge.data.target).key;
-      if (from === to) continue;
-      const passed = g.edge(from, to).points.slice(1, -1).filter(({ y }) => heights.has(Math.round(y)));
-      this.bend(edge, places, [g.node(from), ...passed, g.node(to)], heights);
-    }
+    for (const link of links) this.bend(link, places);
   }
   /* What dagre routes around nodes, in cytoscape's terms: parts of the way and distances from it.
      Past the boxes of a rank an edge goes straight down; between ranks nothing is in its way. A
      corner on the border of its own box would leave cytoscape without an end to draw. */
-  bend(edge, places, passed, heights) {
+  bend({ edge, passed, heights, put }, places) {
     const a = places.get(edge.data.source), b = places.get(edge.data.target);
     const ends = passed.length - 1, corners = [];
     passed.forEach(({ x, y, height }, k) => {
       const half = heights.get(Math.round(y)) / 2, down = (b.y > a.y ? 1 : -1) * (half + GAP / 5);
       const beside = step => Math.abs(passed[k + step].x - x) > 80 || height / 2 < half - 1;
-      if (k > 0 && (k < ends || beside(-1))) corners.push({ x, y: y - down });
-      if (k < ends && (k > 0 || beside(1))) corners.push({ x, y: y + down });
+      if (k > 0 && (k < ends || beside(-1))) corners.push(put({ x, y: y - down }));
+      if (k < ends && (k > 0 || beside(1))) corners.push(put({ x, y: y + down }));
     });
     const bent = ({ x }, k) => x !== (corners[k - 1] || a).x || x !== (corners[k + 1] || b).x;
     const points = corners.filter(bent);

@@ -782,10 +782,13 @@ class List {
   }
 }
 
-/* The rows of the list are laid out once the graph is on the screen, or before they are printed. */
-const drawing = document.documentElement.classList;
-requestAnimationFrame(() => setTimeout(() => drawing.remove("hg-drawing")));
-addEventListener("beforeprint", () => drawing.remove("hg-drawing"));
+/* The rows of the list, of which each costs as much as a node, are laid out when they come into
+   sight, are looked for or printed, and never before the graph is on the screen. */
+const drawing = document.documentElement.classList, unfold = () => drawing.remove("hg-drawing");
+const near = new IntersectionObserver(seen => { if (seen.some(one => one.isIntersecting)) unfold(); }, { rootMargin: "100px" });
+requestAnimationFrame(() => setTimeout(() => document.querySelectorAll(".hg-list").forEach(list => near.observe(list))));
+addEventListener("keydown", event => { if ((event.ctrlKey || event.metaKey) && event.key === "f") unfold(); });
+addEventListener("beforeprint", unfold);
 /* Paper has no buttons: what is folded is printed, too. */
 addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach(d => { d.open = true; d.dataset.was = ""; }));
 addEventListener("afterprint", () => document.querySelectorAll("details[data-was]").forEach(d => { d.open = false; delete d.dataset.was; }));

@@ -568,8 +568,10 @@ class Graph {
     for (const of of seen) if (of.channels) panel.append(this.boxes(of, of !== item));
     const chain = this.chain(item);
     if (chain.length) {
-      panel.append(element("h4", "in"));
-      for (const g of chain) panel.append(this.folder(g, "Fold " + this.groups[g].label, false));
+      const place = element("div", null, "hg-folders");
+      place.append(element("h4", "in"));
+      for (const g of chain) place.append(this.folder(g, "Fold " + this.groups[g].label, false));
+      panel.append(place);
     }
   }
   overview(panel) {

@@ -8,10 +8,13 @@ other until the target is met. They share no code with the search, and its price
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,6 +28,7 @@ from hmct_track.model import QuantModel, load_model
 from hmct_track.planning.moves import Board, Tariff, make_board
 from hmct_track.types import QuantConfig, Quantization, QuantType
 from tests.support import real
+from tests.support.floats import without_calibration
 
 NAMES = ("demo", "ocr-cls", "pp-lcnet", "docorient", "ocr-det", "ocr-rec")
 SHARES = (0.10, 0.03)
@@ -192,11 +196,65 @@ def compare(name: str, count: int, seed: int, shares: Sequence[float]) -> None:
             f"| {100 * plain['cost'] / total:.1f} % ({plain['moves']}) "
             f"| {100 * (1 - plain['cost'] / best):.0f} % "
             f"| {100 * safe['cost'] / total:.1f} % ({safe['moves']}) "
+            f"| {safe['margin_factor']:g} | {_shown(safe['halved'])} "
             f"| {'yes' if safe['kept'] else 'no'} ({100 * safe['held_out_value']:.2f} %) "
             f"| {'yes' if plain['kept'] else 'no'} | {kept} "
             f"| {plain['configurations']} | {spent / seconds:.1f} |",
             flush=True,
         )
+
+
+def compare_aimet(python: str, name: str, count: int, seed: int, share: float) -> None:
+    """Print a row of AIMET's search on the same float graph and samples, priced as plans are.
+
+    AIMET calibrates and simulates by itself, so that the target is of its own 8-bit model.
+    """
+    given = case(name, count, seed)
+    model = load_model(given.model)
+    tariff = Tariff(model, "macs")
+    board = make_board(model, [QuantType("int16")], tariff, by_node=True)
+    tariff.shapes = Engine(model).shapes(dict(given.choosing[0]))
+    with TemporaryDirectory() as folder:
+        onnx.save(without_calibration(model_copy(given.model)), f"{folder}/float.onnx")
+        (key,) = given.choosing[0]
+        np.savez(f"{folder}/samples.npz", **{key: np.stack([s[key] for s in given.choosing])})
+        script = str(Path(__file__).with_name("aimet_plan.py"))
+        command = [python, script, f"{folder}/float.onnx", f"{folder}/samples.npz", str(share)]
+        said = subprocess.run(  # noqa: S603 - an interpreter that the user names
+            command, check=True, capture_output=True, text=True
+        ).stdout
+    found = json.loads(said.splitlines()[-1])
+    tensor = {c.name: c.input.removesuffix(":float") for c in model.calibration_nodes}
+    wide, fragments = set(found["wide"]), {}
+    cost, slots = 0.0, 0
+    for slot, moves in zip(board.slots, board.moves, strict=True):
+        own = {c: state for c, state in moves[0].fragment.items() if tensor[c] in wide}
+        slots += bool(own)
+        cost += tariff.price(slot, QuantType("int16"), own) if own else 0.0
+        fragments |= own
+    lost = len(wide - {tensor[c] for c in fragments})
+    whole = QuantConfig(Quantization.AS_CALIBRATED)
+    both = [QuantConfig(Quantization.AS_CALIBRATED, fragments), whole]
+    measured = Measured(model)
+    ours = [np.divide(*measured.mse(both, s)) for s in (given.choosing, given.judging)]
+    total = sum(p[1] for p in board.prices())
+    print(
+        f"| {name} | {seed} | {100 * share:g} % | {len(wide)} ({lost}) | {slots} "
+        f"| {100 * cost / total:.1f} % | {100 * found['share']:.2f} % | {100 * ours[0]:.2f} % "
+        f"| {100 * ours[1]:.2f} % | {found['seconds']:.0f} s |",
+        flush=True,
+    )
+
+
+def model_copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A proto that may be changed."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _shown(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"
 
 
 def main() -> None:
@@ -206,12 +264,27 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--shares", type=float, nargs="*", default=SHARES)
+    parser.add_argument(
+        "--aimet", metavar="PYTHON", help="only AIMET's search, by this interpreter"
+    )
     args = parser.parse_args()
+    if args.aimet:
+        print(
+            "| model | draw | target | wide tensors (not ours) | slots | cost | its own error "
+            "| error here | on others | CPU |"
+        )
+        print("|---" * 10 + "|")
+        for name in args.names:
+            for seed in args.seeds:
+                for share in args.shares:
+                    compare_aimet(args.aimet, name, args.samples, seed, share)
+        return
     print(
         "| model | draw | target | walk, alone | walk, leave-one-out | plan, no margin | saved "
-        "| plan | kept | kept without margin | kept by walks | configurations | rankings |"
+        "| plan | margin times | halved | kept | kept without margin | kept by walks "
+        "| configurations | rankings |"
     )
-    print("|---" * 13 + "|")
+    print("|---" * 15 + "|")
     for name in args.names:
         for seed in args.seeds:
             compare(name, args.samples, seed, args.shares)

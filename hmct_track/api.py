@@ -199,6 +199,7 @@ def plan(
     max_cost: str | None = None,
     metric: str = "sqnr",
     moves: str | Sequence[str] = ("int16",),
+    allow: str | Sequence[str] = "horizon",
     nodes: str | Sequence[str] | None = None,
     raised: str | Sequence[str] | None = None,
     granularity: str = "node",
@@ -228,7 +229,9 @@ def plan(
         max_cost: instead of a target, the highest cost: a share such as ``30 %`` of changing
             everything, or a number in the unit of ``cost``.
         metric: what is best, with ``max_cost``, and what is shown beside a score.
-        moves: what nodes may become: ``int16``, ``float16``, ``float32``.
+        moves: what nodes may become: ``int16``, ``float16``, ``float32``; with ``free`` as well,
+            what costs nothing at run time is done first, as `mend` does it.
+        allow: what the toolchain can express, of which ``free`` chooses; see `diagnose`.
         nodes: only these may change; None for all.
         raised: these become the first of ``moves`` in any case, and count in the cost; what else
             changes is chosen around them.

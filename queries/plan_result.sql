@@ -15,7 +15,10 @@
 -- :column samples BIGINT number of samples that chose it
 -- :column value DOUBLE? its value on them
 -- :column margin DOUBLE by how much it is better than the target asks for, at least
--- :column calibrated DOUBLE? the value of the calibrated model on them
+-- :column margin_factor DOUBLE? by what that is wider than of one configuration
+-- :column halved DOUBLE? how often what half of the samples choose keeps it on the others
+-- :column calibrated DOUBLE? the value of the calibrated model on them, free remedies included
+-- :column freed BOOLEAN? whether free remedies were taken first; empty if not asked for
 -- :column certified BOOLEAN whether each single removal was measured and misses the target
 -- :column stopped BOOLEAN whether the budget ended the search
 -- :column held_out BIGINT number of samples held out

@@ -22,11 +22,13 @@ from hmct_track.lake import Lake
 from hmct_track.model import load_model
 from hmct_track.planning.boundaries import find_boundaries
 from hmct_track.planning.moves import Tariff, make_board
+from hmct_track.planning.selection import surer
 from hmct_track.planning.target import (
     Reading,
     Target,
     error_of,
     interval,
+    margin,
     parse_target,
     power,
     read,
@@ -94,7 +96,7 @@ def test_the_margin_is_the_prediction_interval_of_the_mean_of_other_samples() ->
     for _ in range(2000):
         values = rng.normal(10, 1, 16)
         reading = read(target, {"y": values[:12]}, {"y": values[:12]})
-        kept += values[12:].mean() <= error_of(target, reading, 0.9, 4)
+        kept += values[12:].mean() <= error_of(target, reading, margin(reading, 0.9, 4))
     assert 0.87 < kept / 2000 < 0.93
 
 
@@ -114,8 +116,36 @@ def test_the_margin_of_a_share_holds_as_often_as_it_says() -> None:
         whole = rng.lognormal(0, 0.5, 32)
         plan = 0.1 * whole * rng.lognormal(0, 0.3, 32)
         reading = read(target, {"y": plan[:16]}, {"y": whole[:16]})
-        kept += plan[16:].sum() / whole[16:].sum() <= error_of(target, reading, 0.9, 16)
+        kept += plan[16:].sum() / whole[16:].sum() <= error_of(
+            target, reading, margin(reading, 0.9, 16)
+        )
     assert 0.85 < kept / 2000 < 0.95
+
+
+def test_a_margin_is_widened_by_how_many_were_compared() -> None:
+    """WHEN the cheapest of 60 that keeps a limit is chosen by 16 samples, over and over.
+
+    THEN on 16 others it is kept every other time with the margin of one, and nearly as often as
+    asked with the wider one; of a few that differ clearly the margin stays as it is.
+    """
+    rng = np.random.default_rng(5)
+    target = parse_target("mse <= 1")
+    true = np.linspace(1.15, 0.85, 60)
+    kept, plain = [], []
+    for _ in range(80):
+        drawn = true[:, None] * rng.lognormal(-0.08, 0.4, (60, 32))
+        readings = [read(target, {"y": row[:16]}, {}) for row in drawn]
+        by = np.array([margin(reading, 0.9, 16) for reading in readings])
+        values = np.array([reading.value for reading in readings])
+        factor = surer(target, readings, 0.9, 16).factor
+        for found, times in ((plain, 1.0), (kept, factor)):
+            keeps = values + times * by <= 1
+            if keeps.any():
+                found.append(bool(drawn[keeps.argmax(), 16:].mean() <= 1))
+    assert np.mean(plain) < 0.6
+    assert np.mean(kept) > 0.78
+    apart = [read(target, {"y": v * rng.lognormal(0, 0.1, 16)}, {}) for v in (9.0, 3.0, 0.5, 0.1)]
+    assert surer(target, apart, 0.9, 16).factor == 1
 
 
 def test_powers_add_up() -> None:
@@ -264,7 +294,8 @@ def test_the_certificate_is_true_of_the_model(found: object) -> None:
         }
         reading = read(target, values(QuantConfig(found.config.default, kept)), full)
         assert reading.value == pytest.approx(row["without"], rel=1e-3)
-        assert error_of(target, reading, 0.9, 8) > 0.1, row["slot"]
+        by = found.summary["margin_factor"] * margin(reading, 0.9, 8)
+        assert error_of(target, reading, by) > 0.1, row["slot"]
 
 
 def test_held_out_samples_choose_nothing(found: object, lake_of_one: Path) -> None:

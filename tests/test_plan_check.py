@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hmct_track
 from hmct_track import demo
+from hmct_track.analyses.plan_session import split
 from hmct_track.cli.main import main
 from hmct_track.lake import Lake
-from hmct_track.model import load_model, planned_model, qdq_model, save_model
+from hmct_track.model import QuantModel, load_model, planned_model, qdq_model, save_model
 from hmct_track.types import QuantConfig, Quantization
+from tests.support.planned import expected
 
 MODEL, DATA = str(demo.model_path()), str(demo.calibration_data_path())
 
@@ -101,3 +104,43 @@ def test_what_is_no_plan_is_refused_in_a_line(
     assert code == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "l").exists()
+
+
+def test_free_remedies_come_first_and_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """WHEN free is among the moves of the demo, whose weights have one scale per tensor.
+
+    THEN shares are of the model as it was given, less has to be raised than without, nothing of the
+    held-out samples was looked at, and what is written has both the remedies and the plan.
+    """
+    kept = {"data_num": 8, "lake": tmp_path / "lake", "track": False, "progress": False}
+    plain = hmct_track.plan(MODEL, DATA, "error <= 3 %", **kept).summary
+    found = hmct_track.plan(
+        MODEL, DATA, "error <= 3 %", moves="free,int16", allow="per-channel",
+        output_folder=tmp_path, **kept,
+    )  # fmt: skip
+    row = found.summary
+    assert row["freed"]
+    assert row["cost"] < plain["cost"]
+    held, choosing = split(8, 0.25)[::-1]
+    given, mended = load_model(MODEL), load_model(tmp_path / "mended_model.onnx")
+    for calibrated, places, share in (
+        (QuantConfig(Quantization.AS_CALIBRATED), choosing, row["calibrated"]),
+        (found.config, held, row["held_out_value"]),
+    ):
+        of_given = mse(given, QuantConfig(Quantization.AS_CALIBRATED), places)
+        assert share == pytest.approx(mse(mended, calibrated, places) / of_given, rel=1e-4)
+    assert "the plan is honoured" in check(tmp_path, tmp_path / "calibrated_model.onnx", capsys)
+
+
+def mse(model: QuantModel, config: QuantConfig, places: list[int]) -> float:
+    """The mean over samples of the demo, of the first output."""
+    files = sorted(demo.calibration_data_path().glob("input/*.npy"), key=lambda f: int(f.stem))
+    values = []
+    for k in places:
+        sample = {"input": np.load(files[k])}
+        (want,) = expected(model, QuantConfig(Quantization.OFF), sample)
+        (got,) = expected(model, config, sample)
+        values.append(float(np.square(got.astype(np.float64) - want).mean()))
+    return float(np.mean(values))

@@ -23,7 +23,7 @@ from hmct_track.analyses.base import (
 from hmct_track.analyses.configurations import alone, every, names_of_type, whole
 from hmct_track.errors import UsageError
 from hmct_track.options import option
-from hmct_track.options.kinds import MAYBE_NAMES, WHOLE, as_list, texts
+from hmct_track.options.kinds import MAYBE_NAMES, WHOLE, as_list, as_words, texts
 from hmct_track.types import (
     CalibrationNode,
     Effect,
@@ -54,6 +54,22 @@ def allow() -> Any:
         "or remedies such as [threshold,per-channel,bias,int16-activation]",
         default=ALLOW, command_default=[ALLOW],
     )  # fmt: skip
+
+
+def free_families(allowed: str | Sequence[str]) -> list[Family]:
+    """Those of the remedies that are allowed which cost nothing at run time.
+
+    Raises:
+        UsageError: there is none, or a name is not known.
+    """
+    from hmct_track.remedies import FREE, allowed_families
+
+    found = [f for f in allowed_families(as_words(allowed)) if f in FREE]
+    if not found:
+        raise UsageError(
+            f"allow names nothing that is free at run time; choose from {', '.join(FREE)}"
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +103,7 @@ class Diagnose(Analysis):
     def _allowed(self) -> tuple[Family, ...]:
         from hmct_track.remedies import allowed_families
 
-        return allowed_families(as_list(self.allow))
+        return allowed_families(as_words(self.allow))
 
     def ask(self, model: QuantModel, seen: Seen) -> Round:
         """The whole model, and each node alone.

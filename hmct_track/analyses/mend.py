@@ -25,7 +25,7 @@ from hmct_track.analyses.base import (
 )
 from hmct_track.analyses.calibrate import OP_TYPES
 from hmct_track.analyses.configurations import every, whole
-from hmct_track.analyses.diagnose import allow
+from hmct_track.analyses.diagnose import allow, free_families
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import FILE, MAYBE_NAMES, as_list
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hmct_track.lake.rows import ScoreResultsRow
     from hmct_track.model import FloatModel, QuantModel, Skeleton
     from hmct_track.recording import Recording, Run, Subject
-    from hmct_track.remedies import Family
+    from hmct_track.recording.progress import Steps
     from hmct_track.remedies.search import Counted, Scope
     from hmct_track.remedies.verdict import Gain
     from hmct_track.report.html import Table
@@ -102,13 +102,7 @@ class Mend(Analysis):
     def check(self) -> None:
         """Check the parameters by themselves."""
         super().check()
-        if not self._allowed():
-            raise UsageError("allow names nothing that is free at run time; mend does nothing else")
-
-    def _allowed(self) -> list[Family]:
-        from hmct_track.remedies import FREE, allowed_families
-
-        return [f for f in allowed_families(as_list(self.allow)) if f in FREE]
+        free_families(self.allow)
 
     def open(self, recording: Recording) -> tuple[QuantModel, Engine]:
         """The model; a float one is calibrated with maxima over the samples that are not held out.
@@ -192,10 +186,10 @@ class Mend(Analysis):
             subject.inputs([k for k in places if k % 4 in (0, 1)]),
             subject.inputs([k for k in places if k % 4 == 2]),
             subject.outputs,
-            self._allowed(),
+            free_families(self.allow),
             scope=self._scope(subject.model),
             watch=lambda told: LOG.info("%s", told),
-            counted=_counted(run),
+            counted=shown_counted(run.recording.progress, run.steps),
         )
         config = search.run().canonical(every(subject.model))
         # Nothing is chosen any more.
@@ -416,7 +410,7 @@ def is_held_out(position: int) -> bool:
     return position % 4 == 3
 
 
-def _counted(run: Run) -> Counted:
+def shown_counted(shown: bool, steps: Steps | None = None) -> Counted:
     """Passes on what a search measures, of which there will be so much, while that is shown."""
     from hmct_track.recording.progress import Clock, progress
 
@@ -428,8 +422,8 @@ def _counted(run: Run) -> Counted:
             total=total,
             what=what,
             unit="outputs",
-            shown=run.recording.progress,
-            steps=run.steps,
+            shown=shown,
+            steps=steps,
             clock=clock,
         )
 

@@ -23,6 +23,7 @@ from hmct_track.analyses.base import (
     save_dir,
     score,
 )
+from hmct_track.analyses.diagnose import allow, free_families
 from hmct_track.errors import DataError, UsageError
 from hmct_track.options import option, parse_metric
 from hmct_track.options.kinds import (
@@ -34,6 +35,7 @@ from hmct_track.options.kinds import (
     TEXT,
     WHOLE,
     as_list,
+    as_words,
     choice,
     texts,
 )
@@ -43,18 +45,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hmct_track.analyses.base import DataSource
+    from hmct_track.analyses.plan_free import Freed
     from hmct_track.analyses.plan_session import Session
     from hmct_track.data import Samples
+    from hmct_track.engine import Engine
     from hmct_track.lake.rows import PlanFrontierRow, PlanNodesRow, PlanResultRow
     from hmct_track.model import QuantModel
     from hmct_track.planning.target import Target
-    from hmct_track.recording import Run, Subject
+    from hmct_track.recording import Recording, Run, Subject
     from hmct_track.report.html import Table
     from hmct_track.report.plan import Beside
     from hmct_track.tracking import NestedRun
 
 _TYPES = ("int16", "float16", "float32")
+FREE = "free"
+"""The move that stands for the free remedies."""
 _MOST_NESTED = 40
+_WELL_BELOW = 0.1
+"""A share of plans so far below the confidence that is asked for is worth a word."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,8 +114,10 @@ class Plan(Analysis["PlanNodesRow"]):
         default=Metric.SQNR.value,
     )  # fmt: skip
     moves: str | Sequence[str] = option(
-        texts("TYPES"), f"what nodes may become: {', '.join(_TYPES)}", default=("int16",)
-    )
+        texts("TYPES"), f"what nodes may become: {', '.join(_TYPES)}; with {FREE} what costs "
+        "nothing is done first, as mend does it", default=("int16",),
+    )  # fmt: skip
+    allow: str | Sequence[str] = allow()
     nodes: str | Sequence[str] | None = option(
         MAYBE_NAMES, "only these nodes may change (default: all)", "-n", default=None
     )
@@ -167,9 +177,11 @@ class Plan(Analysis["PlanNodesRow"]):
         self.goal  # noqa: B018 - it complains
         for name in self._types:
             if name not in _TYPES:
-                raise UsageError(f"moves has {name!r}; choose from {', '.join(_TYPES)}")
+                raise UsageError(f"moves has {name!r}; choose from {', '.join((*_TYPES, FREE))}")
         if not self._types:
-            raise UsageError(f"moves is empty; choose from {', '.join(_TYPES)}")
+            raise UsageError(f"moves has no type to change to; choose from {', '.join(_TYPES)}")
+        if FREE in as_words(self.moves):
+            free_families(self.allow)
         if self.boundary is not None:
             from hmct_track.analyses.plan_session import amount
 
@@ -187,7 +199,49 @@ class Plan(Analysis["PlanNodesRow"]):
 
     @property
     def _types(self) -> list[str]:
-        return list(dict.fromkeys(as_list(self.moves)))
+        return [name for name in dict.fromkeys(as_words(self.moves)) if name != FREE]
+
+    def open(self, recording: Recording) -> tuple[QuantModel, Engine]:
+        """The model; with its free remedies, if they are among the moves and any of them helps.
+
+        Raises:
+            ModelError: the model cannot be read.
+            DataError: a sample is broken, or does not fit the model.
+            UsageError: there are too few samples to choose remedies by.
+        """
+        from hmct_track.analyses.plan_free import free_first
+        from hmct_track.model import model_of
+
+        model, engine = super().open(recording)
+        if FREE not in as_words(self.moves):
+            return model, engine
+        samples = self.samples(model)
+        found = free_first(
+            model,
+            lambda other: self.engine_of(other, recording)[1],
+            samples,
+            self._split(model, len(samples))[0],
+            self.outputs(model, engine),
+            free_families(self.allow),
+            shown=recording.progress,
+        )
+        if found is None:
+            return model, engine
+        self._freed["now"] = found
+        return self.engine_of(model_of(found.skeleton), recording)
+
+    @cached_property
+    def _freed(self) -> dict[str, Freed]:
+        return {}
+
+    def _split(self, model: QuantModel, count: int) -> tuple[list[int], list[int]]:
+        """Positions of the samples that choose, and of those that are held out."""
+        from hmct_track.analyses.plan_session import split
+
+        if self.held_out is None:
+            return split(count, self.held_out_share)
+        own = len(super().samples(model))
+        return list(range(own)), list(range(own, count))
 
     @property
     def goal(self) -> Target:
@@ -262,14 +316,11 @@ class Plan(Analysis["PlanNodesRow"]):
         Raises:
             UsageError: a held-out sample is one of those that choose, or a cost is missing.
         """
-        from hmct_track.analyses.plan_session import same_samples, split
+        from hmct_track.analyses.plan_session import same_samples
 
         session, count = self._sessions["now"], len(subject.samples)
-        if self.held_out is None:
-            choosing, held = split(count, self.held_out_share)
-        else:
-            own = len(super().samples(subject.model))
-            choosing, held = list(range(own)), list(range(own, count))
+        choosing, held = self._split(subject.model, count)
+        if self.held_out is not None:
             twice = same_samples(subject, choosing, held)
             if twice:
                 raise UsageError(
@@ -277,13 +328,16 @@ class Plan(Analysis["PlanNodesRow"]):
                     f"{twice[0]}; give others"
                 )
         session.choosing[:], session.held_out[:] = choosing, held
+        freed = self._freed.get("now")
+        session.freed = bool(freed) if FREE in as_words(self.moves) else None
+        session.given = freed.mse(subject) if freed and self.goal.is_share else None
         session.tariff.shapes = subject.engine.shapes(next(iter(subject.inputs().values())))
         session.board.prices()
 
     def observe(self, run: Run) -> None:
         """Write down the plan, all points, and what it says of each node."""
         from hmct_track.analyses.scored import HELD_OUT, record_scores
-        from hmct_track.lake import PLAN_MOVES, PLAN_POINTS, PLANS
+        from hmct_track.lake import MENDING_STEPS, PLAN_MOVES, PLAN_POINTS, PLANS
 
         session = self._sessions["now"]
         held_out = set(session.held_out)
@@ -291,6 +345,8 @@ class Plan(Analysis["PlanNodesRow"]):
         record_scores(
             run, counts=lambda row: (row["sample"] in held_out) == (row["role"] == HELD_OUT)
         )
+        freed = self._freed.get("now")
+        run.lake.append(MENDING_STEPS, freed.rows(run.run_id) if freed else [])
         run.lake.append(PLAN_POINTS, list(session.point_rows(run.run_id)))
         run.lake.append(PLAN_MOVES, list(session.move_rows(run.run_id)))
         run.lake.append(PLANS, [session.plan_row(run.run_id)])
@@ -318,7 +374,8 @@ class Plan(Analysis["PlanNodesRow"]):
         chosen = {(r["config_id"], r["score"]): r for r in found if r["role"] != HELD_OUT}
         held = {(r["subject"], r["score"]): r for r in found if r["role"] == HELD_OUT}
         values = {} if isinstance(self.goal.metric, Metric) else self._values(answer, row)
-        return Beside(chosen, held, parse_metric(self.metric), values)
+        remedies = answer.query("mending_steps") if row["freed"] else []
+        return Beside(chosen, held, parse_metric(self.metric), values, remedies)
 
     def _values(self, answer: Answer[PlanNodesRow], row: PlanResultRow) -> dict[str, float]:
         """Configuration to the metric that is shown beside a score, on the samples that choose."""
@@ -351,6 +408,12 @@ class Plan(Analysis["PlanNodesRow"]):
             yield (
                 f"the target {row['target']} is missed on the {row['held_out']} samples held out; "
                 "give more samples, or a higher confidence"
+            )
+        halved = row["halved"]
+        if halved is not None and halved < self.confidence - _WELL_BELOW:
+            yield (
+                f"of plans that half of the samples choose only {100 * halved:.0f} % keep the "
+                "target on the others: these samples hardly tell; give more"
             )
         if not row["held_out"]:
             yield "no samples were held out: the plan is tested only on those that chose it"
@@ -394,7 +457,7 @@ class Plan(Analysis["PlanNodesRow"]):
 
         session = self._sessions["now"]
         config = session.config(session.state)
-        return write_plan(Path(self.output_folder), answer, run, config)
+        return write_plan(Path(self.output_folder), answer, run, config, mended=bool(session.freed))
 
     def extras(self, answer: Answer[PlanNodesRow], run: Run) -> dict[str, Any]:
         """The configuration and the types."""

@@ -19,13 +19,28 @@ if TYPE_CHECKING:
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
 
+MENDED = "mended_model.onnx"
+"""The model with its free remedies, before anything is raised; lists of nodes are of it."""
 VERSION = 1
 """Of the form of ``plan.json``."""
+_REMEDIES = (
+    "free remedies: moved factors, corrected biases and, where no scales are given, thresholds are "
+    f"in {MENDED}, to whose nodes this applies"
+)
 _QDQ_WEIGHT = "_DequantizeLinear_Output:float"
 
 
-def write_plan(folder: Path, answer: Answer, run: Run, config: QuantConfig) -> tuple[Path, ...]:
+def write_plan(
+    folder: Path, answer: Answer, run: Run, config: QuantConfig, *, mended: bool = False
+) -> tuple[Path, ...]:
     """Write everything into a folder; ``plan.json`` last, when all others are there.
+
+    Args:
+        folder: where to.
+        answer: of the plan.
+        run: that has measured it.
+        config: the plan.
+        mended: whether the model has free remedies that no file has; it is written as well.
 
     Raises:
         UsageError: the folder cannot be written to.
@@ -41,12 +56,19 @@ def write_plan(folder: Path, answer: Answer, run: Run, config: QuantConfig) -> t
         texts[name] = exported.text
         unsaid[name] = list(exported.unsaid)
     files = []
+    if mended:
+        save_model(model.skeleton, folder / MENDED)
+        files.append(folder / MENDED)
+        for name in EXPORTERS:
+            unsaid[name].append(_REMEDIES)
     for name, write in (("calibrated_model.onnx", planned_model), ("qdq_model.onnx", qdq_model)):
         written, lines = write(model, config)
         unsaid[name] = lines
         save_model(written, folder / name)
         files.append(folder / name)
-    texts["plan.json"] = json.dumps(plan_json(view, row, run, config, unsaid), indent=2) + "\n"
+    path = str(folder / MENDED) if mended else run.row["model_path"]
+    found = plan_json(view, row, run, config, unsaid, path)
+    texts["plan.json"] = json.dumps(found, indent=2) + "\n"
     for name, text in texts.items():
         _replace(folder / name, text)
         files.append(folder / name)
@@ -59,6 +81,7 @@ def plan_json(
     run: Run,
     config: QuantConfig,
     unsaid: Mapping[str, list[str]],
+    model: str | None,
 ) -> dict[str, Any]:
     """The plan as data: what it is for, what it does, and what formats do not say."""
     subject = run.subject
@@ -66,7 +89,7 @@ def plan_json(
         "hmct_track_plan": VERSION,
         "run_id": run.run_id,
         "model_id": subject.model.model_id,
-        "model": run.row["model_path"],
+        "model": model,
         "float_model": _path(run),
         "data": run.row["data_path"],
         "samples": row["samples"],

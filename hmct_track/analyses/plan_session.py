@@ -19,6 +19,7 @@ from hmct_track.planning.boundaries import Boundaries, find_boundaries
 from hmct_track.planning.linear import State
 from hmct_track.planning.moves import Board, Tariff
 from hmct_track.planning.search import Asking, Search
+from hmct_track.planning.selection import surer
 from hmct_track.planning.target import (
     Lost,
     Reading,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _HUGE = 1e150
 """What an infinite error counts as where errors are added up."""
+_MOST_AIMS = 2
+"""How often margins are widened."""
 
 
 @dataclass
@@ -71,6 +74,11 @@ class Session:
     held_out: list[int] = field(default_factory=list)
     readings: dict[str, Reading] = field(default_factory=dict)
     """Configuration id to what was measured on the samples that choose."""
+    freed: bool | None = None
+    """Whether the model has its free remedies already; None if they were not asked for."""
+    given: Mapping[str, Mapping[int, float]] | None = None
+    """Output to position of a sample to mean squared error of the model as it was given, where that
+    is another and shares are of it."""
     search: Search | None = None
     boundaries: Boundaries | None = None
     stopped: bool = False
@@ -82,6 +90,11 @@ class Session:
     _calibrated: dict[str, Values] = field(default_factory=dict)
     _judged: dict[str, Reading] | None = None
     _samples: Sequence[int] = ()
+    factor: float = 1.0
+    """By what margins are wider than those of one configuration; see `planning.selection`."""
+    halved: float | None = None
+    """How often a plan that half of the samples choose keeps the target on the others."""
+    _aims: int = 0
     _losing: dict[str, int] = field(default_factory=dict)
     """Configuration id to how many samples of the last round lose something of the score."""
 
@@ -134,12 +147,31 @@ class Session:
             return Round()
         trials = next(self._asking, None)
         if trials is None:
-            return Round()
+            return self._go_on() if self._aims_again() else Round()
         self._waiting = [trial.state for trial in trials]
         return self._round(
             [Planned(self._subject(t.state), t.role, self.config(t.state)) for t in trials],
             self.choosing,
         )
+
+    def _aims_again(self) -> bool:
+        """Whether margins have to be wider, as so many were compared; the search begins anew then.
+
+        A wider margin compares others, so that it is asked again of these.
+        """
+        search = self._found
+        if self.most is not None or self.confidence <= 0.5 or search.best in (None, search.zero):
+            return False
+        ordered = sorted(search.errors, key=lambda s: (search.cost(s), sum(k > 0 for k in s)))
+        readings = [self.readings[self.config(state).config_id] for state in ordered]
+        found = surer(self.target, readings, self.confidence, len(self.held_out), self.factor)
+        self.halved = found.kept
+        if found.factor <= self.factor or self._aims >= _MOST_AIMS:
+            return False
+        self.factor, self._aims = found.factor, self._aims + 1
+        search.tell({state: self._error(self.config(state)) for state in search.errors})
+        self._asking = search.again()
+        return True
 
     def _subject(self, state: State) -> list[str]:
         """The slots that a state changes; a word where those are none or many."""
@@ -225,7 +257,7 @@ class Session:
     ) -> None:
         calibrated = whole(self.model).config.config_id
         if calibrated in found:
-            self._calibrated["choosing"] = _arrays(found[calibrated], samples)
+            self._calibrated["choosing"] = _arrays(self.given or found[calibrated], samples)
         for config_id, outputs in found.items():
             values = _arrays(outputs, samples)
             self.readings[config_id] = read(
@@ -233,7 +265,8 @@ class Session:
             )
 
     def _judge(self, found: Mapping[str, Mapping[str, Mapping[int, float]]]) -> None:
-        calibrated = _arrays(found[whole(self.model).config.config_id], self.held_out)
+        of_whole = self.given or found[whole(self.model).config.config_id]
+        calibrated = _arrays(of_whole, self.held_out)
         plan = _arrays(found[self.config(self.state).config_id], self.held_out)
         lost = self._losing.get(self.config(self.state).config_id)
         self._judged = {"plan": read(self.target, plan, calibrated, lost)}
@@ -242,7 +275,11 @@ class Session:
         reading = self.readings[config.config_id]
         if self.most is not None:
             return power(self.target.metric, reading.value)
-        return error_of(self.target, reading, self.confidence, len(self.held_out))
+        return error_of(self.target, reading, self._margin(reading))
+
+    def _margin(self, reading: Reading) -> float:
+        """How far a value may be worse on other samples, chosen among many as it was."""
+        return self.factor * margin(reading, self.confidence, len(self.held_out))
 
     # What was found.
 
@@ -275,14 +312,15 @@ class Session:
         assert search is not None  # noqa: S101 - it has begun
         if self.take is not None or search.limit is None:
             return
-        if search.best == search.zero and not self.board.raised:
+        if search.best == search.zero and not self.board.raised and not self.freed:
             raise UsageError(
                 f"target {target} is met already: the calibrated model has "
                 f"{self._told(search.zero)}, so there is nothing to change"
             )
         if search.best is None:
             raised = self.board.raised
-            reached = [f"calibrated {self._told_of(whole(self.model).config)}"]
+            name = "with the free remedies" if self.freed else "calibrated"
+            reached = [f"{name} {self._told_of(whole(self.model).config)}"]
             if raised:
                 reached.append(f"with what is raised {self._told(search.zero)}")
             reached += [
@@ -300,7 +338,7 @@ class Session:
 
     def _told_of(self, config: QuantConfig) -> str:
         reading = self.readings[config.config_id]
-        by = margin(reading, self.confidence, len(self.held_out))
+        by = self._margin(reading)
         said = self.target.shown(reading.value)
         if not by or not math.isfinite(reading.value):
             return said
@@ -331,9 +369,10 @@ class Session:
             "unit": self._unit(state),
             "samples": len(self.choosing),
             "value": _number(reading.value),
-            "margin": 0.0
-            if self.most is not None
-            else margin(reading, self.confidence, len(self.held_out)),
+            "margin": 0.0 if self.most is not None else self._margin(reading),
+            "margin_factor": self.factor,
+            "halved": self.halved,
+            "freed": self.freed,
             "calibrated": _number(self.readings[whole(self.model).config.config_id].value),
             "certified": search.certified and state == search.best,
             "stopped": self.stopped,

@@ -683,7 +683,10 @@ class PlanResultRow(TypedDict):
     samples: int
     value: float | None
     margin: float
+    margin_factor: float | None
+    halved: float | None
     calibrated: float | None
+    freed: bool | None
     certified: bool
     stopped: bool
     held_out: int

@@ -442,7 +442,10 @@ PLANS = Table(
         samples         BIGINT   number of samples that chose it
         value           DOUBLE   its value on them
         margin          DOUBLE   by how much it is better than the target asks for, at least
-        calibrated      DOUBLE   the value of the calibrated model on them
+        margin_factor   DOUBLE   by what that is wider than of one configuration
+        halved          DOUBLE   how often what half of the samples choose keeps it on the others
+        calibrated      DOUBLE   the value of the calibrated model on them, free remedies included
+        freed           BOOLEAN  whether free remedies were taken first; empty if not asked for
         certified       BOOLEAN  whether each single removal was measured and misses the target
         stopped         BOOLEAN  whether the budget ended the search
         held_out        BIGINT   number of samples held out

@@ -169,3 +169,8 @@ def texts(metavar: str) -> Kind:
 def as_list(names: str | Sequence[str] | None) -> list[str]:
     """One name or several as a list; empty for None."""
     return [names] if isinstance(names, str) else list(names or ())
+
+
+def as_words(names: str | Sequence[str] | None) -> list[str]:
+    """Words that have no commas in them, written as a list or with commas between them."""
+    return [word.strip() for name in as_list(names) for word in name.split(",")]

@@ -83,6 +83,15 @@ class Search:
         else:
             yield from self._save()
 
+    def again(self) -> Asking:
+        """The same once more, when the errors of what was measured have been told anew."""
+        self.best, self.certified = None, False
+        self.walks.clear()
+        self.removals.clear()
+        self._consider(*self.errors)
+        if self.best is not None and self.best != self.zero:
+            yield from self._save()
+
     def tell(self, errors: Mapping[State, float]) -> None:
         """What was measured; an error that is no number counts as infinite."""
         self.errors.update({s: e if e == e else inf for s, e in errors.items()})  # noqa: PLR0124

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,9 +245,8 @@ def _unseen(reading: Reading, level: float) -> float:
     return wilson(reading.losing, reading.samples, level)[1] - share
 
 
-def error_of(target: Target, reading: Reading, confidence: float, held_out: int) -> float:
-    """The error of a value that is worse by the margin; allowed up to ``target.limit``."""
-    by = margin(reading, confidence, held_out)
+def error_of(target: Target, reading: Reading, by: float) -> float:
+    """The error of a value that is worse by a margin; allowed up to ``target.limit``."""
     if target.is_share:
         return reading.value + by
     if math.isinf(reading.value):
@@ -268,6 +268,7 @@ def interval(reading: Reading, confidence: float = 0.9) -> tuple[float, float]:
     return float(found.low[0]), high
 
 
+@lru_cache(maxsize=64)
 def student(probability: float, freedom: int) -> float:
     """Quantile of Student's distribution."""
     from scipy.stats import t

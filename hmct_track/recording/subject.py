@@ -117,6 +117,9 @@ class _LazySamples(Mapping[str, Sample]):
     def __getitem__(self, sample_id: str) -> Sample:
         return self._samples[self._index[sample_id]]
 
+    def __contains__(self, sample_id: object) -> bool:
+        return sample_id in self._index  # what a mapping does by itself loads the sample
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._index)
 

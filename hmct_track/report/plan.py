@@ -29,6 +29,8 @@ class Beside:
     metric: Metric = Metric.SQNR
     values: Mapping[str, float] = field(default_factory=dict)
     """Configuration id to the metric; empty where the target is of a metric."""
+    remedies: Rows = ()
+    """Rows of the query ``mending_steps``: what cost nothing, and was done first."""
 
     @property
     def scores(self) -> list[str]:
@@ -99,15 +101,19 @@ def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -
         f"plan for {row['target']}: {row['moves']} of {row['slots']} change, for {share:.3g} % of "
         f"what changing all costs ({row['cost']:.4g} of {row['cost_of_all']:.4g} {row['unit']})"
     )
+    yield from _free(row, beside.remedies)
     said = (
         f"{shown_value(row['value'], row)} on the {counted(row['samples'], 'sample')} that chose it"
     )
     if row["margin"]:
-        said += f", which allows {row['margin']:.3g} for other samples"
-    yield f"{said}; the calibrated model has {shown_value(row['calibrated'], row)}"
+        said += f", which allows {_allowance(row)}"
+    before = "with the free remedies alone it" if row["freed"] else "the calibrated model"
+    yield f"{said}; {before} has {shown_value(row['calibrated'], row)}"
     yield from _held_out(row)
     yield from _scores(row, beside)
-    if row["certified"] and BOUNDARY in row["unit"]:
+    if not row["moves"]:
+        yield "the free remedies alone keep the target: nothing has to change its type"
+    elif row["certified"] and BOUNDARY in row["unit"]:
         # Without it a node may cost more: two boundaries in place of one type.
         yield "each single change that would make it cheaper was measured, and misses the target"
     elif row["certified"]:
@@ -123,6 +129,34 @@ def plan_lines(row: Row, nodes: Rows, points: Rows, beside: Beside = _NOTHING) -
     else:
         yield "that nothing of it can be left out was not shown"
     yield from _walks(row, points)
+
+
+def _free(row: Row, remedies: Rows) -> Iterator[str]:
+    """What was done first, for nothing."""
+    if row["freed"] is False:
+        yield "no free remedy helps on the samples that check it; the model is as it was calibrated"
+    elif row["freed"]:
+        said = "free remedies first, which cost nothing at run time"
+        if remedies:
+            gain = sum(step["checking"] for step in remedies)
+            steps = "; ".join(step["step"] for step in remedies)
+            said += f" ({steps}): {gain:+.2g} dB on samples that did not pick them"
+        yield said
+
+
+def _allowance(row: Row) -> str:
+    """The margin, and how sure it makes a plan that was chosen among so many."""
+    scale, unit = (100, " %") if row["is_share"] else (1, "")
+    said = f"{scale * row['margin']:.3g}{unit} for other samples"
+    if row["halved"] is None:
+        return said
+    compared = f"{row['configurations']} were compared"
+    if row["margin_factor"] > 1:
+        compared = f"{row['margin_factor']:g} times that of one, as {compared}"
+    return (
+        f"{said} ({compared}; when half of the samples choose, {100 * row['halved']:.0f} % of "
+        "plans keep the target on the others)"
+    )
 
 
 def _scores(row: Row, beside: Beside) -> Iterator[str]:

@@ -23,7 +23,11 @@ SAMPLES = [
 @cache
 def float_model() -> onnx.ModelProto:
     """The demo model without its calibration nodes."""
-    model = onnx.load(demo.model_path())
+    return without_calibration(onnx.load(demo.model_path()))
+
+
+def without_calibration(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph, every node reading what its calibration nodes read; ``model`` is changed."""
     nodes = list(model.graph.node)
     source = {n.output[0]: n.input[0] for n in nodes if n.op_type == "HzCalibration"}
     del model.graph.node[:]

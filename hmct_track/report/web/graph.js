@@ -757,6 +757,7 @@ class List {
     this.filter("");
   }
   sort(heads, k) {
+    unfold();
     const up = heads[k].ariaSort === "ascending";
     heads.forEach(head => { head.ariaSort = "none"; });
     heads[k].ariaSort = up ? "descending" : "ascending";
@@ -771,6 +772,7 @@ class List {
   filter(text) {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
+    if (words.length) unfold();
     if (!words.length && this.rows.every(row => !row.hidden)) {
       this.count.textContent = `${this.rows.length} rows`;
       return;
@@ -784,11 +786,16 @@ class List {
   }
 }
 
-/* The rows of the list, of which each costs as much as a node, are laid out when they come into
-   sight, are looked for or printed, and never before the graph is on the screen. */
+/* The rows of the list, of which each costs as much as a node, are laid out when the graph is on the
+   screen; many only when they come into sight, are looked for or printed. */
 const drawing = document.documentElement.classList, unfold = () => drawing.remove("hg-drawing");
 const near = new IntersectionObserver(seen => { if (seen.some(one => one.isIntersecting)) unfold(); }, { rootMargin: "100px" });
-requestAnimationFrame(() => setTimeout(() => document.querySelectorAll(".hg-list").forEach(list => near.observe(list))));
+requestAnimationFrame(() => setTimeout(() => {
+  for (const list of document.querySelectorAll(".hg-list")) {
+    if (list.querySelectorAll("tbody tr").length > 300) near.observe(list);
+    else unfold();
+  }
+}));
 addEventListener("keydown", event => { if ((event.ctrlKey || event.metaKey) && event.key === "f") unfold(); });
 addEventListener("beforeprint", unfold);
 /* Paper has no buttons: what is folded is printed, too. */

@@ -1,6 +1,7 @@
 -- How was a model calibrated? The newest finished calibration in the lake that made it.
 --
 -- :use internal
+-- :about newest
 -- :param made VARCHAR the model that was made, a key of models
 -- :column run_id VARCHAR the run of calibrate
 -- :column method VARCHAR? how the thresholds of activations were found

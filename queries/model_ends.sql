@@ -1,6 +1,7 @@
 -- What goes into the model of a run, what comes out, and what measured it.
 --
 -- :use internal
+-- :about runs
 -- :param run_id VARCHAR a run
 -- :column model_id VARCHAR key of models
 -- :column name VARCHAR name of the graph

@@ -1,7 +1,11 @@
 -- The finished runs that rank nodes, newest first.
 --
 -- :use user
+-- :about newest
 -- :optional node_type VARCHAR only runs that rank these: node, weight or activation
+-- :optional model_id VARCHAR only runs of this model
+-- :optional family VARCHAR only this run and its steps
+-- :optional most BIGINT at most so many
 -- :column run_id VARCHAR key of runs
 -- :column parent_run_id VARCHAR? the run that it is a step of
 -- :column node_type VARCHAR what it ranks
@@ -26,5 +30,8 @@ WITH ranking AS (
     WHERE r.kind = 'sensitivity' AND r.state = 'FINISHED'
 )
 FROM ranking
-WHERE $node_type IS NULL OR node_type = $node_type
+WHERE ($node_type IS NULL OR node_type = $node_type)
+    AND ($model_id IS NULL OR model_id = $model_id)
+    AND ($family IS NULL OR $family IN (run_id, parent_run_id))
 ORDER BY run_id DESC
+LIMIT $most::BIGINT

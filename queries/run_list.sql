@@ -1,6 +1,8 @@
 -- The runs with what they were about, newest first; the steps of a run come with it.
 --
 -- :use internal
+-- :about newest
+-- :optional family VARCHAR only this run and its steps
 -- :column run_id VARCHAR key of runs
 -- :column parent_run_id VARCHAR? the run that this one is a step of
 -- :column kind VARCHAR the analysis
@@ -46,4 +48,5 @@ SELECT
 FROM runs AS r
 LEFT JOIN models AS m USING (model_id)
 LEFT JOIN notes AS o USING (run_id)
+WHERE $family IS NULL OR $family IN (r.run_id, r.parent_run_id)
 ORDER BY coalesce(r.parent_run_id, r.run_id) DESC, r.parent_run_id NULLS FIRST, r.run_id

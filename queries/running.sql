@@ -1,6 +1,7 @@
 -- Which runs say that they run, and in which process?
 --
 -- :use internal
+-- :about running
 -- :column run_id VARCHAR key of runs
 -- :column host VARCHAR? the machine
 -- :column pid BIGINT? the process there

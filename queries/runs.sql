@@ -9,6 +9,8 @@
 -- :optional data VARCHAR only runs whose data has this text in its path, or this data_id
 -- :optional since TIMESTAMP only runs that started then or later, in UTC
 -- :optional steps BOOLEAN=true false leaves out runs that are steps of another
+-- :optional model_id VARCHAR only runs of this model
+-- :optional family VARCHAR only this run and its steps
 -- :optional most BIGINT at most so many
 -- :column run_id VARCHAR key of runs
 -- :column kind VARCHAR the analysis
@@ -75,5 +77,7 @@ WHERE ($run IS NULL OR starts_with(r.run_id, $run))
     AND ($data IS NULL OR contains(lower(r.data_path), lower($data)) OR r.data_id = $data)
     AND ($since IS NULL OR r.started_at >= $since::TIMESTAMP)
     AND ($steps::BOOLEAN OR r.parent_run_id IS NULL)
+    AND ($model_id IS NULL OR r.model_id = $model_id)
+    AND ($family IS NULL OR $family IN (r.run_id, r.parent_run_id))
 ORDER BY r.run_id DESC
 LIMIT $most::BIGINT

@@ -145,6 +145,9 @@ def test_repeat_shows_its_command_and_runs_it(
     shown = capsys.readouterr().out
     assert shown.startswith("hmct-debugger get-sensitivity-of-nodes ")
     assert "Conv_2" in shown
+    there = ["--scheduler", "tcp://127.0.0.1:9"]
+    assert main(["repeat", "latest", "--show", *there, *kept]) == 0
+    assert capsys.readouterr().out.split() == [*shown.split(), *there]
     assert main(["repeat", "latest", *kept]) == 0
     assert capsys.readouterr().out == table
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,16 @@ from distributed import Client, LocalCluster
 
 import hmct_track.debug as dbg
 import hmct_track.demo
-from hmct_track.engine import Engine, distributed
+from hmct_track.engine import PAIRS, Engine, distributed
 from hmct_track.engine.blocks import LEAST_SECONDS, MOST_SECONDS, TASK_SECONDS, Pool
 from hmct_track.engine.distributed import Connection, DistributedEngine, apart, check_versions
 from hmct_track.engine.protocols import Evaluator
 from hmct_track.engine.remote import Facts
 from hmct_track.errors import UsageError
-from hmct_track.lake import Lake
+from hmct_track.lake import MEASUREMENTS, Lake, Table
+from hmct_track.lake.care import compact
 from hmct_track.model import load_model
+from hmct_track.recording.shared import Measurer, SharedLake
 from tests.support.evaluator_contract import CONFIGS, OUTPUTS, EvaluatorContract, by_key, network
 
 DEMO = Path(hmct_track.demo.__file__).parent
@@ -172,8 +176,104 @@ def test_a_killed_worker_loses_and_doubles_nothing(client: Client) -> None:
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_is_restarted_loses_and_doubles_nothing() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def started() -> LocalCluster:
+        return LocalCluster(
+            n_workers=1, processes=False, scheduler_port=port, dashboard_address=":0",
+            silence_logs=50,
+        )  # fmt: skip
+
+    model = load_model(network())
+    samples = {
+        str(k): {"x": np.random.default_rng(k).normal(0, 1, (2, 5)).astype(np.float32)}
+        for k in range(20)
+    }
+    with started():
+        connection = Connection(f"tcp://127.0.0.1:{port}")
+        engine = DistributedEngine(model, connection)
+        running = engine.evaluate(CONFIGS, samples, OUTPUTS)
+        found = [next(running)]
+    with started():
+        found += running
+        connection.close()
+    assert len(found) == len(CONFIGS) * len(samples) * len(OUTPUTS)
+    assert by_key(found) == by_key(list(Engine(model).evaluate(CONFIGS, samples, OUTPUTS)))
+
+
+@pytest.mark.slow
+def test_ctrl_c_cancels_the_tasks_and_keeps_what_was_measured(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {"lake": tmp_path / "lake", "track": False, "progress": False}
+    asked: dict[str, Any] = {
+        "model_or_file": DEMO / "calibrated_model.onnx",
+        "calibrated_data": DEMO / "calibration_data",
+        "data_num": 4,
+        "interested_nodes": ["Conv_21", "Conv_10"],
+    }
+    done: list[int] = []
+
+    def pressed(_: Pool, units: int, seconds: float) -> None:
+        assert seconds > 0
+        done.append(units)
+        if len(done) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Pool, "learn", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        dbg.get_sensitivity_of_nodes(**asked, **given, scheduler=client)
+    lake = Lake.open(tmp_path / "lake")
+    (row,) = lake.query("run_list")
+    kept = len(lake.rows(MEASUREMENTS))
+    assert row["state"] == "KILLED" and sum(done) <= kept < 12
+    until = time.monotonic() + 30
+    while any(client.processing().values()):
+        assert time.monotonic() < until, "tasks go on"
+        time.sleep(0.1)
+    monkeypatch.undo()
+    there = dbg.get_sensitivity_of_nodes(**asked, **given, scheduler=client)
+    assert there == dbg.get_sensitivity_of_nodes(**asked, **given, reuse=False)
+
+
+def test_rows_that_workers_write_count_once_and_only_in_the_lake_that_is_meant(
+    tmp_path: Path,
+) -> None:
+    model = load_model(network())
+    x = {"x": np.random.default_rng(0).normal(0, 1, (2, 5)).astype(np.float32)}
+    records = list(Engine(model).records(CONFIGS, {"s": x}, OUTPUTS, [PAIRS]))
+    lake = Lake.create(tmp_path / "lake")
+    measurer = Measurer(model.model_id, "onnxruntime", "r")
+    shared = SharedLake.mark(lake, measurer, moved=False)
+    assert shared
+    parts = [shared.keep(records), shared.keep(records)]  # a task that was lost and done again
+    assert None not in parts and len(set(parts)) == 2
+    assert len(lake.rows(MEASUREMENTS)) == len(records)
+    compact(lake)
+    assert len(Lake.open(lake.path).rows(MEASUREMENTS)) == len(records)
+    shared.await_parts([str(part) for part in parts])  # merged meanwhile
+    for other in (
+        replace(shared, content="guessed"),
+        replace(shared, place=str(tmp_path / "nowhere")),
+        replace(shared, marker=".shared-0.tmp"),
+    ):
+        assert other.keep(records) is None
+    shared.close()
+    assert shared.keep(records) is None
+    assert not (tmp_path / "nowhere").exists()
+
+
+def unseen(lake: Lake, measurer: Measurer, *, moved: bool) -> SharedLake:
+    """A marker that no worker finds."""
+    return SharedLake(str(lake.path), ".shared-0.tmp", "", moved, measurer)
+
+
+@pytest.mark.slow
 def test_a_ranking_is_the_local_one_and_says_what_computed_it(
-    client: Client, tmp_path: Path
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"lake": tmp_path / "lake", "track": False, "progress": False}
     asked: dict[str, Any] = {
@@ -182,9 +282,24 @@ def test_a_ranking_is_the_local_one_and_says_what_computed_it(
         "data_num": 2,
         "interested_nodes": ["Conv_21", "Conv_10"],
     }
+    written: list[str] = []
+    append = Lake.append
+
+    def noted(lake: Lake, table: Table, rows: Any, part: str | None = None) -> None:
+        written.append(table.name)
+        append(lake, table, rows, part)
+
+    monkeypatch.setattr(Lake, "append", noted)
     there = dbg.get_sensitivity_of_nodes(**asked, **given, scheduler=client)
+    assert "runs" in written and "measurements" not in written, "workers wrote them"
     here = dbg.get_sensitivity_of_nodes(**asked, **given, reuse=False)
     assert there == here
+    # In a folder that only this machine's name is the same of, workers send them back.
+    monkeypatch.setattr(SharedLake, "mark", unseen)
+    written.clear()
+    back = dbg.get_sensitivity_of_nodes(**asked, **given, scheduler=client, reuse=False)
+    assert "measurements" in written and back == here
+    assert list((tmp_path / "lake").glob(".shared-*")) == []
     rows = Lake.open(tmp_path / "lake").query("run_list")
     kept = {row["run_id"]: json.loads(row["parameters"]) for row in rows}
     (kind,) = kept[there.run_id]["computed_on"]  # type: ignore[attr-defined]

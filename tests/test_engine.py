@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hmct_track import demo
-from hmct_track.engine import Engine, partition, route
+from hmct_track.engine import Engine, partition, route, runtime
 from hmct_track.engine.runtime import Runtime, Session
 from hmct_track.engine.statistics import pair_statistics
 from hmct_track.errors import EngineError, UsageError
@@ -471,3 +471,24 @@ def test_a_killed_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
     assert whole == [(configs * 5, 2)], "nothing lacks, nothing was measured twice"
     for node, values in rank(fresh).items():
         assert again[node] == pytest.approx(values, abs=1e-6), node
+
+
+def test_on_a_device_one_session_runs_at_a_time_and_float_is_float(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Any] = []
+
+    def session(*_: Any, providers: list[str], provider_options: list[dict[str, str]]) -> None:
+        given.append(dict(zip(providers, provider_options, strict=True)))
+
+    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    monkeypatch.setattr(runtime.ort, "get_available_providers", lambda: [cuda, cpu])
+    monkeypatch.setattr(runtime.ort, "InferenceSession", session)
+    one, other = (Runtime({}, providers=providers) for providers in ([cuda, cpu], [cuda]))
+    quantized = load_model(chain())
+    one.session(Lowering(quantized).lower(QuantConfig(), ["y"]))
+    assert given == [{cuda: {"use_tf32": "0"}, cpu: {}}]
+    with one.turn:
+        assert not other.turn.acquire(blocking=False)  # type: ignore[attr-defined]
+        with Runtime({}).turn, Runtime({}).turn:
+            pass

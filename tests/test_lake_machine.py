@@ -121,7 +121,7 @@ class LakeMachine(RuleBasedStateMachine):
         configs = self.lake.sql("SELECT config_id FROM measurements").rows
         assert sorted(configs) == [(node,) for node in sorted(self.measured)]
         tags = {tag: row["run_id"] for row in find_runs(self.lake) for tag in row["tags"]}
-        assert tags.items() >= self.tags.items()
+        assert tags == self.tags
         assert check(self.lake) == []
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hmct_track.cli import main
-from hmct_track.errors import QueryError
+from hmct_track.errors import QueryError, UsageError
 from hmct_track.lake import (
     CONFIGS,
     MEASUREMENTS,
@@ -30,6 +30,7 @@ from hmct_track.lake import (
     TABLES,
     Lake,
     care,
+    dropping,
     duck,
     find_run,
     find_runs,
@@ -117,9 +118,13 @@ def test_a_question_opens_only_parts_that_may_hold_its_rows(tmp_path: Path) -> N
     asked = {
         "sensitivity": {"run_id": runs[7], "metric": "sqnr"},
         "node_history": {"node": "net_2_a", "metric": "sqnr"},
+        "rankings": {"model_id": model_id(2)},
+        "run_list": {"family": runs[7]},
+        "runs": {"model_id": model_id(2)},
     }
     answers = {name: lake.query(name, **given) for name, given in asked.items()}  # type: ignore[call-overload]
-    assert len(answers["sensitivity"]) == 2 and len(answers["node_history"]) == 3
+    counts = {name: len(rows) for name, rows in answers.items()}
+    assert counts == dict(zip(asked, (2, 3, 3, 1, 3), strict=True))
     assert compact(lake)["measurements"][1] > 1, "divided by key"
     lake = Lake.open(tmp_path)
     assert contents(lake) == before and check(lake) == [] and compact(lake) == {}
@@ -237,6 +242,58 @@ def test_what_is_merged_at_a_time_is_bounded_and_no_part_is_merged_twice(
         assert len(merge.pieces) > 1 or merge.divide or merge.size >= layout.WHOLE
         spans = [piece.span for piece in merge.pieces]
         assert len({span.group for span in spans if span}) == 1
+
+
+@pytest.mark.usefixtures("small")
+def test_what_a_merge_brings_back_while_runs_are_dropped_goes_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.create(tmp_path)
+    runs = [add_run(lake, number) for number in range(6)]
+    gone, kept = runs[:4], runs[4:]  # of one model all runs, of the other one of three
+    expected = {run: lake.query("sensitivity", run_id=run, metric="sqnr") for run in kept}
+    rewrite, merged = dropping.rewrite, []
+
+    def beside(connection: Any, table: Any, part: Path, condition: str) -> list[Path] | None:
+        if table in (MEASUREMENTS, RUNS) and table not in merged:
+            merged.append(table)
+            # Another process merges what was listed, the first part before it is read.
+            other = Lake.open(tmp_path)
+            other.write_merged(table, care.parts_of(other, table))
+            part.unlink()
+        return rewrite(connection, table, part, condition)
+
+    monkeypatch.setattr(dropping, "rewrite", beside)
+    care.drop_runs(lake, gone)
+    assert merged == [MEASUREMENTS, RUNS]
+    left = Lake.open(tmp_path)
+    assert sorted(row["run_id"] for row in find_runs(left)) == kept
+    assert {run: left.query("sensitivity", run_id=run, metric="sqnr") for run in kept} == expected
+    assert left.sql("SELECT count(*) FROM measurements").rows == [(8,)]
+    assert check(left) == []
+    (tmp_path / ".tidying").touch()
+    with pytest.raises(UsageError, match="being merged by another process"):
+        care.drop_runs(left, kept)
+
+
+def test_a_run_is_found_with_its_steps_and_those_that_run_with_their_newest_row(
+    tmp_path: Path,
+) -> None:
+    lake = Lake.create(tmp_path)
+    first = add_run(lake, 0)
+    steps = [add_run(lake, number, parent_run_id=first) for number in (2, 5)]
+    add_run(lake, 7)
+    killed = add_run(lake, 8, state="RUNNING", pid=1, host="elsewhere")
+    told = lake.query("run_list", family=first)
+    assert [row["run_id"] for row in told] == [first, *steps]
+    assert [row["run_id"] for row in find_runs(lake, family=steps[0])] == steps[:1]
+    assert [row["run_id"] for row in lake.rows(RUNS, [steps[0]])] == steps[:1]
+    assert lake.rows(RUNS, []) == []
+    assert [row["run_id"] for row in lake.query("running")] == [killed]
+    care.mark_killed(lake, [killed, first])
+    assert lake.query("running") == []
+    states = {row["run_id"]: row["state"] for row in lake.rows(RUNS, [killed, first])}
+    assert states == {killed: "KILLED", first: "FINISHED"}
 
 
 def test_newest_runs_are_found_without_the_others(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 import hmct_track.debug as dbg
 from hmct_track import demo
 from hmct_track.errors import LakeError, TrackingError
-from hmct_track.lake import CONFIGS, Lake, lake_path, layout
+from hmct_track.lake import CONFIGS, Lake, care, lake_path, layout
 from hmct_track.lake.care import check, compact, tidy
+from hmct_track.lake.places import filesystem
 from hmct_track.tracking import tracking_uri
 from tests.conftest import Cli
 from tests.support.s3 import BUCKET, s3_server, use_s3
@@ -107,6 +108,40 @@ def test_sixteen_write_while_two_merge_and_one_reads(
     assert errors == [] and max(merged) > 1
     assert counts == sorted(counts), "a row was missing for a moment"
     assert Lake.open(lake_path(place)).sql("SELECT count(*) FROM configs").rows == [(64,)]
+
+
+def test_a_merge_that_is_killed_or_done_twice_loses_and_doubles_nothing(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.create(lake_path(place))
+    for k in range(3):
+        lake.append(CONFIGS, [{"config_id": f"c{k}", "config": "{}"}])
+
+    class Killed(BaseException):
+        """As by SIGKILL: nothing after it runs."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    def held() -> list[tuple[str]]:
+        return Lake.open(lake.path).sql("SELECT config_id FROM configs ORDER BY 1").rows
+
+    rows, pieces = [("c0",), ("c1",), ("c2",)], care.parts_of(lake, CONFIGS)
+    with monkeypatch.context() as patched:  # before the upload is complete
+        patched.setattr(filesystem(lake.path), "put_file", killed)
+        with pytest.raises(Killed):
+            compact(lake)
+    assert (held(), care.parts_of(lake, CONFIGS)) == (rows, pieces)
+    with monkeypatch.context() as patched:  # before the first old part goes
+        patched.setattr("time.sleep", killed)
+        with pytest.raises(Killed):
+            compact(lake)
+    assert held() == rows and len(care.parts_of(lake, CONFIGS)) == 4
+    # Another process has listed the same parts, and merges them as well.
+    lake.write_merged(CONFIGS, pieces)
+    assert held() == rows and len(care.parts_of(lake, CONFIGS)) == 5
+    assert compact(lake)["configs"] == (5, 1)
+    assert held() == rows and check(lake) == []
 
 
 def test_commands_take_it(place: str, cli: Cli, demo_files: tuple[str, str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,13 @@ import pytest
 import hmct_track.debug as dbg
 from benchmarks import rebuild
 from hmct_track import demo
+from hmct_track.analyses import SensitivityAnalysis
+from hmct_track.analyses.growing import Talk, serve
+from hmct_track.analyses.runner import run_analysis
 from hmct_track.errors import HmctTrackError, UnknownNodeError, UsageError
+from hmct_track.lake import Lake
 from hmct_track.model import load_model
+from hmct_track.options.recording import Recording
 from tests.support.real import real_model
 from tests.support.tracked import client
 
@@ -171,3 +178,67 @@ def test_what_is_refused_writes_nothing(
             demo.model_path(), demo.calibration_data_path(), lake=tmp_path / "lake", **arguments
         )
     assert not (tmp_path / "lake").exists()
+
+
+def test_a_growing_one_answers_what_the_command_measures_of_the_same_nodes(tmp_path: Path) -> None:
+    """Asked one after the other: more nodes, fewer, others, unknown ones, another type and metric.
+
+    Questions that came while one was measured are left out; the last one stands.
+    """
+    about: dict[str, Any] = {
+        "model_or_file": str(demo.model_path()),
+        "calibrated_data": str(demo.calibration_data_path()),
+        "data_num": 2,
+    }
+    questions = [
+        [(["Conv_2"], "int16", "sqnr")],
+        [
+            (["Conv_2", "Conv_4"], "int16", "sqnr"),
+            (["Conv_2", "Conv_4", "Conv_6"], "int16", "sqnr"),
+        ],
+        [(["Conv_2"], "int16", "mse")],
+        [(["Conv_2", "nope"], "int16", "sqnr")],
+        [(["Conv_4", "Conv_2"], "int16", "sqnr")],
+        [(["Conv_4", "Conv_2"], "float32", "sqnr")],
+    ]
+    waiting: SimpleQueue[str | None] = SimpleQueue()
+    told: list[dict[str, Any]] = []
+
+    def tell(answer: dict[str, Any]) -> None:
+        told.append(answer)
+        place = answer.get("number", -1)
+        rows, nodes = answer.get("rows", ()), questions[place][-1][0] if place >= 0 else ()
+        if place >= 0 and "error" not in answer and len(rows) <= len(nodes):
+            return  # the steps before the last one follow
+        if place + 1 == len(questions):
+            waiting.put(None)
+            return
+        for nodes, qtype, metric in questions[place + 1]:
+            given = {"number": place + 1, "nodes": nodes, "qtype": qtype, "metric": metric}
+            waiting.put(json.dumps(given))
+
+    serve(
+        SensitivityAnalysis(**about),
+        Recording(lake=tmp_path / "grown", track=False),
+        Talk(iter(waiting.get, None), tell),
+    )
+    assert told[0] == {"ready": True}
+    last = {answer["number"]: answer for answer in told[1:]}
+    assert list(last) == list(range(len(questions)))
+    assert last[3]["error"] == "the model has no node named 'nope'"
+    for number, asked_last in enumerate(q[-1] for q in questions):
+        if number == 3:
+            continue
+        nodes, qtype, metric = asked_last
+        alone = run_analysis(
+            SensitivityAnalysis(**about, sensitive_nodes=nodes, qtype=qtype, metric=metric),
+            Recording(lake=tmp_path / "alone", track=False),
+        )
+        for row, expected in zip(last[number]["rows"], alone.rows, strict=True):
+            assert row["node"] == expected["node"]
+            assert row["partial"] == pytest.approx(expected["partial"], rel=1e-3)
+    runs = Lake.open(tmp_path / "grown").query("run_list")
+    assert [json.loads(run["parameters"])["sensitive_nodes"] for run in reversed(runs)] == [
+        ["Conv_2", "Conv_4", "Conv_6"], ["Conv_4", "Conv_2"], ["Conv_4", "Conv_2"],
+    ]  # fmt: skip
+    assert {run["state"] for run in runs} == {"FINISHED"}

@@ -99,7 +99,8 @@ def given(lake: Lake, query: Query) -> dict[str, Any]:
         values |= dict.fromkeys(("run_a", "run_b"), lake.query("runs", kind="device")[0]["run_id"])
     if query.name in ("compare_calibration", "compare_channels"):
         values["same"] = True
-    values |= {"node": "Conv_2", "after": 0, "made": of["model_id"]}
+    values |= {"node": "Conv_2", "after": 0, "made": of["model_id"], "model_id": of["model_id"]}
+    values |= {"family": of["parent_run_id"] or of["run_id"]}
     if query.name == "plan_values":
         values["metric"] = "mse"
     taken = {param.name for param in query.params + query.optional}

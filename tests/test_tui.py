@@ -23,7 +23,7 @@ import pytest
 from filelock import FileLock
 from hmct_track.tui import make_app
 from hmct_track.tui.app import FigureMade
-from hmct_track.tui.base import JobBar, Notice
+from hmct_track.tui.base import Found, JobBar, Notice
 from hmct_track.tui.charts import Panel
 from hmct_track.tui.fields import Field
 from hmct_track.tui.grid import Grid
@@ -433,6 +433,8 @@ def test_one_goes_along_the_graph_from_a_node(lake: Path) -> None:
         if isinstance(app.screen, Notice):
             await pilot.press("1")
         await until(pilot, lambda: getattr(app.screen, "name_shown", fed_by[0]) != fed_by[0])
+        app.screen.post_message(Found("evidence", {}, 0))  # of the node before, that was on its way
+        await pilot.pause(0.1)
 
     play(lake, scene, (200, 60))
 
@@ -661,13 +663,19 @@ def test_marked_nodes_are_tried_in_place_and_acted_on(lake: Path) -> None:
         app: Any = pilot.app
         await open_ranking(pilot)
         names = [row.name for row in table(pilot).rows]
-        await pilot.press("space", "space", "x")
+        await pilot.press("space", "space")
         await until(pilot, lambda: app.screen.so_far.keys() == set(names[:2]))
         assert "2 marked, tried as int16: sqnr" in text_of(pilot)
         run = Lake.open(lake).query("runs", kind="sensitivity-analysis")[0]["run_id"]
         rows = Lake.open(lake).query("partial_quantization", run_id=run, metric="sqnr")
         assert [row["node"] for row in rows] == ["none", *names[:2]]
         assert f"{rows[0]['partial']:.5f} -> {rows[2]['partial']:.5f}" in text_of(pilot)
+        os.kill(app.screen.trying.pid, signal.SIGKILL)
+        await shows(pilot, "the process that tries them has ended: killed by SIGKILL")
+        await pilot.press("escape", "enter")  # the marks are still there, and are tried anew
+        await until(pilot, lambda: table(pilot).id == "nodes" and app.screen.so_far)
+        assert app.screen.marked == names[:2]
+        assert f" -> {rows[2]['partial']:.5f}" in text_of(pilot)
         await pilot.press("a", "n")
         await until(pilot, lambda: app.screen.query("#of-non_quantize_node"))
         await shows(pilot, "hmct-debugger plot-acc-error")
@@ -1274,6 +1282,12 @@ def test_help_themes_and_the_palette(lake: Path) -> None:
         assert pilot.app.theme == "textual-dark"
         await pilot.press("ctrl+p", *"new anal")
         await shows(pilot, "Choose model, data and options")
+        await pilot.press("escape", "ctrl+p", *"screensh")
+        await shows(pilot, "Save this screen")
+        await pilot.press("enter")
+        await until(pilot, lambda: list(Path.cwd().glob("*.svg")))
+        await pilot.press("f6")
+        await until(pilot, lambda: pilot.app.screen.query("#of-op_types"))
 
     play(lake, scene)
 
@@ -1586,7 +1600,7 @@ def test_in_a_real_terminal(lake: Path, tmp_path: Path) -> None:
         (["Enter"], "2 of 5 runs"),
         (["Enter"], "sorted by sqnr"),
         (["s"], "sorted by chebyshev"),
-        (["Space", "x"], "1 marked, tried as int16: chebyshev "),
+        (["Space"], "1 marked, tried as int16: chebyshev "),
         (["a"], "plan around them"),
         (["f"], "What is to be reached?"),
         (["Enter"], "hmct-debugger plan"),

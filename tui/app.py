@@ -38,6 +38,8 @@ _WATCH_SECONDS = 1.0
 _JOB_SECONDS = 0.25
 _CANCEL_SECONDS = 5.0
 _BURY_SECONDS = 5.0
+_CLOSED_SECONDS = 0.1
+"""After which the palette is gone from the screen."""
 _PAGE_TOLD = """\
 {}
 
@@ -115,6 +117,7 @@ class DebuggerApp(App[None]):
         Binding("f2", "sql", "SQL"),
         Binding("f3", "dark", "Light/dark", show=False),
         Binding("f4", "jobs", "Jobs", show=False),
+        Binding("f6", "calibrate", "Calibrate", show=False),
         Binding("v", "view", "View what is ready", show=False),
     ]
 
@@ -125,6 +128,8 @@ class DebuggerApp(App[None]):
         self.runs: list[RunInfo] = []
         self.jobs: list[Job] = []
         self.left_running: list[str] = []
+        self.marks: dict[str, list[str]] = {}
+        self.tried_as: str | None = None
         self._images: bool | None = None
         self._newest: Callable[[], None] | None = None
         """Shows the newest figure, or the newest answer."""
@@ -147,7 +152,10 @@ class DebuggerApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers beside what Textual does."""
-        yield from super().get_system_commands(screen)
+        # Textual's own fails without a word where there is no folder for downloads.
+        yield from (c for c in super().get_system_commands(screen) if c.title != "Screenshot")
+        keep = partial(self.set_timer, _CLOSED_SECONDS, self.keep_screenshot)
+        yield SystemCommand("Screenshot", "Save this screen as an SVG in the present folder", keep)
         yield SystemCommand("New analysis", "Choose model, data and options", self.action_new)
         yield SystemCommand("Calibrate", "Make a calibrated model of a float one",
                             self.action_calibrate)  # fmt: skip
@@ -176,6 +184,14 @@ class DebuggerApp(App[None]):
             if of is screen and bound.description and is_enabled:
                 call = partial(self.run_action, bound.action, of)
                 yield bound.description, f"here: {bound.key_display or key}", call
+
+    def keep_screenshot(self) -> None:
+        """Save what is on the screen where the application was started, and say where."""
+        try:
+            self.notify(f"saved {self.save_screenshot(path=str(Path.cwd()))}", markup=False)
+        except OSError as error:
+            said = f"cannot save the screenshot: {error}"
+            self.notify(said, severity="error", markup=False, timeout=10)
 
     def _open_query(self, name: str) -> None:
         self.action_sql()

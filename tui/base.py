@@ -38,6 +38,10 @@ class Debugger(Protocol):
     reader: Reader
     runs: list[RunInfo]
     jobs: list[Job]
+    marks: dict[str, list[str]]
+    """Run id to the nodes that are marked in it."""
+    tried_as: str | None
+    """What marked nodes are tried as: empty for nothing, None until the user chooses."""
 
     def show_form(self, analysis: Analysis, recording: Recording, then: Then | None) -> None:
         """Show an analysis with its command, to be changed and started."""
@@ -66,17 +70,17 @@ class Debugger(Protocol):
 class Found(Message):
     """What a worker found."""
 
-    def __init__(self, what: str, value: Any) -> None:
+    def __init__(self, what: str, value: Any, asked: int | None = None) -> None:
         super().__init__()
-        self.what, self.value = what, value
+        self.what, self.value, self.asked = what, value, asked
 
 
 class Refusal(Message):
     """Why a worker found nothing."""
 
-    def __init__(self, what: str, reason: str) -> None:
+    def __init__(self, what: str, reason: str, asked: int) -> None:
         super().__init__()
-        self.what, self.reason = what, reason
+        self.what, self.reason, self.asked = what, reason, asked
 
 
 class JobBar(Static):
@@ -108,18 +112,24 @@ class LakeScreen(Screen[Any]):
 
     _then: Then | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._times_asked: dict[str, int] = {}
+        """How often each was asked."""
+
     def ask(self, what: str, call: Callable[[], Any]) -> None:
         """Run ``call`` in a thread; a call of the same name that still runs is forgotten."""
-        work = partial(self._work, what, call)
+        self._times_asked[what] = self._times_asked.get(what, 0) + 1
+        work = partial(self._work, what, call, self._times_asked[what])
         self.run_worker(work, thread=True, group=what, exclusive=True, exit_on_error=False)
 
-    def _work(self, what: str, call: Callable[[], Any]) -> None:
+    def _work(self, what: str, call: Callable[[], Any], asked: int) -> None:
         worker = get_current_worker()
         message: Message
         try:
-            message = Found(what, call())
+            message = Found(what, call(), asked)
         except (HmctTrackError, OSError) as error:
-            message = Refusal(what, str(error))
+            message = Refusal(what, str(error), asked)
         if not worker.is_cancelled:
             self.post_message(message)
 
@@ -139,11 +149,14 @@ class LakeScreen(Screen[Any]):
 
     @on(Found)
     def _take_found(self, message: Found) -> None:
-        getattr(self, f"show_{message.what}")(message.value)
+        # It may have been on its way while something else was asked, such as of the next node.
+        if message.asked in (None, self._times_asked.get(message.what)):
+            getattr(self, f"show_{message.what}")(message.value)
 
     @on(Refusal)
     def _take_refusal(self, message: Refusal) -> None:
-        self.refused(message.what, message.reason)
+        if message.asked == self._times_asked.get(message.what):
+            self.refused(message.what, message.reason)
 
     def refused(self, what: str, reason: str) -> None:
         """Say why there is no answer."""
@@ -298,13 +311,13 @@ class Question(ModalScreen[str | None]):
 
     def __init__(self, title: str, asked: str, example: str, value: str = "") -> None:
         super().__init__()
-        self._title, self._asked, self._example, self._value = title, asked, example, value
+        self._title, self._times_asked, self._example, self._value = title, asked, example, value
 
     def compose(self) -> ComposeResult:
         """A field."""
         with Vertical(id="notice") as box:
             box.border_title = self._title
-            yield Label(self._asked, markup=False)
+            yield Label(self._times_asked, markup=False)
             yield Input(self._value, placeholder=self._example)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

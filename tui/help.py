@@ -4,6 +4,7 @@ HELP = """\
 Everywhere
   n        new analysis            f4       analyses started here
   f2       SQL                     f3       light or dark theme
+  f6       calibrate a float model
   v        what was made last: a figure, an answer, an address
   ctrl+p   command palette: all that the screen can do, runs, queries, nodes
   j, k     down and up in a list   ?, f1    this help
@@ -25,7 +26,8 @@ Ranked nodes
   space    mark a node             m        mark by value, name, pattern or module path
   a        act on the marked: plan with or around them, raise, leave out, diagnose, mend,
            copy; with none marked: plan or mend the whole model
-  x        have each mark show what the whole model would be: int16, float32, off
+  x        each mark shows what the whole model would be with the marked in int16;
+           x: in float32, x: no longer
   e, u     a note on the run, and the run in MLflow's web UI
   A click on a heading sorts by it. Left and right scroll the columns of any table.
 

@@ -74,6 +74,11 @@ class Progress:
         return (self.total - self.done) / self.rate if self.rate else None
 
 
+def signal_name(code: int) -> str:
+    """The signal that has ended a process, by its negative exit code."""
+    return signal.Signals(-code).name
+
+
 class Job:
     """An analysis that runs, or ran. What it says is read by a thread of its own."""
 
@@ -133,7 +138,7 @@ class Job:
         """The last line of what it complained of, or the signal that ended it."""
         code = self._process.returncode
         if code is not None and code < 0 and not self.cancelled:
-            return f"{self.command.analysis} was killed by {signal.Signals(-code).name}"
+            return f"{self.command.analysis} was killed by {signal_name(code)}"
         return self.messages[-1].removeprefix("hmct-debugger: error: ") if self.messages else ""
 
     def cancel(self) -> None:

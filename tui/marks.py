@@ -25,16 +25,19 @@ from hmct_track.options.recording import Recording
 from hmct_track.planning.target import parse_target
 from hmct_track.types import Metric
 
-from .base import ListScreen, Notice, Question
+from .base import Found, ListScreen, Notice, Question
 from .grid import Grid
-from .launch import Job
+from .launch import Command
 from .reads import Ranked, Ranking, RunInfo
-from .text import number, plain, severity
+from .text import clean, number, plain, severity
+from .trying import Tried, Trying
 
 if TYPE_CHECKING:
     from hmct_track.lake.rows import PartialQuantizationRow
 
-_RAISED = (None, "int16", "float32")
+_RAISED = ("int16", "float32", None)
+_FEW_SAMPLES = 32
+"""Of more, nothing is tried unless one asks for it."""
 _ACTIONS = {
     "p": "plan: which of them have to change to meet a target",
     "f": "plan around them: they change in any case, what else has to?",
@@ -78,12 +81,15 @@ class MarkingScreen(ListScreen):
         self._metric = Metric.COSINE_SIMILARITY
         self._ranking: Ranking | None = None
         self.marked: list[str] = []
-        self._raised: str | None = None
-        """What marked nodes are tried as; nothing is tried without."""
-        self._tried: list[str] = []
-        self._job: Job | None = None
-        self._waits = False
         self._steps: list[PartialQuantizationRow] = []
+        """What the model would be: the last answer that there was."""
+        self.trying: Trying | None = None
+        """The process that tries what is marked."""
+        self._number = 0
+        """Of the newest question."""
+        self._answered = 0
+        self._problem = ""
+        """Why there is no answer to the newest question."""
         self._target = "error <= 10 %"
         """What the last plan was to reach."""
 
@@ -127,8 +133,13 @@ class MarkingScreen(ListScreen):
             return [n for asked in parse_flat_list(text) for n in matching(asked, names)]
         return [r.name for r in rows if self._metric.badness(r.values[self._metric]) > limit]
 
+    def recall_marks(self) -> None:
+        """The marks that this run had when it was last looked at."""
+        if found := self.debugger.marks.get(self.run.run_id):
+            self._set(list(found))
+
     def _set(self, marked: list[str]) -> None:
-        self.marked = marked
+        self.marked = self.debugger.marks[self.run.run_id] = marked
         self.fill()
         self._try_marked()
 
@@ -170,8 +181,7 @@ class MarkingScreen(ListScreen):
             self._ask_target({"nodes": None, "raised": marked})
         elif answer in asked:
             command, given = asked[answer]
-            then = partial(self._read_steps, marked) if answer in ("i", "l") else self.show_answer
-            self.follow_up(self.run.run_id, command, then, **given)
+            self.follow_up(self.run.run_id, command, self.show_answer, **given)
 
     def _enough(self) -> dict[str, Any]:
         """All samples, where the run that one comes from had too few to judge by others."""
@@ -190,7 +200,7 @@ class MarkingScreen(ListScreen):
         asked = f"What is to be reached? Such as {such}."
         if metric in whole:
             asked += f"\nNow, all quantized: {metric.value} {number(whole[metric])}, error 100 %."
-        if self._steps and self._raised:
+        if self._steps and self._raised and self._is_current:
             tried = number(self._steps[-1]["partial"])
             asked += f"\nWith the marked as {self._raised}: {metric.value} {tried}."
         asks = Question("Plan", asked, such, self._target)
@@ -212,59 +222,139 @@ class MarkingScreen(ListScreen):
 
     # Trying
 
+    @property
+    def _raised(self) -> str | None:
+        """What marked nodes are tried as; nothing is tried without."""
+        chosen = self.debugger.tried_as
+        if chosen is not None:
+            return chosen or None
+        is_cheap = 0 < self.run.data_num <= _FEW_SAMPLES
+        asked = self.run.parameters
+        return None if not is_cheap or asked.get("scheduler") or asked.get("score") else _RAISED[0]
+
     def action_try_out(self) -> None:
         """Have each mark show what the whole model would be: as int16, as float, or not at all."""
-        self._raised = _RAISED[(_RAISED.index(self._raised) + 1) % len(_RAISED)]
+        following = _RAISED[(_RAISED.index(self._raised) + 1) % len(_RAISED)]
+        self.debugger.tried_as = following or ""
         self._steps = []
-        self.fill()
+        if not following:
+            self._stop_trying()
         self._try_marked()
 
     def _try_marked(self) -> None:
-        if not (self._raised and self.marked):
-            self._steps = []
-            self.fill()
-            return
-        self._waits = bool(self._job and self._job.is_running)
-        if not self._waits:
+        """Ask what the model would be; of marks that come quickly, the process takes the last."""
+        self._number += 1
+        self._problem = ""
+        if self._raised and self.marked:
+            self._ask_now()
+        else:
+            self._steps, self._answered = [], self._number
+        self.fill()
+
+    def _ask_now(self) -> None:
+        """Ask the process, which is started with the first question of a screen."""
+        if self.trying and self._raised:
+            self.trying.ask(self._number, self.marked, self._raised, self._metric.value)
+        elif self._raised:
             given = {"sensitive_nodes": list(self.marked), "qtype": self._raised,
-                     "metric": self._metric.value}  # fmt: skip
-            self._tried = list(self.marked)
+                     "metric": self._metric.value, "save_dir": None}  # fmt: skip
             command = SensitivityAnalysis.command
             self.ask("trial", partial(self.reader.follow_up, self.run.run_id, command, given))
 
     def show_trial(self, found: tuple[Analysis, Recording]) -> None:
-        """Measure it; the lake knows what was tried before."""
+        """Start the process, and ask it."""
         analysis, recording = found
-        then = partial(self._read_steps, self._tried)
-        # One of many small trials: MLflow need not list each of them.
-        self._job = self.debugger.start(analysis, replace(recording, track=False), then)
+        if self.trying is None and self.is_attached:
+            # One of many small trials: MLflow need not list each of them.
+            command = Command.of(analysis, replace(recording, track=False))
+            try:
+                self.trying = Trying(command, self.reader.path, self._post_tried)
+            except OSError as error:
+                self._give_up(f"cannot start it: {error}")
+        if self.trying:
+            self._ask_now()
 
-    def _read_steps(self, marked: list[str], job: Job) -> None:
-        if job.run_id:
-            self.ask("steps", partial(self.reader.partial, job.run_id, self._metric))
-        if self._waits and marked != self.marked:
-            self._try_marked()
+    def _post_tried(self, tried: Tried) -> None:
+        self.post_message(Found("tried", tried))
 
-    def show_steps(self, steps: list[PartialQuantizationRow]) -> None:
-        """What the whole model would be."""
-        self._steps = steps
+    def show_tried(self, tried: Tried) -> None:
+        """What the process says; of what is marked no more, nothing is shown."""
+        if tried.has_ended:
+            was_ready = self.trying is not None and self.trying.is_ready
+            self._stop_trying()
+            if was_ready:  # something has killed it: the next mark starts another
+                self._problem = f"the process that tries them has ended: {tried.error}"
+            else:
+                self._give_up(tried.error)
+        elif tried.number == self._number:
+            self._answered, self._problem = self._number, tried.error
+            if not tried.error:
+                self._steps = list(tried.rows)
         self.fill()
+
+    def _give_up(self, reason: str) -> None:
+        """Nothing can be tried here: say it once, not at every mark."""
+        self.debugger.tried_as = ""
+        self._steps = []
+        said = f"marked nodes cannot be tried: {reason} (x tries again)"
+        self.app.notify(said, severity="warning", markup=False, timeout=10)
+
+    def refused(self, what: str, reason: str) -> None:
+        """Where the run was no file's, there is nothing to try it on."""
+        if what == "trial":
+            self._give_up(reason)
+            self.fill()
+        else:
+            super().refused(what, reason)
+
+    def _stop_trying(self) -> None:
+        if self.trying:
+            self.trying.close()
+            self.trying = None
+
+    def on_unmount(self) -> None:
+        """Nobody asks any more."""
+        self._stop_trying()
 
     @property
     def so_far(self) -> dict[str, float | None]:
-        """Marked node to the value of the model with it and those marked before it raised."""
-        return {row["node"]: row["partial"] for row in self._steps[1:]}
+        """Marked node to the value of the model with it and those marked before it raised.
+
+        Of the last answer, as far as the marks are still those.
+        """
+        known = {row["node"]: row["partial"] for row in self._steps[1:]}
+        if self._is_current:
+            return known
+        last = self._steps[-1]["node"] if self._steps else None
+        asked = self.marked[: self.marked.index(last) + 1] if last in self.marked else []
+        return known if list(known) == asked else {}
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether the last answer is to the last question."""
+        return self._answered == self._number
 
     def told(self) -> Text:
         """A line on what is marked, and on what it would give."""
-        if not (self.marked or self._raised):
+        if not self.marked:
             return Text()
         text = Text("\n").append_text(plain(f"{len(self.marked)} marked"))
-        if self._raised:
-            text.append_text(plain(f", tried as {self._raised}"))
+        tried = self._raised
+        if tried:
+            text.append_text(plain(f", tried as {tried}"))
+        else:
+            text.append_text(plain(", x tries them as int16", "dim"))
+        if self._problem:
+            return text.append_text(plain(f": {clean(self._problem)}", self.color("bad")))
         if self._steps:
-            values = self._steps[0]["partial"], self._steps[-1]["partial"]
-            text.append_text(plain(f": {self._metric.value} {number(values[0])} -> "))
-            style = self.color(severity(values[1], self._metric))
-            text.append_text(plain(number(values[1]) or "nan", style))
+            text.append_text(
+                plain(f": {self._metric.value} {number(self._steps[0]['partial'])} -> ")
+            )
+        if not self._is_current:
+            is_first = self.trying is None or not self.trying.is_ready
+            return text.append_text(plain("... (the model is loaded once)" if is_first else "..."))
+        if self._steps:
+            value = self._steps[-1]["partial"]
+            style = self.color(severity(value, self._metric))
+            text.append_text(plain(number(value) or "nan", style))
         return text

@@ -56,7 +56,16 @@ _MOST_KEYS = 8
 _RUN_KEYS = "123456789abcdefghij"
 """Keys of the newest runs of a node."""
 
-_PANELS = ("facts", "histogram", "channels", "curve", "history")
+_PATIENCE = 0.2
+"""Seconds in which the panels of a node may follow its name."""
+
+_TITLES = {
+    "histogram": "2 Distribution",
+    "channels": "3 Channels",
+    "curve": "4 Error through the model",
+    "history": "5 History",
+}
+_PANELS = ("facts", *_TITLES)
 
 
 def _ranks(rows: Iterable[Ranked], metric: Metric) -> dict[str, int]:
@@ -102,7 +111,8 @@ class NodeScreen(LakeScreen):
         self._tensor = ""
         self._evidence: dict[str, Evidence] = {}
         self._curve: Curve | None = None
-        self._asked = ""
+        self._waits_for: set[str] = set()
+        """Panels that still show another node."""
         self._diagnosis: list[str] = []
         self._history: list[NodeHistoryOfModelRow] = []
 
@@ -122,10 +132,7 @@ class NodeScreen(LakeScreen):
         with VerticalScroll(id="panels", can_focus=False):
             yield Panel("1 What it is", id="facts")
             with Container(id="charts"):
-                yield Panel("2 Distribution", id="histogram")
-                yield Panel("3 Channels", id="channels")
-                yield Panel("4 Error through the model", id="curve")
-                yield Panel("5 History", id="history")
+                yield from (Panel(title, id=name) for name, title in _TITLES.items())
         yield from feet()
 
     def on_mount(self) -> None:
@@ -147,9 +154,18 @@ class NodeScreen(LakeScreen):
     def _show_node(self) -> None:
         self._tensor, self._evidence, self._curve = self.name_shown, {}, None
         self._diagnosis = []
+        self._waits_for = set(_TITLES)
+        self.set_timer(_PATIENCE, partial(self._say_reading, self.name_shown))
         self._show_heading()
         self._show_facts()
         self._ask()
+
+    def _say_reading(self, name: str) -> None:
+        """Where it takes a while, nothing of the node before may stand below this one's name."""
+        if name == self.name_shown:
+            for panel in self._waits_for:
+                self.query_one(f"#{panel}", Panel).name_it(_TITLES[panel])
+                self.query_one(f"#{panel}", Panel).say("Reading ...")
 
     def _show_heading(self) -> None:
         row = self._rows.get(self.name_shown)
@@ -167,7 +183,6 @@ class NodeScreen(LakeScreen):
 
     def _ask(self) -> None:
         run, name = self._ranking.run, self.name_shown
-        self._asked = name
         self.ask("evidence", partial(self.reader.evidence, run, self._tensors()))
         self.ask("curve", partial(self.reader.curve, run, name))
         self.ask("diagnosis", partial(self.reader.diagnosis, run, name, self._metric))
@@ -179,6 +194,7 @@ class NodeScreen(LakeScreen):
 
     def show_evidence(self, evidence: dict[str, Evidence]) -> None:
         """Histogram and boxes of the tensor that is looked at."""
+        self._waits_for -= {"histogram", "channels"}
         first = not self._evidence
         self._evidence = evidence
         seen = [name for name in self._tensors() if evidence[name].series]
@@ -217,6 +233,7 @@ class NodeScreen(LakeScreen):
 
     def show_curve(self, found: Curve | None) -> None:
         """The error curve."""
+        self._waits_for.discard("curve")
         self._curve = found
         panel = self.query_one("#curve", Panel)
         if found and found.points:
@@ -234,6 +251,7 @@ class NodeScreen(LakeScreen):
 
     def show_history(self, rows: list[NodeHistoryOfModelRow]) -> None:
         """The node in other runs."""
+        self._waits_for.discard("history")
         self._history = rows[::-1]
         panel = self.query_one("#history", Panel)
         panel.name_it(f"5 {self._metric.value} in {len(rows)} runs, newest first (h opens one)")

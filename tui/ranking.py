@@ -87,7 +87,11 @@ class RankingScreen(MarkingScreen):
 
     def show_ranking(self, ranking: Ranking) -> None:
         """The rows."""
-        self._ranking, self.run = ranking, ranking.run
+        if ranking is self._ranking:
+            return
+        is_first, self._ranking, self.run = self._ranking is None, ranking, ranking.run
+        if is_first:
+            self.recall_marks()
         self.fill()
 
     def refused(self, what: str, reason: str) -> None:
@@ -102,7 +106,8 @@ class RankingScreen(MarkingScreen):
     def _header(self, message: Grid.HeaderClicked) -> None:
         if message.key in list(Metric):
             again = self._sort == "metric" and self._metric == message.key
-            self._metric, self._sort = Metric(message.key), "metric"
+            self._sort = "metric"
+            self._rank_by(Metric(message.key))
         else:
             again = self._sort == message.key
             self._sort = message.key if message.key != "bar" else "metric"
@@ -128,9 +133,15 @@ class RankingScreen(MarkingScreen):
         """Rank by the next metric."""
         if self._sort == "metric":
             metrics = list(Metric)
-            self._metric = metrics[(metrics.index(self._metric) + 1) % len(metrics)]
+            self._rank_by(metrics[(metrics.index(self._metric) + 1) % len(metrics)])
         self._sort, self._reversed = "metric", False
         self.fill()
+
+    def _rank_by(self, metric: Metric) -> None:
+        """By a metric; what the marked nodes would give is asked by it as well."""
+        if metric is not self._metric:
+            self._metric, self._steps = metric, []
+            self._try_marked()
 
     def action_reverse(self) -> None:
         """The other way round."""

@@ -17,6 +17,7 @@ from hmct_track.analyses import ANALYSES, Analysis
 from hmct_track.errors import HmctTrackError, UsageError
 from hmct_track.metrics import Metric, value_of
 from hmct_track.options.recording import Recording
+from hmct_track.text import counted
 from hmct_track.types import NodeType
 
 from .graph import Graph
@@ -91,6 +92,9 @@ class RunInfo:
     def label(self) -> str:
         """The run in a few words."""
         of = self.parameters.get("node_type") if self.kind == "sensitivity" else None
+        given = self.parameters.get("sensitive_nodes")
+        if self.kind == "sensitivity-analysis" and isinstance(given, list) and given:
+            return f"{counted(len(given), 'node')} as {self.parameters.get('qtype', 'float32')}"
         return f"{self.kind} of {of}" if of else self.kind
 
 
@@ -177,6 +181,8 @@ class Reader:
         self._reading = threading.Lock()
         self._runs: list[RunInfo] = []
         self._nodes: dict[str, dict[str, ModelNodesRow]] = {}
+        self._last_ranking: tuple[Any, Any] = (None, None)
+        """What the ranking that was read last is about, and the ranking."""
 
     @property
     def lake(self) -> Lake:
@@ -254,7 +260,10 @@ class Reader:
 
     def worst_so_far(self, runs: Iterable[RunInfo]) -> dict[str, tuple[str, float | None]]:
         """Run id to the worst node that a run has found, and its value, while it still measures."""
-        measuring = [run for run in runs if run.state == "RUNNING" and run.kind in RANKED]
+        measuring = [
+            run for run in runs if run.state == "RUNNING" and run.kind in RANKED
+            and not run.parameters.get("sensitive_nodes")  # of these it is not asked which is worst
+        ]  # fmt: skip
         found = {}
         for run in measuring[:_MOST_MEASURING]:
             metric = run.metric
@@ -271,10 +280,25 @@ class Reader:
         """
         run, current = self.current(run), self.runs()
         family = [run, *(r for r in current if r.parent == run.run_id)]
+        ranking = next((r for r in family if r.kind == "sensitivity"), run)
+        alike = [r for r in current if _is_like(ranking, r)]
+        about = family, alike, metric
+        before: Any
+        found: Ranking
+        before, found = self._last_ranking
+        if before == about and all(r.state != "RUNNING" for r in (*family, *alike)):
+            return found  # the lake has changed, but not of this
+        ranked = self._read_ranking(family, alike, metric, ranking)
+        self._last_ranking = about, ranked
+        return ranked
+
+    def _read_ranking(
+        self, family: list[RunInfo], alike: list[RunInfo], metric: Metric, ranking: RunInfo
+    ) -> Ranking:
+        run = family[0]
         nodes = self.nodes(run)
         own = self._ranked(family, metric, nodes)
-        ranking = next((r for r in family if r.kind == "sensitivity"), run)
-        others = self._ranked([r for r in current if _is_like(ranking, r)], metric, nodes)
+        others = self._ranked(alike, metric, nodes)
         others = {name: row for name, row in others.items() if name not in own}
         whole = self._whole(family)
         values = {Metric(row["metric"]): row["value"] for row in whole}

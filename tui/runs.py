@@ -243,7 +243,7 @@ class RunsScreen(ListScreen):
         )
 
     def _text(self, run: RunInfo) -> str:
-        parts: list[Any] = [run.label, run.model, run.state, run.run_id, run.model_path]
+        parts: list[Any] = [run.kind, run.label, run.model, run.state, run.run_id, run.model_path]
         parts += [self._worst_of(run)[0] or "", run.note or ""]
         return " ".join(str(p) for p in parts).lower()
 

@@ -87,7 +87,9 @@ class SqlScreen(LakeScreen):
 
     def on_mount(self) -> None:
         """Read catalog and history."""
-        self.query_one("#editor").focus()
+        editor = self.query_one("#editor", TextArea)
+        editor.focus()
+        editor.select_all()  # what one types takes the place of the example
         self.ask("catalog", _catalog)
         self.ask("history", _read_history)
 

@@ -142,6 +142,8 @@ class Round:
     """The time of `time.monotonic` at which to stop, wherever it is; None is at the end."""
     standing: str | None = None
     """How the analysis stands, for people who wait."""
+    what: str = "measuring"
+    """What the round is, in a few words, beside its progress."""
 
     def __bool__(self) -> bool:
         return bool(self.planned)

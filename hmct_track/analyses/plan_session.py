@@ -86,6 +86,7 @@ class Session:
     _asking: Asking | None = None
     _waiting: list[State] = field(default_factory=list)
     _planned: int = 0
+    _rounds: int = 0
     _began: float = 0.0
     _calibrated: dict[str, Values] = field(default_factory=dict)
     _judged: dict[str, Reading] | None = None
@@ -111,7 +112,7 @@ class Session:
         none = Planned("raised", "extreme", self.board.config((0,) * len(alone), known))
         more = [none] if self.board.raised else []
         # The samples that choose are known only once the data are opened, before it is measured.
-        return self._round([whole(self.model), *more, *alone], self.choosing)
+        return self._round([whole(self.model), *more, *alone], self.choosing, "each alone")
 
     def next(self, seen: Seen) -> Round:
         """What to measure, given what was measured; the held-out samples come last.
@@ -133,11 +134,12 @@ class Session:
             return Round()
         return self._go_on() or self._last()
 
-    def _round(self, planned: Sequence[Planned], samples: Sequence[int]) -> Round:
+    def _round(self, planned: Sequence[Planned], samples: Sequence[int], what: str) -> Round:
+        self._rounds += 1
         self._from = self._planned
         self._planned += len(planned)
         self._samples = samples
-        return Round(planned, samples)
+        return Round(planned, samples, what=what)
 
     def _go_on(self) -> Round:
         assert self.search is not None and self._asking is not None  # noqa: S101 - it has begun
@@ -152,7 +154,19 @@ class Session:
         return self._round(
             [Planned(self._subject(t.state), t.role, self.config(t.state)) for t in trials],
             self.choosing,
+            self._so_far(),
         )
+
+    def _so_far(self) -> str:
+        """Where the search is, for people who wait: it does not know how many rounds there are."""
+        assert self.search is not None  # noqa: S101 - it has begun
+        best, count = self.search.best, len(self.board.slots)
+        found = (
+            "no plan yet"
+            if best is None
+            else f"{sum(k > 0 for k in best)} of {count} change so far"
+        )
+        return f"round {self._rounds + 1} ({found})"
 
     def _aims_again(self) -> bool:
         """Whether margins have to be wider, as so many were compared; the search begins anew then.
@@ -220,7 +234,7 @@ class Session:
             return Round()
         plan = Planned("plan", HELD_OUT, self.config(self.state))
         calibrated = Planned("calibrated", HELD_OUT, whole(self.model).config)
-        return self._round([plan, calibrated], self.held_out)
+        return self._round([plan, calibrated], self.held_out, "held-out samples")
 
     # What was measured.
 

@@ -19,7 +19,7 @@ from hmct_track.analyses.base import Answer
 from hmct_track.analyses.runner import content_of
 from hmct_track.analyses.stored import answer_of
 from hmct_track.errors import HmctTrackError, LakeError, TrackingError
-from hmct_track.lake import OWN_STEP, RUNS, Lake, find_run, find_runs
+from hmct_track.lake import NOTES, OWN_STEP, RUNS, TAGS, Lake, find_run
 from hmct_track.lake.care import mark_killed, tidy
 from hmct_track.recording import outbox
 from hmct_track.recording.draft import Content, calibration_of, draft
@@ -90,20 +90,21 @@ def _alone(lake: Lake, seconds: float) -> Iterator[None]:
 def _tell(lake: Lake, entry: Entry) -> Entry:
     """Tell MLflow of a run; the entry goes, or stays with the reason why it was not taken."""
     try:
-        rows = {str(row["run_id"]): dict(row) for row in lake.rows(RUNS)}
+        rows = _rows(lake, [entry.run_id])
         if entry.run_id not in rows:  # dropped from the lake
             outbox.take(lake.path, entry.run_id)
             return entry
         if rows[entry.run_id]["state"] == RunState.RUNNING:  # killed as it ended: nobody holds it
             mark_killed(lake, [entry.run_id])
-            rows = {str(row["run_id"]): dict(row) for row in lake.rows(RUNS)}
         again = entry.begun  # who began was killed, or MLflow has refused the half of it
         # From now on, whoever names the run waits until it is told. An error stays until then.
         entry = replace(
             entry, begun=True, starts=entry.starts + 1, error=entry.error or _lost(entry)
         )
         outbox.put(lake.path, entry)
-        tracked, steps = _drafted(lake, entry, rows)
+        answer = answer_of(lake, entry.run_id)
+        rows = _rows(lake, [entry.run_id, *(step.run_id for step in answer.steps)])
+        tracked, steps = _drafted(lake, entry, answer, rows)
         if again:
             forget(entry.run_id, entry.experiment, lake.path)
         kept = track(tracked, lake.path)
@@ -142,11 +143,14 @@ def _lost(entry: Entry) -> str:
     return f"{entry.starts} processes were killed, or broke off, as they told MLflow of it"
 
 
+def _rows(lake: Lake, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return {str(row["run_id"]): dict(row) for row in lake.rows(RUNS, run_ids)}
+
+
 def _drafted(
-    lake: Lake, entry: Entry, rows: Mapping[str, Mapping[str, Any]]
+    lake: Lake, entry: Entry, answer: Answer, rows: Mapping[str, Mapping[str, Any]]
 ) -> tuple[TrackedRun, list[str]]:
     """What MLflow is told of a run and its steps, and the ids of the steps."""
-    answer = answer_of(lake, entry.run_id)
     method = calibration_of(lake, answer.run["model_id"])
 
     def made(part: Answer, entry: Entry) -> TrackedRun:
@@ -158,13 +162,12 @@ def _drafted(
     tracked, below = made(answer, entry), replace(entry, system={})
     nested = [made(step, below) for step in answer.steps]
     steps = [step.run_id for step in answer.steps]
-    said = {r["run_id"]: r for r in find_runs(lake)}
-    names = said[entry.run_id]["tags"] if entry.run_id in said else []
+    names = sorted(row["tag"] for row in lake.rows(TAGS) if row["run_id"] == entry.run_id)
     tags = {**tracked.tags, **{f"{TAG}{name}": "true" for name in names}}
     tracked = replace(tracked, tags=tags)
     every = {entry.run_id: tracked, **dict(zip(steps, nested, strict=True))}
-    noted = {i: _noted(run, (said[i]["note"] if i in said else None) or "")
-             for i, run in every.items()}  # fmt: skip
+    notes = {row["run_id"]: row["note"] or "" for row in lake.rows(NOTES, list(every))}
+    noted = {i: _noted(run, notes.get(i, "")) for i, run in every.items()}
     nested = [noted[run_id] for run_id in steps]
     return replace(noted[entry.run_id], nested=[*tracked.nested, *nested]), steps
 

@@ -308,7 +308,7 @@ class Runall(Analysis):
     @staticmethod
     def _missing(answer: Answer) -> Iterator[str]:
         """The steps that could not be done with this model and these data."""
-        family = [r for r in answer.lake.query("runs") if r["parent_run_id"] == answer.run_id]
+        family = answer.lake.query("runs", family=answer.run_id)
         errors = {r["kind"]: r["error"] for r in family if r["state"] == RunState.FAILED}
         done = {s.analysis.kind for s in answer.steps} - errors.keys()
         for step in _STEPS:

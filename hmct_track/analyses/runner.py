@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hmct_track.analyses.base import Analysis, Answer, Round, Seen
+from hmct_track.analyses.configurations import whole
 from hmct_track.analyses.registry import ANALYSES
-from hmct_track.engine import Engine, float_gap
+from hmct_track.engine import PAIRS, Engine, float_gap
 from hmct_track.model import QuantModel, load_original
 from hmct_track.options import options_of, to_stored
 from hmct_track.recording import Recording, Run, Subject, check_save_dir, images, make_subject, save
@@ -26,12 +27,22 @@ LOG = logging.getLogger(__name__)
 Emit = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Model and data that are at hand for several runs."""
+
+    subject: Subject
+    float_gap: float | None
+    """How far the float reference is from the given float model in dB; None if there is none."""
+
+
 def run_analysis(
     analysis: Analysis,
     recording: Recording | None = None,
     *,
     emit: Emit | None = None,
     parent: Run | None = None,
+    opened: Opened | None = None,
     began: float | None = None,
 ) -> Any:
     """Run an analysis, record it in the lake and log it to MLflow.
@@ -41,6 +52,7 @@ def run_analysis(
         recording: where it is kept.
         emit: called with the answer's text as soon as it is known, before MLflow is.
         parent: the run that this one is a step of; its model and data are taken.
+        opened: model and data that are at hand, instead of opening those of the analysis.
         began: when the user gave the command, by `time.monotonic`; now by default.
 
     Returns:
@@ -52,9 +64,12 @@ def run_analysis(
     began = time.monotonic() if began is None else began
     recording = recording or (parent.recording if parent else Recording())
     analysis.check()
-    model, engine = _opened(analysis, recording, parent)
+    if parent:
+        opened = Opened(parent.subject, parent.row["float_gap"])
+    about = opened.subject if opened else None
+    model, engine = (about.model, about.engine) if about else analysis.open(recording)
     first = analysis.ask(model, Seen())
-    subject = _subject(analysis, model, engine, recording, parent)
+    subject = _subject(analysis, model, engine, recording, about)
     analysis.check_subject(subject)
     subject = replace(subject, scores=analysis.judges(subject))
     folder = check_save_dir(analysis.save_dir)
@@ -69,7 +84,7 @@ def run_analysis(
     )
     run.began = began
     with run:
-        run.row["float_gap"] = parent.row["float_gap"] if parent else _float_gap(analysis, subject)
+        run.row["float_gap"] = opened.float_gap if opened else _float_gap(analysis, subject)
         try:
             _measure(analysis, run, first, began)
             analysis.observe(run)
@@ -121,12 +136,22 @@ def run_command(command: str, given: Mapping[str, Any]) -> Any:
     return run_analysis(declared(**named, **own), where, emit=emit)
 
 
-def _opened(
-    analysis: Analysis, recording: Recording, parent: Run | None
-) -> tuple[QuantModel, Engine]:
-    if parent:
-        return parent.subject.model, parent.subject.engine
-    return analysis.open(recording)
+def open_subject(analysis: Analysis, recording: Recording) -> Opened:
+    """Model and data of an analysis, for several runs about them.
+
+    Raises:
+        HmctTrackError: they cannot be read, or do not fit.
+    """
+    model, engine = analysis.open(recording)
+    subject = _subject(analysis, model, engine, recording, None)
+    return Opened(subject, _float_gap(analysis, subject))
+
+
+def warm_up(subject: Subject) -> None:
+    """Have at hand what every configuration needs: the float values, and sessions."""
+    configs = [whole(subject.model).config]
+    for _ in subject.engine.records(configs, subject.inputs(), subject.outputs, (PAIRS,)):
+        pass
 
 
 def _subject(
@@ -134,11 +159,11 @@ def _subject(
     model: QuantModel,
     engine: Engine,
     recording: Recording,
-    parent: Run | None,
+    about: Subject | None,
 ) -> Subject:
     outputs = analysis.outputs(model, engine)
-    if parent:
-        return replace(parent.subject, outputs=outputs)
+    if about:
+        return replace(about, outputs=outputs)
     return make_subject(
         model,
         engine,
@@ -178,6 +203,7 @@ def _measure(analysis: Analysis, run: Run, asked: Round, began: float) -> None:
                 asked.samples,
                 plan=asked.plan,
                 until=asked.until,
+                what=asked.what,
                 quiet=display.is_live,
             )
             rounds += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hmct_track.analyses.base import Analysis, Answer
@@ -29,7 +29,7 @@ def answer_of(lake: Lake, run_id: str) -> Answer:
         LakeError: the lake has no such run.
         UsageError: it is of an analysis that this version does not know.
     """
-    runs = lake.query("run_list")
+    runs = lake.query("run_list", family=run_id)
     for run in runs:
         if run["run_id"] == run_id:
             below = [
@@ -53,14 +53,18 @@ def command_line(analysis: Analysis, recording: Recording) -> list[str]:
     return [analysis.command, *argument_list(analysis), *machine]
 
 
-def command_of(answer: Answer) -> list[str]:
+def command_of(answer: Answer, **machine: Any) -> list[str]:
     """The arguments of ``hmct-debugger`` that repeat a run, with all that it was given.
+
+    Args:
+        answer: that of the run.
+        **machine: fields of `Recording` that are other.
 
     Raises:
         UsageError: its model or its data were no files.
     """
     _check_files(answer)
-    return command_line(answer.analysis, recording_of(answer))
+    return command_line(answer.analysis, replace(recording_of(answer), **machine))
 
 
 def follow_up(answer: Answer, analysis: type[_A], **given: Any) -> _A:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,16 @@ from hmct_track.cli.exit_codes import ExitCode
 from hmct_track.options import options_of
 
 if TYPE_CHECKING:
-    from hmct_track.analyses import Result
+    from hmct_track.analyses import Result, SensitivityAnalysis
     from hmct_track.recording import Recording
 
 _MOST_LISTED = 8
+GROWING = "HMCT_GROWING"
+"""Set to ``json``, ``sensitivity-analysis`` stays and takes its nodes from stdin, for programs: a
+JSON object per line, such as ``{"number": 1, "nodes": ["Conv_1"], "qtype": "int16", "metric":
+"sqnr"}``. Of several that wait, it answers the newest, in a line on stdout: ``{"number": 1, "run":
+ID, "rows": [...]}``, with rows of the query ``partial_quantization``, or ``{"number": 1, "error":
+...}``. The first line is ``{"ready": true}``; it ends with stdin."""
 
 
 def add_parser(commands: Subparsers, analysis: type[Analysis], *, listed: bool = False) -> None:
@@ -37,6 +45,11 @@ def add_parser(commands: Subparsers, analysis: type[Analysis], *, listed: bool =
 
 def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
     """Run an analysis, print its answer, say where it is kept, and return the exit code."""
+    if os.environ.get(GROWING) == "json":
+        from hmct_track.analyses import SensitivityAnalysis
+
+        if isinstance(analysis, SensitivityAnalysis):
+            return _serve(analysis, recording)
     from hmct_track.analyses.runner import run_analysis
 
     printed = getattr(analysis, "verbose", True)
@@ -48,6 +61,14 @@ def run_command(analysis: Analysis, recording: Recording) -> ExitCode:
     if result.refused:
         return ExitCode.GATE_FAILED
     return ExitCode.NOT_TRACKED if result.tracking_error else ExitCode.OK
+
+
+def _serve(analysis: SensitivityAnalysis, recording: Recording) -> ExitCode:
+    """Answer one line after the other."""
+    from hmct_track.analyses.growing import Talk, serve
+
+    serve(analysis, recording, Talk(sys.stdin, lambda told: print(json.dumps(told), flush=True)))
+    return ExitCode.OK
 
 
 def _process_start() -> float:

@@ -6,8 +6,10 @@ import argparse
 import shlex
 from dataclasses import replace
 
-from hmct_track.cli.common import Subparsers, add_command, add_lake, print_answer
+from hmct_track.cli.common import Subparsers, add_command, add_lake, add_options, print_answer
 from hmct_track.cli.exit_codes import ExitCode
+
+_ELSEWHERE = ("scheduler", "workers")
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -21,6 +23,10 @@ def add_parser(commands: Subparsers) -> None:
                         "tag, latest or latest~1")  # fmt: skip
     parser.add_argument("--show", action="store_true", help="print the command instead")
     add_lake(parser)
+    from hmct_track.options import options_of
+    from hmct_track.options.recording import Recording
+
+    add_options(parser, (o for o in options_of(Recording) if o.name in _ELSEWHERE))
     parser.set_defaults(run=run)
 
 
@@ -32,7 +38,10 @@ def run(args: argparse.Namespace) -> ExitCode:
 
     lake = Lake.open(lake_path(args.lake))
     answer = answer_of(lake, find_run(lake, args.run_reference)["run_id"])
+    # Where a run was measured is not kept: the cluster of that day may be gone.
+    elsewhere = {name: getattr(args, name) for name in _ELSEWHERE}
     if args.show:
-        print_answer(shlex.join(["hmct-debugger", *command_of(answer)]))
+        print_answer(shlex.join(["hmct-debugger", *command_of(answer, **elsewhere)]))
         return ExitCode.OK
-    return run_command(answer.analysis, replace(recording_of(answer), lake=lake.path))
+    recording = replace(recording_of(answer), lake=lake.path, **elsewhere)
+    return run_command(answer.analysis, recording)

@@ -32,7 +32,7 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Point the name at the run."""
     from hmct_track.analyses.recorder import told_if_begun
-    from hmct_track.lake import Lake, find_ranking, find_run, find_runs, lake_path, set_tag
+    from hmct_track.lake import Lake, find_ranking, find_run, lake_path, set_tag, tagged_runs
     from hmct_track.tracking import TAG, move_tag
 
     lake = Lake.create(Lake.open(lake_path(args.lake)).path)
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         with suppress(UsageError):
             reference = find_ranking(lake, reference)["run_id"]
     chosen = find_run(lake, reference)
-    before = [row for row in find_runs(lake) if args.tag in row["tags"]]
+    before = tagged_runs(lake, args.tag)
     set_tag(lake, args.tag, chosen["run_id"])
     print(f"{args.tag} is run {chosen['run_id']}", file=sys.stderr)
     try:

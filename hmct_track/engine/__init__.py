@@ -3,7 +3,15 @@
 from hmct_track.engine.evaluate import Engine
 from hmct_track.engine.local import LocalError, local_errors
 from hmct_track.engine.made import make_engine
-from hmct_track.engine.protocols import Evaluator, Judge, OutputJudge, Record, SampleJudge
+from hmct_track.engine.protocols import (
+    Evaluator,
+    Judge,
+    Keeper,
+    Kept,
+    OutputJudge,
+    Record,
+    SampleJudge,
+)
 from hmct_track.engine.reference import float_gap
 from hmct_track.engine.runtime import RUNTIME
 from hmct_track.engine.spill import Spill
@@ -18,6 +26,8 @@ __all__ = [
     "Engine",
     "Evaluator",
     "Judge",
+    "Keeper",
+    "Kept",
     "LocalError",
     "OutputJudge",
     "Record",

@@ -133,10 +133,15 @@ class Connection:
             EngineError: it does not come back.
         """
         LOG.warning("the Dask scheduler at %s went away; waiting for it", self._address)
-        with suppress(Exception):  # it is broken, which is why
-            self.client.close(timeout=1)
         try:
-            self.client = _client(self._address, RENEW_SECONDS)
+            if (
+                self.client.status != "running"
+            ):  # a client connects again by itself, but not for long
+                if self._owned:
+                    with suppress(Exception):  # it is broken, which is why
+                        self.client.close(timeout=1)
+                self.client = _client(self._address, RENEW_SECONDS)
+                self._owned = True
             self.client.wait_for_workers(1, timeout=RENEW_SECONDS)
         except (UsageError, TimeoutError) as error:
             raise EngineError(
@@ -144,7 +149,6 @@ class Connection:
                 f"workers within {RENEW_SECONDS:.0f} s; what was measured is kept, and the same "
                 "command goes on from there"
             ) from error
-        self._owned = True
 
     def close(self) -> None:
         """End what was started here."""
@@ -262,6 +266,8 @@ class DistributedEngine(Engine):
         path = str(model.path) if model.path else None
         self._register(None if path else model, path)
 
+    is_elsewhere = True
+
     @property
     def noise_floor(self) -> float | None:
         """The largest that the null test of any worker found; None before anything was evaluated.
@@ -305,6 +311,8 @@ class DistributedEngine(Engine):
                 yield from self._receive(pool, out)
         finally:
             if out:  # the reader has had enough, or something failed
+                if self.keeper:  # nobody waits for what is written from now on
+                    self.keeper.close()
                 with suppress(Exception):  # a scheduler that is gone has nothing to cancel
                     self._connection.client.cancel(list(out), force=True)
 
@@ -330,15 +338,16 @@ class DistributedEngine(Engine):
                 for block in blocks
             ]
             future = self._connection.client.submit(
-                remote.evaluate, self._name, work, outputs, judges, pure=False
+                remote.evaluate, self._name, work, outputs, judges, self.keeper, pure=False
             )
             out[future] = blocks
 
     def _receive(self, pool: Pool, out: dict[Future, list[Block]]) -> Iterator[Record]:
         """Take what is done; give back what was lost."""
-        from distributed import wait
+        from distributed import CancelledError, wait
 
-        with suppress(TimeoutError), self._connection.client.as_current():
+        # Where the scheduler went away, all that was out is cancelled.
+        with suppress(TimeoutError, CancelledError), self._connection.client.as_current():
             wait(list(out), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
         if self._connection.client.status != "running" or any(
             future.status in ("lost", "cancelled") for future in out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hmct_track.engine.comparison import Comparison
 from hmct_track.engine.machine import default_memory, default_threads
-from hmct_track.engine.protocols import Judge, Record, SampleJudge, Samples
+from hmct_track.engine.protocols import Judge, Keeper, Record, SampleJudge, Samples
 from hmct_track.engine.route import Route
 from hmct_track.engine.runtime import Runtime
 from hmct_track.engine.stages import Stage, make_stage
@@ -39,6 +39,11 @@ class Engine:
         UsageError: this build of onnxruntime has not one of the providers, or there are to be no
             threads or no memory.
     """
+
+    is_elsewhere = False
+    """Whether other processes measure, which may keep what they measured where they are."""
+    keeper: Keeper | None = None
+    """What those may keep it with."""
 
     def __init__(
         self,

@@ -30,7 +30,27 @@ class Record:
     judge: str
     """The judge's identity."""
     value: Any
-    """What the judge gave."""
+    """What the judge gave, or `Kept`."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """In place of a value: it was kept where it was made."""
+
+    part: str
+    """What it is in."""
+
+
+class Keeper(Protocol):
+    """Keeps records where they are made, so that they need not come back. It can be pickled."""
+
+    def keep(self, records: Sequence[Record], /) -> str | None:
+        """What records are in from now on; None where they cannot be kept, and come back."""
+        ...
+
+    def close(self) -> None:
+        """Have nothing kept any more."""
+        ...
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from numpy.typing import NDArray
 
 from hmct_track.engine.evaluate import Engine
-from hmct_track.engine.protocols import Judge, Record
+from hmct_track.engine.protocols import Judge, Keeper, Kept, Record
 from hmct_track.engine.runtime import RUNTIME
 from hmct_track.errors import HmctTrackError
 from hmct_track.model import QuantModel, load_model
@@ -134,7 +134,11 @@ def facts() -> Facts:
 
 
 def evaluate(
-    name: str, work: Sequence[Work], outputs: Sequence[str], judges: Sequence[Judge]
+    name: str,
+    work: Sequence[Work],
+    outputs: Sequence[str],
+    judges: Sequence[Judge],
+    keeper: Keeper | None = None,
 ) -> Done:
     """Evaluate blocks on this worker.
 
@@ -143,6 +147,7 @@ def evaluate(
         work: what to measure.
         outputs: what is compared.
         judges: who judges.
+        keeper: what keeps the records, if it can here.
     """
     own, nothing = facts(), Done([], None, 0.0, facts(), has_model=False)
     plugin = get_worker().plugins.get(name)
@@ -167,6 +172,9 @@ def evaluate(
         except HmctTrackError as failure:
             error = type(failure).__name__, str(failure)
         noise = engine.noise_floor if engine else None
+        part = keeper.keep(records) if keeper and records else None
+        if part is not None:
+            records = [replace(record, value=Kept(part)) for record in records]
         return Done(records, noise, time.monotonic() - began, own, error)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,16 @@ from numpy.typing import NDArray
 
 from hmct_track.engine.comparison import Comparison
 from hmct_track.engine.partition import make_partition
-from hmct_track.engine.paths import Branch, Key, Tensors, Variants, config_of, count_uses, keys_of
+from hmct_track.engine.paths import (
+    Branch,
+    Key,
+    Place,
+    Tensors,
+    Variants,
+    config_of,
+    count_uses,
+    keys_of,
+)
 from hmct_track.engine.protocols import Record, Samples
 from hmct_track.engine.runtime import Runtime, Session
 from hmct_track.engine.statistics import pair_statistics
@@ -33,6 +43,9 @@ RUNS = 3
 _RUNS_OF_RANDOM = 100
 """And one that draws random numbers: an element that is drawn anew in a fiftieth of the runs is the
 same in all of them once in eight times; a tensor has many."""
+
+_REMEMBERED = 2
+"""How many times as many sessions as there are parts are kept from one evaluation to the next."""
 
 
 class Route:
@@ -67,6 +80,8 @@ class Route:
         self._memory = memory
         self._enabled = {node.name: node.enabled for node in lowering.model.calibration_nodes}
         self._states: dict[str, Tensors] = {}
+        self._recent: OrderedDict[Place, Session] = OrderedDict()
+        self._weights = sum(array.nbytes for array in lowering.model.weights.values())
         self.noise: float | None = None
         """What the null test found; None before it ran."""
         self._cut(samples)
@@ -83,6 +98,7 @@ class Route:
         parts = range(len(self._partition.parts))
         self._float = Variants(self._make, Counter({(k, ()): sys.maxsize for k in parts}))
         self._states.clear()
+        self._recent.clear()
 
     def evaluate(
         self,
@@ -202,7 +218,9 @@ class Route:
         few = len(todo) < 4 * self._threads
         count = min(len(block), 2 * self._threads) if few else 1
         chunks = [block[k::count] for k in range(count)]
-        variants = Variants(self._make, count_uses((keys[k] for k in todo), count))
+        uses = count_uses((keys[k] for k in todo), count)
+        # Of a few, the next evaluation is often of what differs in a part or two.
+        variants = Variants(self._make_or_recall if few else self._make, uses)
         workers: Workers[Record] = Workers(self._threads)
         walk = Walk(
             self._partition, self._float, variants, self._states, comparison, workers, keys, ids
@@ -211,6 +229,20 @@ class Route:
             branch = Branch(tuple(todo), 0, tuple(chunk))
             workers.add(partial(walk.go, branch))
         yield from workers.results(self._runtime.stop)
+
+    def _make_or_recall(self, number: int, key: Key) -> Session:
+        """A session of before, if it is still there; a new one is kept, as far as there is room.
+
+        A session may hold its part's weights a second time, rounded.
+        """
+        place = number, key
+        session = self._recent.pop(place, None) or self._make(number, key)
+        if _REMEMBERED * self._weights <= self._memory / 2:
+            self._recent[place] = session
+            while len(self._recent) > _REMEMBERED * len(self._partition.parts):
+                with suppress(KeyError):  # another thread was first
+                    self._recent.popitem(last=False)
+        return session
 
     def _make(self, number: int, key: Key) -> Session:
         part = self._partition.parts[number]

@@ -23,6 +23,10 @@ _CUDA = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 """Options of providers. By default CUDA's convolutions and products of matrices round float to 10
 bits of mantissa, see onnxruntime's page of its CUDA provider. Untested: no GPU was at hand."""
 
+_DEVICE = threading.Lock()
+"""A device has memory for one run, which keeps it busy alone, whatever model it is of; cores are
+shared out."""
+
 _FATAL = 4
 """Of onnxruntime's levels of logging."""
 
@@ -95,9 +99,8 @@ class Runtime:
         self._threads = threads
         self._providers = list(providers) or [CPU]
         self.run_options = _run_options()
-        # A device has memory for one run, which keeps it busy alone; cores are shared out.
         on_device = any(provider != CPU for provider in self._providers)
-        self.turn: AbstractContextManager[Any] = threading.Lock() if on_device else nullcontext()
+        self.turn: AbstractContextManager[Any] = _DEVICE if on_device else nullcontext()
         """Held while a session runs."""
 
     @property

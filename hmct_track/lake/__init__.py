@@ -15,6 +15,7 @@ from hmct_track.lake.history import (
     find_runs,
     set_note,
     set_tag,
+    tagged_runs,
 )
 from hmct_track.lake.lake import Lake, Row
 from hmct_track.lake.places import DEFAULT_FOLDER, ENVIRONMENT, is_remote, lake_path
@@ -115,4 +116,5 @@ __all__ = [
     "query_names",
     "set_note",
     "set_tag",
+    "tagged_runs",
 ]

@@ -77,8 +77,7 @@ def export_run(lake: Lake, run_id: str, target: Path) -> None:
     try:
         with written(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             archive.writestr(MANIFEST, json.dumps({"schema_version": SCHEMA_VERSION}))
-            for table in TABLES:
-                data = rows_of_runs(lake, table, chosen)
+            for table, data in rows_of_runs(lake, chosen):
                 if data.num_rows:
                     buffer = io.BytesIO()
                     pq.write_table(data, buffer, compression="zstd")

@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,17 +19,18 @@ import pyarrow as pa
 
 from hmct_track.errors import LakeError, QueryError, UsageError
 from hmct_track.lake.apart import part_problems
+from hmct_track.lake.dropping import drop
 from hmct_track.lake.duck import is_gone
-from hmct_track.lake.history import find_runs
 from hmct_track.lake.lake import EMPTY, Lake
-from hmct_track.lake.layout import BUDGET, Merge, Piece, merges
-from hmct_track.lake.parts import arrow_schema, fitted, read_part, write_table
+from hmct_track.lake.layout import BUDGET, Keys, Merge, Piece, may_hold, merges
+from hmct_track.lake.parts import arrow_schema, fitted, read_part
 from hmct_track.lake.places import filesystem, is_remote, names_in, remove_quietly, written
-from hmct_track.lake.rows import RunningRow, RunsRow
+from hmct_track.lake.rows import RunListRow, RunningRow
 from hmct_track.lake.schema import (
     CONFIGS,
     MEASUREMENTS,
     MOVED_MEASUREMENTS,
+    RUN_CONFIGS,
     RUNS,
     SAMPLES,
     SCORES,
@@ -191,10 +191,11 @@ def chosen_runs(
     Returns:
         Run ids that go, and of tagged runs that would.
     """
-    runs = find_runs(lake, steps=False)
+    listed = lake.query("run_list")  # the query runs counts configurations as well
+    runs = [row for row in listed if row["parent_run_id"] is None]
     kept: set[str] = set()
     if best is not None:
-        groups: dict[tuple[str, ...], list[RunsRow]] = defaultdict(list)
+        groups: dict[tuple[str, ...], list[RunListRow]] = defaultdict(list)
         for row in runs:
             if row["state"] == RunState.FINISHED:
                 of = row["model_path"] or row["model_id"]
@@ -209,7 +210,7 @@ def chosen_runs(
         and (before is None or (row["started_at"] is not None and row["started_at"] < before))
     ]
     tagged = {tag["run_id"] for tag in lake.rows(TAGS)}
-    steps = {row["parent_run_id"] for row in find_runs(lake) if row["run_id"] in tagged}
+    steps = {row["parent_run_id"] for row in listed if row["run_id"] in tagged}
     safe = tagged | steps
     return (
         [row["run_id"] for row in going if row["run_id"] not in safe],
@@ -217,7 +218,7 @@ def chosen_runs(
     )
 
 
-def _goodness(row: RunsRow) -> tuple[float, float]:
+def _goodness(row: RunListRow) -> tuple[float, float]:
     """Best first, then the newest; without a value last."""
     value, metrics = row["whole_value"], row["metrics"]
     newest = -row["started_at"].timestamp() if row["started_at"] else 0.0
@@ -349,10 +350,6 @@ def _write(lake: Lake, table: Table, merge: Merge) -> list[Path]:
     return lake.write_merged(table, paths, merge.depth, divide=merge.divide)
 
 
-def _merged_path(lake: Lake, table: Table) -> Path:
-    return lake.path / "tables" / table.name / f"merged-{uuid.uuid4().hex}.parquet"
-
-
 def _remove(parts: Iterable[Path]) -> None:
     """Remove parts whose rows are in another by now.
 
@@ -390,13 +387,12 @@ def mark_killed(lake: Lake, run_ids: Sequence[str]) -> None:
     """
     told = {"state": RunState.KILLED.value, "error": "the process ended without a word"}
     now = datetime.now(UTC).replace(tzinfo=None)
-    wanted = set(run_ids)
     lake.append(
         RUNS,
         [
             {**row, **told, "updated_at": now, "version": _after(row["version"])}
-            for row in lake.rows(RUNS)
-            if row["run_id"] in wanted and row["state"] == RunState.RUNNING
+            for row in lake.rows(RUNS, run_ids)
+            if row["state"] == RunState.RUNNING
         ],
     )
 
@@ -456,14 +452,12 @@ def drop_runs(lake: Lake, run_ids: Sequence[str]) -> None:
     running = [row["run_id"] for row in lake.query("running") if not _is_lost(row)]
     if running:
         raise UsageError(f"run {running[0]} is running; drop runs when it has ended")
-    gone = with_steps(lake, run_ids)
-    kept = [row["run_id"] for row in lake.query("runs") if row["run_id"] not in gone]
-    masks = {table: _of_runs(lake, table, kept) for table in TABLES}
-    before = {table: parts_of(lake, table) for table in TABLES}
-    for table, keep in masks.items():
-        if before[table]:
-            write_table(_merged_path(lake, table), _table(lake, table, keep))
-    _remove(part for parts in before.values() for part in parts)
+    with _alone(lake) as alone:
+        if not alone:
+            raise UsageError(
+                "parts of the lake are being merged by another process; try again when it has ended"
+            )
+        drop(lake, run_ids, GRACE_SECONDS)
 
 
 def _is_lost(row: RunningRow) -> bool:
@@ -484,34 +478,64 @@ def _is_lost(row: RunningRow) -> bool:
 
 def with_steps(lake: Lake, run_ids: Sequence[str]) -> set[str]:
     """Run ids, and those of their steps."""
-    wanted = set(run_ids)
-    return wanted | {row["run_id"] for row in lake.query("runs") if row["parent_run_id"] in wanted}
+    steps = [row["run_id"] for run in run_ids for row in lake.query("run_list", family=run)]
+    return {*run_ids, *steps}
 
 
-def rows_of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
-    """The rows of a table that runs rest on."""
-    return _table(lake, table, _of_runs(lake, table, run_ids))
+def rows_of_runs(lake: Lake, run_ids: Sequence[str]) -> Iterator[tuple[Table, pa.Table]]:
+    """The rows of each table that runs rest on."""
+    keys = _Keys.of(lake, run_ids)
+    for table in TABLES:
+        yield table, _table(lake, table, keys.of_table(table))
 
 
-def _of_runs(lake: Lake, table: Table, run_ids: Sequence[str]) -> pa.Table:
-    """The keys of a table's rows that these runs rest on."""
-    chosen = set(run_ids)
-    if table is TAGS or table.key[0] == "run_id":
-        return _only(table, "run_id", sorted(chosen))
-    if table in (MEASUREMENTS, MOVED_MEASUREMENTS, SCORES):
-        rows = [row for row in lake.query("used_measurements") if row["run_id"] in chosen]
-        names = ("model_id", "config_id", "sample_id")
-        keys = {(row["model_id"], row["config_id"], row["sample_id"]) for row in rows}
-        return pa.table(
-            {n: pa.array([k[i] for k in keys], pa.string()) for i, n in enumerate(names)}
+@dataclass(frozen=True)
+class _Keys:
+    """The keys of what runs rest on."""
+
+    runs: frozenset[str]
+    models: frozenset[str]
+    data: frozenset[str]
+    measured: frozenset[tuple[str, str, str]]
+    """Keys of model, configuration and sample."""
+
+    @classmethod
+    def of(cls, lake: Lake, run_ids: Sequence[str]) -> _Keys:
+        runs = lake.rows(RUNS, run_ids)
+        configs: dict[str, set[str]] = defaultdict(set)
+        for row in lake.rows(RUN_CONFIGS, run_ids):
+            configs[row["run_id"]].add(row["config_id"])
+        samples: dict[str, set[str]] = defaultdict(set)
+        for row in lake.rows(SAMPLES, {row["data_id"] for row in runs}):
+            samples[row["data_id"]].add(row["sample_id"])
+        return cls(
+            frozenset(run_ids),
+            frozenset(row["model_id"] for row in runs),
+            frozenset(samples),
+            frozenset(
+                (row["model_id"], config_id, sample_id)
+                for row in runs
+                for config_id in configs[row["run_id"]]
+                for sample_id in samples[row["data_id"]]
+            ),
         )
-    if table is CONFIGS:
-        rows = lake.query("used_measurements")
-        return _only(table, "config_id", {r["config_id"] for r in rows if r["run_id"] in chosen})
-    runs = [row for row in lake.query("runs") if row["run_id"] in chosen]
-    if table is SAMPLES:
-        return _only(table, "data_id", {row["data_id"] for row in runs})
-    return _only(table, "model_id", {row["model_id"] for row in runs})
+
+    def of_table(self, table: Table) -> pa.Table:
+        """The keys of a table's rows."""
+        if table is TAGS or table.key[0] == "run_id":
+            return _only(table, "run_id", self.runs)
+        if table in (MEASUREMENTS, MOVED_MEASUREMENTS, SCORES):
+            names = ("model_id", "config_id", "sample_id")
+            columns = {
+                name: pa.array([key[i] for key in self.measured], pa.string())
+                for i, name in enumerate(names)
+            }
+            return pa.table(columns)
+        if table is CONFIGS:
+            return _only(table, "config_id", {config_id for _, config_id, _ in self.measured})
+        if table is SAMPLES:
+            return _only(table, "data_id", self.data)
+        return _only(table, "model_id", self.models)
 
 
 def _only(table: Table, column: str, values: Collection[str]) -> pa.Table:
@@ -521,10 +545,18 @@ def _only(table: Table, column: str, values: Collection[str]) -> pa.Table:
 
 def _table(lake: Lake, table: Table, keys: pa.Table) -> pa.Table:
     """The rows of a table, as they were written, that have one of these keys."""
-    tables = [fitted(read_part(part), table) for part in parts_of(lake, table)]
-    rows = pa.concat_tables(tables) if tables else arrow_schema(table).empty_table()
-    # Lists cannot be carried through a join, so that the places of rows are.
-    places = rows.select(keys.column_names)
-    places = places.append_column("place", pa.array(range(len(rows)), pa.int64()))
-    found = places.join(keys, keys.column_names, join_type="left semi").column("place")
-    return rows.take(found.sort())
+    first = table.key[0]
+    wanted = None
+    if first in keys.column_names:
+        wanted = Keys(frozenset(map(str, keys.column(first).unique().to_pylist())))
+    tables = [arrow_schema(table).empty_table()]
+    for part in parts_of(lake, table):
+        if wanted is not None and not may_hold(part.stem, wanted):
+            continue
+        rows = fitted(read_part(part), table)
+        # Lists cannot be carried through a join, so that the places of rows are.
+        places = rows.select(keys.column_names)
+        places = places.append_column("place", pa.array(range(len(rows)), pa.int64()))
+        found = places.join(keys, keys.column_names, join_type="left semi").column("place")
+        tables.append(rows.take(found.sort()))
+    return pa.concat_tables(tables)

@@ -118,17 +118,20 @@ def find_ranking(
     Raises:
         UsageError: it means no run, or several, or one that ranks no nodes.
     """
-    rankings = lake.query("rankings")
-    fitting = [
-        row
-        for row in rankings
-        if row["node_type"] == node_type and model_id in (None, row["model_id"])
-    ]
-    if _LATEST.fullmatch(reference):
+    if latest := _LATEST.fullmatch(reference):
+        most = int(latest[1] or 0) + 1
+        fitting = lake.query("rankings", node_type=node_type.value, model_id=model_id, most=most)
         return _newest(reference, fitting, f"finished ranking of {node_type}s")
     run = find_run(lake, reference)
-    own = [row for row in rankings if row["run_id"] == run["run_id"]]
-    steps = [row for row in fitting if row["parent_run_id"] == run["run_id"]]
+    family = lake.query("rankings", family=run["run_id"])
+    own = [row for row in family if row["run_id"] == run["run_id"]]
+    steps = [
+        row
+        for row in family
+        if row["parent_run_id"] == run["run_id"]
+        and row["node_type"] == node_type
+        and model_id in (None, row["model_id"])
+    ]
     if not own and not steps:
         hint = "compare runs of get-sensitivity-of-nodes or runall"
         if run["kind"] == "calibration":
@@ -259,6 +262,12 @@ def set_tag(lake: Lake, tag: str, run_id: str | None) -> None:
     lake.append(TAGS, [{"tag": tag, "run_id": run_id, "updated_at": now, "version": version}])
 
 
+def tagged_runs(lake: Lake, tag: str) -> list[RunsRow]:
+    """The run that a tag points at, if it does."""
+    ids = [row["run_id"] for row in lake.rows(TAGS) if row["tag"] == tag and row["run_id"]]
+    return [row for run_id in ids for row in find_runs(lake, run=run_id) if tag in row["tags"]]
+
+
 def set_note(lake: Lake, run_id: str, note: str) -> None:
     """Write a remark on a run, in place of an earlier one; an empty one takes it away.
 
@@ -272,7 +281,7 @@ def set_note(lake: Lake, run_id: str, note: str) -> None:
             f"{_LONGEST_NOTE:,}, without control characters"
         )
     now = datetime.now(UTC).replace(tzinfo=None)
-    before = [row["version"] or 0 for row in lake.rows(NOTES) if row["run_id"] == run_id]
+    before = [row["version"] or 0 for row in lake.rows(NOTES, [run_id])]
     version = max(before, default=0) + 1  # clocks go back
     row = {"run_id": run_id, "note": note, "updated_at": now, "version": version}
     lake.append(NOTES, [row])

@@ -16,7 +16,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from itertools import islice
@@ -176,14 +176,26 @@ class Lake(TypedQueries):
             raise LakeError(f"cannot write to the lake in {str(self.path)!r}: {error}") from error
         self.write_database()
 
-    def rows(self, table: Table) -> list[Row]:
-        """All rows of a table, each key once.
+    def rows(self, table: Table, keys: Collection[str] | None = None) -> list[Row]:
+        """The rows of a table, each key once.
+
+        Args:
+            table: the table.
+            keys: of the first column of its key, which rows; parts without them are not opened.
 
         Raises:
             QueryError: a part cannot be read.
         """
-        result = self._execute(f"FROM {table.name}", None, frozenset([table.name]), None)
+        if keys is None:
+            result = self._execute(f"FROM {table.name}", None, frozenset([table.name]), None)
+        else:
+            result = retried(partial(self._keyed, table, {table.key[0]: Keys(frozenset(keys))}))
         return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+
+    def _keyed(self, table: Table, wanted: Wanted) -> Result:
+        read = self.read(table, wanted=wanted)
+        sql = select_rows(table, read and read.sql, self.has_imports)
+        return self._execute(sql, None, frozenset(), None)
 
     def _rows(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         result = self.run_query(load_query(name), params)

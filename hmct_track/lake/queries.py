@@ -51,7 +51,10 @@ class About(enum.StrEnum):
     RANKING = "ranking"
     """The newest finished ranking."""
     NEWEST = "newest"
-    """The newest runs, ``most`` of them, or those whose id begins with ``run``."""
+    """The newest runs, ``most`` of them, or those whose id begins with ``run``; where they are
+    given, the run ``family`` and its steps, or the runs of ``model_id``."""
+    RUNNING = "running"
+    """Runs of which some row says that they run; where rows are merged, the newest of each."""
 
 
 class Use(enum.StrEnum):

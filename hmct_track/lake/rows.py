@@ -1411,7 +1411,14 @@ class TypedQueries:
 
     @overload
     def query(
-        self, name: Literal["rankings"], /, *, node_type: str | None = ...
+        self,
+        name: Literal["rankings"],
+        /,
+        *,
+        node_type: str | None = ...,
+        model_id: str | None = ...,
+        family: str | None = ...,
+        most: int | None = ...,
     ) -> list[RankingsRow]: ...
 
     @overload
@@ -1426,7 +1433,9 @@ class TypedQueries:
     def query(self, name: Literal["run_costs"], /) -> list[RunCostsRow]: ...
 
     @overload
-    def query(self, name: Literal["run_list"], /) -> list[RunListRow]: ...
+    def query(
+        self, name: Literal["run_list"], /, *, family: str | None = ...
+    ) -> list[RunListRow]: ...
 
     @overload
     def query(self, name: Literal["running"], /) -> list[RunningRow]: ...
@@ -1444,6 +1453,8 @@ class TypedQueries:
         data: str | None = ...,
         since: datetime | None = ...,
         steps: bool | None = ...,
+        model_id: str | None = ...,
+        family: str | None = ...,
         most: int | None = ...,
     ) -> list[RunsRow]: ...
 

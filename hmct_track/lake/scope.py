@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
@@ -19,6 +20,14 @@ _MOST_RUNS = 1000
 """Of more runs all parts are read."""
 _REMEMBERED, _MOST_REMEMBERED = 64, 5000
 """How many answers are kept to be given again, and of no more rows than that."""
+_CHOSEN = {
+    "family": "run_id = $family OR parent_run_id = $family",
+    "model_id": "model_id = $model_id",
+    "made": "model_id = $made",
+}
+"""Parameters of what is about the newest runs that leave few of them, and which."""
+_ROWS_OF_A_RUN = 4
+"""A run that begins, ends and is told to MLflow has three, until they are merged."""
 _FIRST, _FACTOR = 100, 16
 """How many of the newest runs are looked at first, and how many times more each time."""
 
@@ -99,6 +108,8 @@ class Scope:
             is_ranking = "kind = 'sensitivity' AND state = 'FINISHED'"
             sql = f"SELECT run_id FROM runs WHERE {is_ranking} ORDER BY 1 DESC LIMIT 1"  # noqa: S608
             ids = self._column(self._newest(sql, {"most": 1}, frozenset(["runs"]), None)[1])
+        elif about is About.RUNNING:
+            ids = self._look(RUNS, None, "run_id", "state = 'RUNNING'", params)
         elif about is About.NODE:
             ids = self._look(RUN_CONFIGS, None, "run_id", "subject = $node", params)
         else:
@@ -106,9 +117,12 @@ class Scope:
             ids = {str(params[name]) for name in names if params.get(name) is not None}
         if about is About.ALIKE:
             ids |= self._alike(ids)
-        if len(ids) > _MOST_RUNS:
-            return None
+        return self._wanted_of(ids)
+
+    def _wanted_of(self, ids: Iterable[str]) -> Wanted | None:
         own = Keys(frozenset(ids))
+        if len(own.some) > _MOST_RUNS:
+            return None
         found = self._rows(RUNS, own, "model_id, data_id")
         return {
             "run_id": own,
@@ -128,12 +142,17 @@ class Scope:
         self, sql: str, params: Mapping[str, Any], tables: frozenset[str], most: int | None
     ) -> Found:
         """What a query gives, the newest runs first, that needs no more of them than it finds."""
-        given = {name: value for name, value in params.items() if f"${name}" in sql}
+        given = _taken(sql, params)
         wanted, count = params.get("most"), _FIRST
         if params.get("run"):
             keys = Keys(since=str(params["run"]), until=f"{params['run']}~")
             self._fill(tables, {"run_id": keys})
             return self._run(sql, given, most)
+        for name, where in _CHOSEN.items():
+            if params.get(name) is not None:
+                ids = self._look(RUNS, None, "run_id", where, params)
+                self._fill(tables, self._wanted_of(ids))
+                return self._run(sql, given, most)
         while wanted is not None:
             since = self._since(count + 4 * int(wanted))
             if since is None:
@@ -147,13 +166,18 @@ class Scope:
         return self._run(sql, given, most)
 
     def _since(self, count: int) -> str | None:
-        """The id from which on there are the so many newest runs; None if there are fewer."""
+        """The id from which on there are about so many newest runs; None if there are fewer."""
         read = self._lake.read(RUNS)
         if read is None:
             return None
-        newest = f"SELECT DISTINCT run_id FROM {read.sql} ORDER BY 1 DESC LIMIT {count}"  # noqa: S608
-        found = self._column(self._run(newest, None, None)[1])
-        return min(found) if len(found) == count else None
+        # Not DISTINCT, which reads all: the few newest are found by what parts tell of themselves.
+        most = _ROWS_OF_A_RUN * count
+        newest = f"SELECT run_id FROM {read.sql} ORDER BY 1 DESC LIMIT {most}"  # noqa: S608
+        rows = [str(row[0]) for row in self._run(newest, None, None)[1]]
+        found = list(dict.fromkeys(rows))
+        if len(rows) < most and len(found) < count:
+            return None
+        return found[min(count, len(found)) - 1]
 
     def _rows(self, table: Table, keys: Keys, columns: str) -> list[tuple[Any, ...]]:
         read = self._lake.read(table, wanted={table.key[0]: keys})
@@ -168,7 +192,7 @@ class Scope:
         read = self._lake.read(table, wanted=wanted)
         if read is None:
             return set()
-        given = {name: value for name, value in params.items() if f"${name}" in where}
+        given = _taken(where, params)
         found = f"SELECT DISTINCT {column} FROM {read.sql} WHERE {where}"  # noqa: S608
         return self._column(self._run(found, given, None)[1])
 
@@ -200,3 +224,9 @@ class Scope:
         with self._lake.interruptible(asked):
             columns = asked.execute(sql, params or None)
             return columns, asked.fetch(most)
+
+
+def _taken(sql: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a piece of SQL has."""
+    names = set(re.findall(r"\$(\w+)", sql))
+    return {name: value for name, value in params.items() if name in names}

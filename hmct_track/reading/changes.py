@@ -51,7 +51,8 @@ def sure_changes(
     found: dict[str, float | None] = dict.fromkeys(QUANTITIES)
     if any(before[name] != after[name] for name in ("data_id", "outputs")):
         return found
-    samples = next(r["data_num"] for r in lake.query("runs") if r["run_id"] == before["run_id"])
+    runs = lake.query("runs", run=before["run_id"])
+    samples = next(r["data_num"] for r in runs if r["run_id"] == before["run_id"])
     both = [measured_values(lake, run["run_id"], samples) for run in (before, after)]
     whole = [_series(m.of_role("reference"), metric) for m in both]
     if all(len(w.values) for w in whole):

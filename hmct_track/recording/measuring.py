@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from hmct_track.data import Sample
-from hmct_track.engine import PAIRS, Record
+from hmct_track.engine import PAIRS, Kept, Record
 from hmct_track.errors import EngineError
 from hmct_track.lake import (
     CONFIGS,
@@ -20,8 +19,10 @@ from hmct_track.lake import (
     Lake,
     Table,
 )
-from hmct_track.recording.moved import MovedSamples, moved_id, of_moved
+from hmct_track.recording.moved import MovedSamples, moved_id
 from hmct_track.recording.progress import Clock, Steps, progress
+from hmct_track.recording.rows import measurement_row
+from hmct_track.recording.shared import Measurer, SharedLake
 from hmct_track.recording.subject import Subject
 from hmct_track.types import NUMERIC_VERSION, Planned, QuantConfig
 
@@ -91,6 +92,7 @@ class Measuring:
         *,
         plan: Sequence[Planned] = (),
         until: float | None = None,
+        what: str = "measuring",
         quiet: bool = False,
     ) -> None:
         """Record the plan, and measure what the lake does not have yet.
@@ -100,6 +102,7 @@ class Measuring:
             chosen: positions of the samples; all by default.
             plan: the configurations to record, in order, where more than these will be measured.
             until: the time of `time.monotonic` at which to stop; what is not done then is left.
+            what: what is shown beside the progress.
             quiet: whether to show no progress, as another display has the terminal.
 
         Raises:
@@ -124,7 +127,7 @@ class Measuring:
         complete = {i for i, count in samples.items() if count == len(inputs)}
         self._measured_ids |= configs.keys() - complete
         self._known_ids = (self._known_ids | complete) - self._measured_ids
-        self._evaluate(configs, inputs, known, until=until, quiet=quiet)
+        self._evaluate(configs, inputs, known, until=until, what=what, quiet=quiet)
 
     def measure_moved(
         self,
@@ -171,6 +174,7 @@ class Measuring:
         *,
         moved: bool = False,
         until: float | None = None,
+        what: str = "measuring",
         quiet: bool = False,
     ) -> None:
         left = len(configs) * len(inputs) - len(known)
@@ -182,16 +186,27 @@ class Measuring:
         records = progress(
             engine.records(list(configs.values()), inputs, outputs, (PAIRS, *scores), known),
             total=left * (len(outputs) + len(scores)),
-            what="measuring the rounding" if moved else "measuring",
+            what="measuring the rounding" if moved else what,
             unit="outputs",
             shown=self._shown and not quiet,
             steps=self._steps,
             clock=self._clock,
         )
         began = time.monotonic()
+        table = MOVED_MEASUREMENTS if moved else MEASUREMENTS
+        # A score's rows need what only this process knows.
+        shared = None
+        if engine.is_elsewhere and not scores:
+            shared = SharedLake.mark(self._lake, self._measurer, moved=moved)
+        engine.keeper = shared
         try:
-            self._record(records, MOVED_MEASUREMENTS if moved else MEASUREMENTS, until)
+            elsewhere = self._record(records, table, until)
+            if shared:
+                shared.await_parts(elsewhere)
         finally:
+            engine.keeper = None
+            if shared:
+                shared.close()
             self.seconds += time.monotonic() - began
         self.noise_floor = engine.noise_floor
 
@@ -221,14 +236,28 @@ class Measuring:
         for p in new:
             self._told.setdefault(p.config.config_id, told(p))
 
-    def _record(self, records: Iterable[Record], table: Table, until: float | None) -> None:
-        """Write measurements to the lake as they come, every few seconds."""
+    def _record(
+        self, records: Iterable[Record], table: Table, until: float | None
+    ) -> frozenset[str]:
+        """Write measurements to the lake as they come, every few seconds.
+
+        Returns:
+            Parts that were written elsewhere.
+        """
+        elsewhere: set[str] = set()
         pending: dict[Table, list[dict[str, Any]]] = {table: [], SCORES: []}
         flushed = time.monotonic()
         try:
             for record in records:
                 if record.judge == PAIRS.identity:
-                    pending[table].append(self._row(record, table))
+                    if isinstance(record.value, Kept):
+                        self.written += 1
+                        elsewhere.add(record.value.part)
+                    else:
+                        moved = table is MOVED_MEASUREMENTS
+                        pending[table].append(
+                            measurement_row(record, moved, **vars(self._measurer))
+                        )
                 else:
                     pending[SCORES].append(self._score_row(record))
                 now = time.monotonic()
@@ -240,6 +269,7 @@ class Measuring:
         finally:
             # What was measured before a failure or Ctrl-C is valid and is kept.
             self._flush(pending)
+        return frozenset(elsewhere)
 
     def _flush(self, pending: dict[Table, list[dict[str, Any]]]) -> None:
         for table, rows in pending.items():
@@ -277,22 +307,9 @@ class Measuring:
             "float_part": scored.float_part,
         }
 
-    def _row(self, measurement: Record, table: Table) -> dict[str, Any]:
-        moved = {}
-        if table is MOVED_MEASUREMENTS:
-            sample_id, copy = of_moved(measurement.sample_id)
-            moved = {"sample_id": sample_id, "copy": copy}
-        return {
-            "model_id": self._subject.model.model_id,
-            "config_id": measurement.config_id,
-            "sample_id": measurement.sample_id,
-            "output": measurement.output,
-            "runtime": self._subject.engine.runtime,
-            "numeric_version": NUMERIC_VERSION,
-            "run_id": self._run_id,
-            **asdict(measurement.value),
-            **moved,
-        }
+    @property
+    def _measurer(self) -> Measurer:
+        return Measurer(self._subject.model.model_id, self._subject.engine.runtime, self._run_id)
 
 
 def _key(planned: Planned) -> tuple[str, ...]:

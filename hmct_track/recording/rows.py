@@ -1,12 +1,16 @@
-"""Rows of what a run is about: its model and its samples."""
+"""Rows of what a run is about, its model and its samples, and of what was measured."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from hmct_track.engine import Record
 from hmct_track.lake import CALIBRATION_NODES, MODELS, NODES, SAMPLES, Lake
 from hmct_track.model import QuantModel
+from hmct_track.recording.moved import of_moved
 from hmct_track.recording.subject import Subject
+from hmct_track.types import NUMERIC_VERSION
 
 
 def write_subject(lake: Lake, subject: Subject) -> None:
@@ -31,6 +35,27 @@ def write_subject(lake: Lake, subject: Subject) -> None:
             for k, sample_id in enumerate(subject.sample_ids)
         ]
         lake.append(SAMPLES, rows, data_id)
+
+
+def measurement_row(
+    record: Record, is_moved: bool, *, model_id: str, runtime: str, run_id: str
+) -> dict[str, Any]:
+    """The row of pair statistics; of a moved sample, the sample's own id and which copy it is."""
+    moved: dict[str, Any] = {}
+    if is_moved:
+        sample_id, copy = of_moved(record.sample_id)
+        moved = {"sample_id": sample_id, "copy": copy}
+    return {
+        "model_id": model_id,
+        "config_id": record.config_id,
+        "sample_id": record.sample_id,
+        "output": record.output,
+        "runtime": runtime,
+        "numeric_version": NUMERIC_VERSION,
+        "run_id": run_id,
+        **asdict(record.value),
+        **moved,
+    }
 
 
 def score_rows(subject: Subject, run_id: str) -> list[dict[str, Any]]:

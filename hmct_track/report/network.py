@@ -109,7 +109,6 @@ def network_of(
         LakeError: the lake cannot be read.
         UsageError: there is no such run.
     """
-    runs = lake.query("runs")
     run = find_run(lake, run_id)
     rankings = _rankings(lake, run)
     single = _is_single(lake, run, rankings)
@@ -127,7 +126,7 @@ def network_of(
     by_name = {(i.type, i.name): i for i in items}
     for what, ranking in rankings.items():
         _rank(lake, found, what, ranking, by_name)
-    same = [r for r in runs if r["model_id"] == run["model_id"] and r["state"] == "FINISHED"]
+    same = lake.query("runs", model_id=run["model_id"], state="FINISHED")
     family = {run_id, run["parent_run_id"] or run_id}
     same.sort(  # stable: newest first
         key=lambda r: (
@@ -209,7 +208,7 @@ def _numbers(values: Sequence[float] | None, most: int = 8) -> str:
 
 def _rankings(lake: Lake, run: Row) -> dict[str, Row]:
     """What is ranked to the ranking: the run's own, then the newest that were measured alike."""
-    every: list[Row] = [r for r in lake.query("rankings") if r["model_id"] == run["model_id"]]
+    every: list[Row] = [*lake.query("rankings", model_id=run["model_id"])]
     family = {run["run_id"], run["parent_run_id"] or run["run_id"]}
     own = [r for r in every if r["run_id"] == run["run_id"]]
     own += [r for r in every if r not in own and family & {r["run_id"], r["parent_run_id"]}]

@@ -63,7 +63,7 @@ def made_up(nodes: int) -> str:
 def _busy(session: CDPSession) -> float:
     """Seconds that the main thread computed."""
     told: Any = session.send("Performance.getMetrics")
-    return next(m["value"] for m in told["metrics"] if m["name"] == "TaskDuration")
+    return float(next(m["value"] for m in told["metrics"] if m["name"] == "TaskDuration"))
 
 
 def _panned(page: Page, session: CDPSession) -> tuple[list[float], float]:

@@ -352,6 +352,85 @@ def test_the_list_leads_to_the_graph_and_a_notebook_shows_both(
     page.close()
 
 
+# Of what is drawn: edges without an end, edges through a box that is not theirs, boxes on boxes.
+_FLAWS = """() => {
+  const cy = hmctGraph.cy, boxes = cy.nodes().map(n => ({ n, ...n.position(), w: n.width() / 2, h: n.height() / 2 }));
+  const off = (a, b, x, y) => (b.x - a.x) * (y - a.y) - (b.y - a.y) * (x - a.x);
+  const found = { ends: 0, through: 0, overlaps: 0, edges: cy.edges().length };
+  cy.elements().boundingBox();
+  cy.edges().forEach(e => {
+    if (!e.targetEndpoint() || !isFinite(e.targetEndpoint().x)) found.ends++;
+    const a = e.source().position(), b = e.target().position(), d = Math.hypot(b.x - a.x, b.y - a.y);
+    const bent = (e.data("along") || []).map((part, k) => ({
+      x: a.x + part * (b.x - a.x) - e.data("beside")[k] * (b.y - a.y) / d,
+      y: a.y + part * (b.y - a.y) + e.data("beside")[k] * (b.x - a.x) / d }));
+    const way = [a, ...bent, b];
+    way.slice(1).forEach((q, k) => {
+      const p = way[k];
+      for (const { n, x, y, w, h } of boxes) {
+        if (n.same(e.source()) || n.same(e.target())) continue;
+        if (Math.max(p.x, q.x) < x - w + 1 || Math.min(p.x, q.x) > x + w - 1) continue;
+        if (Math.max(p.y, q.y) < y - h + 1 || Math.min(p.y, q.y) > y + h - 1) continue;
+        const sides = [[-w, -h], [w, -h], [-w, h], [w, h]].map(([i, j]) => off(p, q, x + i, y + j));
+        if (Math.min(...sides) < 0 && Math.max(...sides) > 0) found.through++;
+      }
+    });
+  });
+  boxes.forEach((one, k) => boxes.slice(0, k).forEach(other => {
+    if (Math.abs(one.x - other.x) < one.w + other.w && Math.abs(one.y - other.y) < one.h + other.h) found.overlaps++;
+  }));
+  return found;
+}"""  # noqa: E501
+# How many graphs dagre lays out to draw it anew, and the nodes of the largest.
+_ASKED = """() => {
+  const asked = [], piece = hmctGraph.piece;
+  hmctGraph.piece = (runs, links, known) => {
+    const size = known.size, made = piece.call(hmctGraph, runs, links, known);
+    if (known.size > size) asked.push(runs.length);
+    return made;
+  };
+  hmctGraph.draw();
+  delete hmctGraph.piece;
+  return [asked.length, Math.max(...asked)];
+}"""
+
+
+def test_alike_blocks_are_laid_out_once_and_no_edge_crosses_a_box(
+    browser: Browser, tmp_path: Path
+) -> None:
+    from hmct_track.report.folding import fold
+    from hmct_track.report.network import Item, Network
+    from hmct_track.report.page import render_page
+    from hmct_track.types import Metric
+
+    # Blocks of six nodes with a way around three of them and another to the block's end, each with
+    # a weight; the last has outputs in its middle and at its end.
+    ops = ["Conv", "Relu", "Conv", "Mul", "Add", "Clip"] * 30
+    names = [f"/layer{k // 6}/{k % 6}" for k in range(len(ops))]
+    items = [Item(name, "node", op) for name, op in zip(names, ops, strict=True)]
+    edges = [(k, k + 1) for k in range(len(ops) - 1)]
+    for k in range(0, len(ops), 6):
+        edges += [(k, k + 4), (k + 1, k + 5), (len(items), k + 2)]
+        items.append(Item(f"weight{k}", "weight"))
+    edges += [(len(ops) - 4, len(items)), (len(ops) - 1, len(items) + 1)]
+    items += [Item("middle", "output"), Item("end", "output")]
+    run = {"run_id": "r", "kind": "sensitivity", "model": "m", "data_num": 1, "data_id": "d"}
+    network = Network(run, Metric.MSE, items, edges, fold(names, ops))
+    file = tmp_path / "blocks.html"
+    file.write_text(render_page("blocks", {}, (), (), network), encoding="utf-8")
+    page, troubles = opened(browser, file, DESKTOP)
+    for quantizers in (False, True):
+        page.evaluate("shown => { hmctGraph.quantizers = shown; }", quantizers)
+        calls, largest = page.evaluate(_ASKED)
+        assert calls <= 8
+        assert 3 <= largest <= 12
+        found = page.evaluate(_FLAWS)
+        assert found["edges"] == len(edges) - (0 if quantizers else 30)
+        assert (found["ends"], found["through"], found["overlaps"]) == (0, 0, 0)
+    assert troubles == []
+    page.close()
+
+
 @pytest.mark.parametrize(("nodes", "drawn"), [(1_000, 1_000), (10_000, 150)])
 def test_large_networks_open(browser: Browser, tmp_path: Path, nodes: int, drawn: int) -> None:
     from hmct_track.report.folding import fold

@@ -106,3 +106,9 @@ def test_texts_of_cosines_are_near_their_values(values: list[float]) -> None:
     read = np.array([float(text) for text in shown.texts])
     errors = read if shown.name.startswith("1 -") else 1 - read
     np.testing.assert_allclose(errors, 1 - np.array(values), rtol=0.06, atol=1e-5)
+
+
+def test_ends_of_intervals_are_written_like_the_column_beside_them() -> None:
+    ends = adapted_values([0.9, 0.9995], COSINE, [0.995, 0.9999])
+    assert (ends.name, ends.texts) == ("1 - cosine-similarity", ("0.1", "0.0005"))
+    assert adapted_values([0.9999], COSINE, [0.9]).name == "cosine-similarity"

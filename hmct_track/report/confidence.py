@@ -110,8 +110,8 @@ def ranges(rows: Rows, found: Found, metric: Metric) -> list[tuple[str, str]]:
         return []
     values = [row[metric.column] for row in rows]
     ends = [[None if s is None else s[end] for s in sure] for end in ("low", "high")]
-    texts = adapted_values([*values, *ends[0], *ends[1]], metric)
-    lows, highs = (texts.texts[k * len(rows) : (k + 1) * len(rows)] for k in (1, 2))
+    texts = adapted_values([*ends[0], *ends[1]], metric, values)
+    lows, highs = texts.texts[: len(rows)], texts.texts[len(rows) :]
     if texts.name != metric:  # what is missing to 1 is most where the metric is lowest
         lows, highs = highs, lows
     return [

@@ -195,7 +195,9 @@ def _values(network: Network, position: int) -> list[tuple[str, str, str, str]]:
         sure = item.sure.get(metric)
         span = ranks = ""
         if sure is not None and sure["low"] is not None and sure["high"] is not None:
-            span = f"{format_value(sure['low'])} to {format_value(sure['high'])}{unit}"
+            low, high = (f"{sure[end]:.2f}" if unit else format_value(sure[end])
+                         for end in ("low", "high"))  # fmt: skip
+            span = f"{low} to {high}{unit}"
             span += f" ({100 * sure['level']:.0f} %)"
         if sure is not None and sure["rank_low"] is not None:
             ranks = f"{sure['rank_low']} to {sure['rank_high']}"

@@ -40,7 +40,8 @@ _TABLE = """
 {%- endfor %}</td>{% endfor %}
 {%- if table.shares %}{% set share = table.shares[loop.index0] %}
 <td style="{{ left }}min-width:10em">{% if share is none %}no value{% else %}
-<div style="height:.8em;min-width:1px;background:#0072b2;width:{{ "%.2f" % (100 * share) }}%"></div>
+<div style="height:.8em;min-width:1px;print-color-adjust:exact;background:#0072b2;
+ width:{{ "%.2f" % (100 * share) }}%"></div>
 {%- endif %}</td>{% endif %}</tr>
 {% endfor %}</tbody></table></div>
 {%- endmacro -%}

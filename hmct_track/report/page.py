@@ -43,7 +43,9 @@ _TEMPLATE = """<!doctype html>
     section.step div { max-height: none !important; overflow: visible !important; }
     section.step table { font-size: 7pt !important; }
     section.step td:not([style*=right]), section.step td:not([style*=right]) span
-      { white-space: normal !important; overflow-wrap: anywhere; min-width: 0 !important; } }
+      { white-space: normal !important; overflow-wrap: anywhere; min-width: 0 !important; }
+    section.step td:first-child:not([style*=right]), section.step td[style*=right]:first-child + td
+      { min-width: 20em !important; } }
 </style>
 <body class="hg-page">
 <header><h1>{{ title }}</h1>

@@ -228,7 +228,9 @@ class Adapted:
     texts: tuple[str, ...]
 
 
-def adapted_values(values: Sequence[float | None], metric: Metric) -> Adapted:
+def adapted_values(
+    values: Sequence[float | None], metric: Metric, beside: Sequence[float | None] | None = None
+) -> Adapted:
     """Texts of values that stand together, in a figure or a column.
 
     Cosine similarities that are all 0.99 or more are given as 1 - cosine similarity, with three
@@ -239,10 +241,12 @@ def adapted_values(values: Sequence[float | None], metric: Metric) -> Adapted:
     Args:
         values: the values; None is no value.
         metric: what they are.
+        beside: values of a column that these stand beside, and are given like.
     """
     if metric is not Metric.COSINE_SIMILARITY:
         return Adapted(metric.value, tuple(_significant(v, metric) for v in values))
-    finite = [v for v in values if v is not None and math.isfinite(v)]
+    deciding = values if beside is None else beside
+    finite = [v for v in deciding if v is not None and math.isfinite(v)]
     if finite and min(finite) >= _NEAR:
         return Adapted(f"1 - {metric.value}", tuple(map(_missing, values)))
     return Adapted(metric.value, tuple(map(_cosine, values)))

@@ -1,7 +1,7 @@
 "use strict";
 /* The graph of a network and the list of its nodes. Texts are set as text, never as markup. */
 (() => {
-const MOST_DRAWN = 1600, MOST_FOUND = 40, QUANTIZERS_UP_TO = 400, SVG = "http://www.w3.org/2000/svg";
+const MOST_DRAWN = 1600, MOST_FOUND = 40, QUANTIZERS_UP_TO = 400, GAP = 22, LONGEST_RUN = 8, SVG = "http://www.w3.org/2000/svg";
 const QUANTIZER = { weight: 1, activation: 1 };
 
 function element(tag, text, className) {
@@ -191,23 +191,134 @@ class Graph {
     return (name.toLowerCase().startsWith(item.op.toLowerCase()) ? name : item.op + " · " + short(item.name, 22 - Math.min(item.op.length, 12)))
       + "\n" + (text || "").slice(0, 28);
   }
-  layout(nodes, edges) {
-    const g = new dagre.graphlib.Graph();
-    g.setGraph({ rankdir: "TB", nodesep: 16, ranksep: 22, edgesep: 8,
-      ranker: nodes.length > 250 ? "longest-path" : "network-simplex" });
-    g.setDefaultEdgeLabel(() => ({}));
-    for (const { data } of nodes) g.setNode(data.id, { width: data.w, height: data.h });
-    for (const { data } of edges) g.setEdge(data.source, data.target, {});
-    dagre.layout(g);
-    for (const node of nodes) { const { x, y } = g.node(node.data.id); node.position = { x, y }; }
-    for (const edge of edges) this.bend(edge, g);
+  /* Nodes of which each only feeds the next are one box to dagre: it has half as much to order. */
+  runs(data, edges) {
+    const next = new Map(), before = new Map(), runs = [], of = new Map();
+    for (const { data } of edges) {
+      next.set(data.source, next.has(data.source) ? null : data.target);
+      before.set(data.target, before.has(data.target) ? null : data.source);
+    }
+    const follows = id => { const from = before.get(id); return from && next.get(from) === id ? from : null; };
+    for (const start of data.keys()) {
+      let first = start;
+      for (let from = follows(first); from && from !== start && !of.has(start); from = follows(first)) first = from;
+      for (let id = first, run = null; id && !of.has(id); id = next.get(id)) {
+        if (run && follows(id) !== run.ids[run.ids.length - 1]) break;
+        if (!run || run.ids.length === LONGEST_RUN) runs.push(run = { key: "r" + runs.length, ids: [], h: -GAP, w: 0 });
+        run.ids.push(id);
+        run.h += data.get(id).h + GAP;
+        run.w = Math.max(run.w, data.get(id).w);
+        of.set(id, run);
+      }
+    }
+    return { runs, of };
   }
-  /* What dagre routes around nodes, in cytoscape's terms: parts of the way and distances from it. */
-  bend(edge, g) {
-    const a = g.node(edge.data.source), b = g.node(edge.data.target);
-    const points = g.edge(edge.data.source, edge.data.target).points.slice(1, -1);
+  /* Every way from inputs to outputs leads through the runs at ``cuts``: what is between two of them
+     is a graph of its own. Runs are numbered so that what feeds comes first, as late as it may. */
+  cuts(runs, links) {
+    for (const run of runs) { run.feeds = []; run.deep = 0; }
+    for (const { from, to } of links) to.feeds.push(from);
+    const read = new Set(links.map(({ from }) => from)), over = new Array(runs.length + 1).fill(0);
+    const sorted = () => {
+      const order = [], seen = new Set();
+      for (const run of [...runs.filter(run => !read.has(run)), ...runs]) {
+        const waiting = [[run, false]];
+        while (waiting.length) {
+          const [next, done] = waiting.pop();
+          if (done) order.push(next);
+          else if (!seen.has(next)) {
+            seen.add(next);
+            waiting.push([next, true], ...next.feeds.map(from => [from, false]));
+          }
+        }
+      }
+      return order;
+    };
+    for (const run of sorted()) {
+      run.deep = 1 + Math.max(0, ...run.feeds.map(from => from.deep));
+      run.feeds.sort((one, other) => one.deep - other.deep); // the last is gone along first
+    }
+    const order = sorted();
+    order.forEach((run, k) => { run.k = k; });
+    for (const { from, to } of links) { over[Math.min(from.k, to.k) + 1]++; over[Math.max(from.k, to.k)]--; }
+    let open = 0;
+    return { order, cuts: order.map((_, k) => k).filter(k => { open += over[k]; return !open; }) };
+  }
+  /* What dagre makes of some runs; it is asked once for blocks that are alike. */
+  piece(runs, links, known) {
+    const sizes = runs.map(({ w, h }) => [w, h]), ways = links.map(({ from, to }) => [from.k - runs[0].k, to.k - runs[0].k]);
+    const key = JSON.stringify([sizes, ways]);
+    if (known.has(key)) return known.get(key);
+    const g = new dagre.graphlib.Graph();
+    g.setGraph({ rankdir: "TB", nodesep: 16, ranksep: GAP, edgesep: 8,
+      ranker: runs.length > 250 ? "longest-path" : "network-simplex" });
+    sizes.forEach(([width, height], k) => g.setNode(k, { width, height }));
+    for (const [from, to] of ways) g.setEdge(from, to, {});
+    dagre.layout(g);
+    const heights = new Map(), at = sizes.map((_, k) => g.node(k));
+    for (const { y, height } of at) heights.set(Math.round(y), Math.max(heights.get(Math.round(y)) || 0, height));
+    const passed = ways.map(([from, to]) => [at[from],
+      ...g.edge(from, to).points.slice(1, -1).filter(({ y }) => heights.has(Math.round(y))), at[to]]);
+    const end = (one, way) => { // whether all else is below the first, or above the last; or beside it
+      const others = at.filter(other => other !== one).map(({ y }) => way * (y - one.y));
+      const fits = heights.get(Math.round(one.y)) < one.height + GAP / 2;
+      return fits && Math.min(...others, 1) > -1 ? (Math.min(...others, 9) > 1 ? 2 : 1) : 0;
+    };
+    const made = { at, passed, heights, first: end(at[0], 1), last: end(at[at.length - 1], -1) };
+    known.set(key, made);
+    return made;
+  }
+  layout(nodes, edges) {
+    const data = new Map(nodes.map(node => [node.data.id, node.data])), known = new Map();
+    const { runs, of } = this.runs(data, edges);
+    const links = edges.map(edge => ({ edge, from: of.get(edge.data.source), to: of.get(edge.data.target) }))
+      .filter(({ from, to }) => from !== to);
+    let { order, cuts } = this.cuts(runs, links), pieces = [], before = 0;
+    do {
+      before = cuts.length;
+      const within = cuts.slice(0, -1).map(() => []), piece = new Array(order.length);
+      cuts.forEach((cut, k) => piece.fill(k, cut));
+      for (const link of links) within[piece[Math.min(link.from.k, link.to.k)]].push(link);
+      pieces = within.map((inside, k) => ({ start: cuts[k], inside, ...this.piece(order.slice(cuts[k], cuts[k + 1] + 1), inside, known) }));
+      if (!pieces.length) pieces = [{ start: 0, inside: [], ...this.piece(order, [], known) }];
+      // Two pieces share a run only where neither reaches past it, and at most one beside it.
+      cuts = cuts.filter((_, k) => !k || k === before - 1 || (pieces[k - 1].last && pieces[k].first && pieces[k - 1].last + pieces[k].first > 2));
+    } while (cuts.length < before);
+    for (const { start, at, inside, passed, heights } of pieces) {
+      const [one] = at, { x, y } = start ? order[start] : one, away = start ? x - order[0].x : 0;
+      // Turned over where that leads back to below the first, so that a tall graph does not lean.
+      const side = away * (at[at.length - 1].x - one.x) > 0 ? -1 : 1;
+      const put = place => ({ x: x + side * (place.x - one.x), y: y + place.y - one.y });
+      at.forEach((place, k) => Object.assign(order[start + k], put(place)));
+      inside.forEach((link, k) => Object.assign(link, { passed: passed[k], heights, put }));
+    }
+    const places = new Map();
+    for (const { x, y, h, ids } of runs) {
+      let top = y - h / 2;
+      for (const id of ids) {
+        places.set(id, { x, y: top + data.get(id).h / 2 });
+        top += data.get(id).h + GAP;
+      }
+    }
+    for (const node of nodes) node.position = places.get(node.data.id);
+    for (const link of links) this.bend(link, places);
+  }
+  /* What dagre routes around nodes, in cytoscape's terms: parts of the way and distances from it.
+     Past the boxes of a rank an edge goes straight down; between ranks nothing is in its way. A
+     corner on the border of its own box would leave cytoscape without an end to draw. */
+  bend({ edge, passed, heights, put }, places) {
+    const a = places.get(edge.data.source), b = places.get(edge.data.target);
+    const ends = passed.length - 1, corners = [];
+    passed.forEach(({ x, y, height }, k) => {
+      const half = heights.get(Math.round(y)) / 2, down = (b.y > a.y ? 1 : -1) * (half + GAP / 5);
+      const beside = step => Math.abs(passed[k + step].x - x) > 80 || height / 2 < half - 1;
+      if (k > 0 && (k < ends || beside(-1))) corners.push(put({ x, y: y - down }));
+      if (k < ends && (k > 0 || beside(1))) corners.push(put({ x, y: y + down }));
+    });
+    const bent = ({ x }, k) => x !== (corners[k - 1] || a).x || x !== (corners[k + 1] || b).x;
+    const points = corners.filter(bent);
     const dx = b.x - a.x, dy = b.y - a.y, length = Math.hypot(dx, dy);
-    if (points.length < 2 || !length) return;
+    if (!points.length || !length) return;
     edge.classes = "bent";
     edge.data.along = points.map(p => ((p.x - a.x) * dx + (p.y - a.y) * dy) / length ** 2);
     edge.data.beside = points.map(p => ((p.y - a.y) * dx - (p.x - a.x) * dy) / length);
@@ -457,8 +568,10 @@ class Graph {
     for (const of of seen) if (of.channels) panel.append(this.boxes(of, of !== item));
     const chain = this.chain(item);
     if (chain.length) {
-      panel.append(element("h4", "in"));
-      for (const g of chain) panel.append(this.folder(g, "Fold " + this.groups[g].label, false));
+      const place = element("div", null, "hg-folders");
+      place.append(element("h4", "in"));
+      for (const g of chain) place.append(this.folder(g, "Fold " + this.groups[g].label, false));
+      panel.append(place);
     }
   }
   overview(panel) {
@@ -644,6 +757,7 @@ class List {
     this.filter("");
   }
   sort(heads, k) {
+    unfold();
     const up = heads[k].ariaSort === "ascending";
     heads.forEach(head => { head.ariaSort = "none"; });
     heads[k].ariaSort = up ? "descending" : "ascending";
@@ -658,6 +772,7 @@ class List {
   filter(text) {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
+    if (words.length) unfold();
     if (!words.length && this.rows.every(row => !row.hidden)) {
       this.count.textContent = `${this.rows.length} rows`;
       return;
@@ -671,10 +786,18 @@ class List {
   }
 }
 
-/* The rows of the list are laid out once the graph is on the screen, or before they are printed. */
-const drawing = document.documentElement.classList;
-requestAnimationFrame(() => setTimeout(() => drawing.remove("hg-drawing")));
-addEventListener("beforeprint", () => drawing.remove("hg-drawing"));
+/* The rows of the list, of which each costs as much as a node, are laid out when the graph is on the
+   screen; many only when they come into sight, are looked for or printed. */
+const drawing = document.documentElement.classList, unfold = () => drawing.remove("hg-drawing");
+const near = new IntersectionObserver(seen => { if (seen.some(one => one.isIntersecting)) unfold(); }, { rootMargin: "100px" });
+requestAnimationFrame(() => setTimeout(() => {
+  for (const list of document.querySelectorAll(".hg-list")) {
+    if (list.querySelectorAll("tbody tr").length > 300) near.observe(list);
+    else unfold();
+  }
+}));
+addEventListener("keydown", event => { if ((event.ctrlKey || event.metaKey) && event.key === "f") unfold(); });
+addEventListener("beforeprint", unfold);
 /* Paper has no buttons: what is folded is printed, too. */
 addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach(d => { d.open = true; d.dataset.was = ""; }));
 addEventListener("afterprint", () => document.querySelectorAll("details[data-was]").forEach(d => { d.open = false; delete d.dataset.was; }));

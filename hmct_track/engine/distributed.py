@@ -134,9 +134,8 @@ class Connection:
         """
         LOG.warning("the Dask scheduler at %s went away; waiting for it", self._address)
         try:
-            if (
-                self.client.status != "running"
-            ):  # a client connects again by itself, but not for long
+            # A client connects again by itself, but not for long.
+            if self.client.status != "running":
                 if self._owned:
                     with suppress(Exception):  # it is broken, which is why
                         self.client.close(timeout=1)

@@ -311,13 +311,13 @@ class Question(ModalScreen[str | None]):
 
     def __init__(self, title: str, asked: str, example: str, value: str = "") -> None:
         super().__init__()
-        self._title, self._times_asked, self._example, self._value = title, asked, example, value
+        self._title, self._asked, self._example, self._value = title, asked, example, value
 
     def compose(self) -> ComposeResult:
         """A field."""
         with Vertical(id="notice") as box:
             box.border_title = self._title
-            yield Label(self._times_asked, markup=False)
+            yield Label(self._asked, markup=False)
             yield Input(self._value, placeholder=self._example)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

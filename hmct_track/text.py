@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable
 
 LONGEST_MESSAGE = 270
 """Characters of an error; with the program's name in front a line stays within 300."""
@@ -38,3 +40,14 @@ def _written(match: re.Match[str]) -> str:
 def counted(number: int, what: str) -> str:
     """So many of something: ``1 sample``, ``2 samples``."""
     return f"{number} {what}{'s' * (number != 1)}"
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Words of a command as one types them: a shell takes them as they are."""
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    # A list of names has single quotes of its own, which shlex makes hard to read.
+    is_plain = "'" in word and word.isprintable() and not set(word) & set('"$`\\!')
+    return f'"{word}"' if is_plain else shlex.quote(word)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hmct_track.cli.main import build_parser
 from hmct_track.options.parsing import join_arguments, show_names
+from hmct_track.text import shell_line
 
 # What an argument of a process can be: no NUL, and text that UTF-8 can write.
 TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1)
@@ -87,3 +88,13 @@ def test_other_values_as_python_writes_them(value: bool, count: int | None, numb
     assert parsed("pick_threshold", str(number), command) == number
     assert parsed("data_num", str(count), command) == count
     assert parsed("verbose", str(value), "get-sensitivity-of-nodes", "--verbose") is value
+
+
+@given(NAMES)
+@example(["['Conv@46','$(x)']", "a'b", "['Conv@46']"])
+def test_a_command_that_is_shown_is_what_a_shell_reads(words: list[str]) -> None:
+    assert shlex.split(shell_line(words)) == words
+
+
+def test_a_list_of_names_is_shown_as_one_would_type_it() -> None:
+    assert shell_line(["-n", "['Conv@46','Add 1']"]) == "-n \"['Conv@46','Add 1']\""

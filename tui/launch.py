@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -26,6 +25,7 @@ from hmct_track.analyses import Analysis
 from hmct_track.analyses.stored import command_line
 from hmct_track.errors import HmctTrackError
 from hmct_track.options.recording import Recording
+from hmct_track.text import shell_line
 
 _POLL_SECONDS = 0.1
 _INTERRUPTED = 130
@@ -55,7 +55,7 @@ class Command:
 
     def shown(self) -> str:
         """The command as one would type it."""
-        return shlex.join(["hmct-debugger", self.analysis, *self.arguments])
+        return shell_line(["hmct-debugger", self.analysis, *self.arguments])
 
 
 @dataclass(frozen=True)

@@ -466,12 +466,16 @@ class Reader:
         return self.lake.query("partial_quantization", run_id=run_id, metric=metric.value)
 
     def verdict(self, run: RunInfo) -> list[str]:
-        """What is to be known of a plan or a mending before its rows: the answer's first lines."""
+        """What is to be known of a plan or a mending before its rows.
+
+        Of a mending, whose answer ends with whether it helps, that comes first.
+        """
         from hmct_track.analyses.stored import answer_of
 
         answer = answer_of(self.lake, run.run_id)
-        text = answer.analysis.text(answer) or ""
-        return text.partition("\n\n")[0].splitlines()
+        first, *rest = (answer.analysis.text(answer) or "").split("\n\n")
+        said = [rest[-1]] if rest and run.kind == "mending" else []
+        return [line for part in (*said, first) for line in part.splitlines()]
 
     def rows_of(self, query: str, run_id: str, metric: Metric | None) -> list[Any]:
         """The rows of a shipped query about one run.

@@ -32,7 +32,12 @@ Rows = Sequence[Mapping[str, Any]]
 
 _FRONTIER = "plan_frontier"
 _WITH_VERDICT = ("plan", "mending")
-_VERDICTS = {"MISSED": "bad", "target is kept": "good"}
+_VERDICTS = {
+    "MISSED": "bad",
+    "no model is written": "bad",
+    "target is kept": "good",
+    "chose nothing, ": "good",
+}
 """Words of a verdict, and how they are coloured."""
 _NUMBERS = 11
 """Cells of a column of numbers."""
@@ -54,6 +59,8 @@ class View:
     """The chart of all rows."""
     of_node: bool = False
     """Whether the chart is of the node under the cursor."""
+    empty: str = ""
+    """What is said where there is no row."""
 
 
 def _curves(rows: Rows, metric: Metric) -> Callable[[Plot], None]:
@@ -121,7 +128,8 @@ VIEWS: dict[str, tuple[View, ...]] = {
              "subject", by_metric=True),
     ),
     "mending": (
-        View("steps", "mending_steps", ("step",), ("nodes", "choosing", "checking")),
+        View("steps", "mending_steps", ("step",), ("nodes", "choosing", "checking"),
+             empty="No change was taken."),
         _CALIBRATION,
     ),
     "local-errors": (
@@ -246,7 +254,8 @@ class ViewScreen(ListScreen):
         wanted = {c: max((len(_text(r[c])) for r in self._rows), default=0) for c in view.named}
         columns = stretched(columns, self.size.width - 3, wanted, view.numbered[:3])
         self._widths = {column.key: column.width for column in columns}
-        empty = "No row fits the filter." if words else f"This run has no rows of {view.query}."
+        none = view.empty or f"This run has no rows of {view.query}."
+        empty = "No row fits the filter." if words else none
         self.query_one(Grid).show(columns, rows, self._cells, _identity, empty=empty,
                                   from_top=from_top)  # fmt: skip
         about = [self.run.model, self.run.label, moment(self.run.started_at)]

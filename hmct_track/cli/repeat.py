@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from dataclasses import replace
 
 from hmct_track.cli.common import Subparsers, add_command, add_lake, add_options, print_answer
 from hmct_track.cli.exit_codes import ExitCode
+from hmct_track.text import shell_line
 
 _ELSEWHERE = ("scheduler", "workers")
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     # Where a run was measured is not kept: the cluster of that day may be gone.
     elsewhere = {name: getattr(args, name) for name in _ELSEWHERE}
     if args.show:
-        print_answer(shlex.join(["hmct-debugger", *command_of(answer, **elsewhere)]))
+        print_answer(shell_line(["hmct-debugger", *command_of(answer, **elsewhere)]))
         return ExitCode.OK
     recording = replace(recording_of(answer), lake=lake.path, **elsewhere)
     return run_command(answer.analysis, recording)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hmct_track.report.html import Table
 from hmct_track.report.tables import format_value, plain_table
+from hmct_track.text import counted
 from hmct_track.types import Metric
 
 if TYPE_CHECKING:
@@ -87,8 +88,11 @@ def mending_text(
     held = samples // 4
     header = ["SQNR in dB", "before", "mended"]
     lines = [
-        [f"{held} held-out samples", *map(format_value, (before["held_out"], after["held_out"]))],
-        [f"{samples - held} others", *map(format_value, (before["chosen"], after["chosen"]))],
+        [
+            counted(held, "held-out sample"),
+            *map(format_value, (before["held_out"], after["held_out"])),
+        ],
+        [counted(samples - held, "other"), *map(format_value, (before["chosen"], after["chosen"]))],
     ]
     said = [plain_table(header, lines), "", *scores, *([""] if scores else [])]
     if steps:

@@ -1141,13 +1141,16 @@ def test_an_analysis_is_left_running_and_found_again(lake: Path) -> None:
         app: Any = pilot.app
         await until(pilot, lambda: table(pilot).row_count == 5)
         app.start(GetSensitivityOfNodes(**ABOUT, data_num=8), UNTRACKED)
+        (job,) = app.jobs
+        os.kill(job.pid, signal.SIGSTOP)  # or it may be done before one has answered
         await pilot.press("q")
         await shows(pilot, "Still running: get-sensitivity-of-nodes")
         await pilot.press("l")
         await until(pilot, lambda: app.return_code is not None)
         (line,) = app.left_running
         assert line.startswith("left running: get-sensitivity-of-nodes, process ")
-        assert app.jobs[0].is_running
+        assert job.is_running
+        os.kill(job.pid, signal.SIGCONT)
 
     async def come_back(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: table(pilot).row_count == 6)

@@ -146,6 +146,9 @@ def test_a_margin_is_widened_by_how_many_were_compared() -> None:
     assert np.mean(kept) > 0.78
     apart = [read(target, {"y": v * rng.lognormal(0, 0.1, 16)}, {}) for v in (9.0, 3.0, 0.5, 0.1)]
     assert surer(target, apart, 0.9, 16).factor == 1
+    more, same = surer(target, readings, 0.9, 16), surer(target, readings, 0.9, 16, most=1)
+    assert more.factor > same.factor == 1
+    assert same.kept < more.kept, "what is told is of the factor that is given"
 
 
 def test_powers_add_up() -> None:

@@ -19,7 +19,7 @@ from hmct_track.planning.boundaries import Boundaries, find_boundaries
 from hmct_track.planning.linear import State
 from hmct_track.planning.moves import Board, Tariff
 from hmct_track.planning.search import Asking, Search
-from hmct_track.planning.selection import surer
+from hmct_track.planning.selection import FACTORS, surer
 from hmct_track.planning.target import (
     Lost,
     Reading,
@@ -178,9 +178,12 @@ class Session:
             return False
         ordered = sorted(search.errors, key=lambda s: (search.cost(s), sum(k > 0 for k in s)))
         readings = [self.readings[self.config(state).config_id] for state in ordered]
-        found = surer(self.target, readings, self.confidence, len(self.held_out), self.factor)
+        held, now = len(self.held_out), self.factor
+        # Once it is widened no more, what halves tell is of the margin that the plan has.
+        most = FACTORS[-1] if self._aims < _MOST_AIMS else now
+        found = surer(self.target, readings, self.confidence, held, now, most)
         self.halved = found.kept
-        if found.factor <= self.factor or self._aims >= _MOST_AIMS:
+        if found.factor <= now:
             return False
         self.factor, self._aims = found.factor, self._aims + 1
         search.tell({state: self._error(self.config(state)) for state in search.errors})

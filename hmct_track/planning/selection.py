@@ -63,7 +63,12 @@ class _Halved:
 
 
 def surer(
-    target: Target, readings: Sequence[Reading], confidence: float, held_out: int, least: float = 1
+    target: Target,
+    readings: Sequence[Reading],
+    confidence: float,
+    held_out: int,
+    least: float = 1,
+    most: float = FACTORS[-1],
 ) -> Surer:
     """The smallest factor from ``least`` on with which a choice keeps the limit as often as asked.
 
@@ -73,6 +78,7 @@ def surer(
         confidence: how often.
         held_out: how many samples will judge; 0 for the mean of all that there are.
         least: the smallest factor.
+        most: the largest.
 
     Returns:
         The largest factor that leaves a plan where none is enough; ``least`` where halves do not
@@ -85,7 +91,7 @@ def surer(
     if best.kept is None:
         return best
     margins = [margin(reading, confidence, held_out) for reading in readings]
-    for factor in (f for f in FACTORS if f > least):
+    for factor in (f for f in FACTORS if least < f <= most):
         if best.kept is not None and best.kept >= confidence:
             break
         allowed = any(

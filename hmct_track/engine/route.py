@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -44,8 +44,10 @@ _RUNS_OF_RANDOM = 100
 """And one that draws random numbers: an element that is drawn anew in a fiftieth of the runs is the
 same in all of them once in eight times; a tensor has many."""
 
-_REMEMBERED = 2
-"""How many times as many sessions as there are parts are kept from one evaluation to the next."""
+_MOST_REMEMBERED = 256 * 2**20
+"""Bytes that sessions may take that are kept from one evaluation to the next."""
+_SESSION = 2**18
+"""Bytes of a session but for its weights, about as measured."""
 
 
 class Route:
@@ -81,7 +83,8 @@ class Route:
         self._enabled = {node.name: node.enabled for node in lowering.model.calibration_nodes}
         self._states: dict[str, Tensors] = {}
         self._recent: OrderedDict[Place, Session] = OrderedDict()
-        self._weights = sum(array.nbytes for array in lowering.model.weights.values())
+        self._recent_bytes = 0
+        self._remembering = threading.Lock()
         self.noise: float | None = None
         """What the null test found; None before it ran."""
         self._cut(samples)
@@ -99,6 +102,7 @@ class Route:
         self._float = Variants(self._make, Counter({(k, ()): sys.maxsize for k in parts}))
         self._states.clear()
         self._recent.clear()
+        self._recent_bytes = 0
 
     def evaluate(
         self,
@@ -219,8 +223,7 @@ class Route:
         count = min(len(block), 2 * self._threads) if few else 1
         chunks = [block[k::count] for k in range(count)]
         uses = count_uses((keys[k] for k in todo), count)
-        # Of a few, the next evaluation is often of what differs in a part or two.
-        variants = Variants(self._make_or_recall if few else self._make, uses)
+        variants = Variants(self._recall, uses)
         workers: Workers[Record] = Workers(self._threads)
         walk = Walk(
             self._partition, self._float, variants, self._states, comparison, workers, keys, ids
@@ -230,19 +233,29 @@ class Route:
             workers.add(partial(walk.go, branch))
         yield from workers.results(self._runtime.stop)
 
-    def _make_or_recall(self, number: int, key: Key) -> Session:
+    def _recall(self, number: int, key: Key) -> Session:
         """A session of before, if it is still there; a new one is kept, as far as there is room.
 
-        A session may hold its part's weights a second time, rounded.
+        The next evaluation is often of the same configurations on other samples, or of such as
+        differ in a part or two.
         """
         place = number, key
-        session = self._recent.pop(place, None) or self._make(number, key)
-        if _REMEMBERED * self._weights <= self._memory / 2:
+        with self._remembering:
+            session = self._recent.pop(place, None)
+            self._recent_bytes -= self._bytes(number) if session else 0
+        session = session or self._make(number, key)
+        most = min(self._memory / 4, _MOST_REMEMBERED)
+        with self._remembering:
             self._recent[place] = session
-            while len(self._recent) > _REMEMBERED * len(self._partition.parts):
-                with suppress(KeyError):  # another thread was first
-                    self._recent.popitem(last=False)
+            self._recent_bytes += self._bytes(number)
+            while self._recent_bytes > most:
+                (oldest, _), _ = self._recent.popitem(last=False)
+                self._recent_bytes -= self._bytes(oldest)
         return session
+
+    def _bytes(self, number: int) -> int:
+        """About what a session of a part takes, which may hold its weights twice, rounded."""
+        return 2 * self._partition.parts[number].bytes + _SESSION
 
     def _make(self, number: int, key: Key) -> Session:
         part = self._partition.parts[number]

@@ -16,7 +16,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from itertools import islice
@@ -67,6 +67,8 @@ from hmct_track.types import digest
 
 _FEW = 64
 """Parts of a table that DuckDB opens in no time."""
+_SMALL = 4 * 2**20
+"""Bytes of the parts of a table whose rows are held while questions are asked."""
 EMPTY = "0.parquet"
 """A part of every table that has no rows."""
 _ALL = frozenset(table.name for table in TABLES)
@@ -423,7 +425,16 @@ class Lake(TypedQueries):
         if keys is None:
             return Read(rows, frozenset(names) if is_few else None)
         wanted_rows = f"(SELECT * FROM {rows} WHERE {_among(table.key[0], keys)})"  # noqa: S608
-        return Read(wanted_rows, frozenset(names))
+        return Read(wanted_rows, frozenset(names), is_few and self._are_small(folder, names))
+
+    def _are_small(self, folder: Path, names: Iterable[str]) -> bool:
+        """Whether parts are so small together that their rows may be copied."""
+        if is_remote(self.path):  # each size would be a request
+            return False
+        try:
+            return sum((folder / name).stat().st_size for name in names) <= _SMALL
+        except FileNotFoundError:  # merged meanwhile, which reading them tells
+            return False
 
     def write_database(self) -> None:
         """Write ``lake.duckdb``, if it is missing or made for another place or version.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ from hmct_track.lake.duck import Asked, Connection, shipped_connection, translat
 from hmct_track.lake.layout import Keys, Wanted
 from hmct_track.lake.queries import About, Query
 from hmct_track.lake.schema import RUN_CONFIGS, RUNS, TABLES, Table
-from hmct_track.lake.views import table_views, views_for
+from hmct_track.lake.views import select_rows, table_views, views_for
 
 _MOST_RUNS = 1000
 """Of more runs all parts are read."""
@@ -42,6 +42,8 @@ class Read(NamedTuple):
     sql: str
     parts: frozenset[str] | None
     """Their names; None where they are too many to be listed."""
+    is_small: bool = False
+    """Whether all rows that are wanted of them fit into memory at any time."""
 
 
 class Source(Protocol):
@@ -209,15 +211,26 @@ class Scope:
                 continue
             read = self._lake.read(table, wanted=wanted)
             reads.add((table.name, read))
-            for number, statement in enumerate(table_views(table, read and read.sql, imports)):
+            for name, statement in self._statements(table, read, imports):
                 # A pattern is the same text for other parts, whose columns are the same.
-                key = f"{table.name} {number}"
-                if self._made.get(key) != statement:
+                if self._made.get(name) != statement:
                     self._connection.execute(statement)
-                    self._made[key] = statement
+                    self._made[name] = statement
             self._views.add(table.name)
         known = all(read is None or read.parts is not None for _, read in reads)
         return (imports, frozenset(reads)) if known else None
+
+    @staticmethod
+    def _statements(table: Table, read: Read | None, imports: bool) -> Iterator[tuple[str, str]]:
+        """What makes a table's views, each by the name of what it makes."""
+        names = [name for name in (table.name, table.rows_view) if name]
+        views = dict(zip(names, table_views(table, read and read.sql, imports), strict=True))
+        if read is not None and read.is_small:
+            # Half of what a question costs is planning how parts are read.
+            held, rows = f"held_{table.name}", select_rows(table, read.sql, imports)
+            yield held, f"CREATE OR REPLACE TABLE {held} AS {rows}"
+            views[table.name] = f"CREATE OR REPLACE VIEW {table.name} AS FROM {held}"
+        yield from views.items()
 
     def _run(self, sql: str, params: Any, most: int | None) -> Found:
         asked = Asked(self._connection)

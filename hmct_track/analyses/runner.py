@@ -14,6 +14,7 @@ from hmct_track.analyses.base import Analysis, Answer, Round, Seen
 from hmct_track.analyses.configurations import whole
 from hmct_track.analyses.registry import ANALYSES
 from hmct_track.engine import PAIRS, Engine, float_gap
+from hmct_track.lake import Opening, lake_path
 from hmct_track.model import QuantModel, load_original
 from hmct_track.options import options_of, to_stored
 from hmct_track.recording import Recording, Run, Subject, check_save_dir, images, make_subject, save
@@ -64,8 +65,11 @@ def run_analysis(
     began = time.monotonic() if began is None else began
     recording = recording or (parent.recording if parent else Recording())
     analysis.check()
+    opening = None
     if parent:
         opened = Opened(parent.subject, parent.row["float_gap"])
+    else:
+        opening = Opening(lake_path(recording.lake))
     about = opened.subject if opened else None
     model, engine = (about.model, about.engine) if about else analysis.open(recording)
     first = analysis.ask(model, Seen())
@@ -81,6 +85,7 @@ def run_analysis(
         parameters={**analysis.parameters(model), **_given(recording)},
         parent=parent,
         emit=emit,
+        opening=opening,
     )
     run.began = began
     with run:

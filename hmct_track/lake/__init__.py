@@ -56,6 +56,7 @@ from hmct_track.lake.schema import (
     Column,
     Table,
 )
+from hmct_track.lake.scope import Opening
 
 __all__ = [
     "BASELINE",
@@ -98,6 +99,7 @@ __all__ = [
     "DeviceComparison",
     "Lake",
     "Limits",
+    "Opening",
     "Query",
     "Result",
     "Row",

@@ -51,7 +51,7 @@ from hmct_track.lake.queries import Query, load_query
 from hmct_track.lake.result import CHUNK, Result, Rows
 from hmct_track.lake.rows import TypedQueries
 from hmct_track.lake.schema import SCHEMA_VERSION, TABLES, Table
-from hmct_track.lake.scope import Read, Scope
+from hmct_track.lake.scope import Opening, Read, Scope
 from hmct_track.lake.views import (
     empty_views,
     glob_escaped,
@@ -80,15 +80,20 @@ Row = Mapping[str, Any]
 class Lake(TypedQueries):
     """A lake on disk. Any number of processes may write to it and read from it at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opening: Opening | None = None) -> None:
         self.path = path
+        self._opening = opening
         self._guards: dict[int | None, _Views] = {}
         self._making = threading.Lock()
         self._asking: set[Asked] = set()
 
     @classmethod
-    def create(cls, path: Path) -> Lake:
+    def create(cls, path: Path, opening: Opening | None = None) -> Lake:
         """Open the lake at ``path``, making it first where it is missing.
+
+        Args:
+            path: where it is.
+            opening: a connection to it that is being made already.
 
         Raises:
             LakeError: the folder cannot be written, or is of a newer version.
@@ -117,11 +122,15 @@ class Lake(TypedQueries):
                 _write_version(path, _about(path), oldest=_oldest_parts(path))
         except OSError as error:
             raise LakeError(f"cannot make a lake in {str(path)!r}: {error}") from error
-        return cls.open(path)
+        return cls.open(path, opening)
 
     @classmethod
-    def open(cls, path: Path) -> Lake:
+    def open(cls, path: Path, opening: Opening | None = None) -> Lake:
         """Open the lake at ``path`` for reading.
+
+        Args:
+            path: where it is.
+            opening: a connection to it that is being made already.
 
         Raises:
             LakeError: there is none, or it is of a newer version.
@@ -132,7 +141,7 @@ class Lake(TypedQueries):
                 f"the lake in {str(path)!r} has schema version {version}; this hmct-track knows "
                 f"up to {SCHEMA_VERSION}, so upgrade it"
             )
-        return cls(path)
+        return cls(path, opening)
 
     def append(
         self, table: Table, rows: Sequence[Mapping[str, Any]], part: str | None = None
@@ -363,7 +372,7 @@ class Lake(TypedQueries):
 
     @cached_property
     def _scope(self) -> Scope:
-        return Scope(self)
+        return Scope(self, self._opening)
 
     def _guarded(self, memory: int | None) -> _Views:
         """For what users write."""

@@ -6,6 +6,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -31,6 +32,9 @@ _ROWS_OF_A_RUN = 4
 _FIRST, _FACTOR = 100, 16
 """How many of the newest runs are looked at first, and how many times more each time."""
 
+
+_FIRST_ASKED = "sensitivity"
+"""A query whose views nearly all others have as well."""
 
 Found = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 """Names of columns, and rows."""
@@ -62,14 +66,50 @@ class Source(Protocol):
         """Have a statement that can be interrupted."""
 
 
+class Opening:
+    """A connection to a lake that is being made beside other work, with the views of its answers.
+
+    It takes as long as loading a small model.
+
+    Args:
+        path: the lake, which may be missing still.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._views: set[str] = set()
+        self._made: Future[Connection] = Future()
+        threading.Thread(target=self._make, daemon=True).start()
+
+    def _make(self) -> None:
+        try:
+            connection = shipped_connection(self.path)
+            with translated():
+                for statement in views_for(_FIRST_ASKED, self._views):
+                    connection.execute(statement)
+        except BaseException as error:  # noqa: BLE001 - raised where the connection is wanted
+            self._made.set_exception(error)
+        else:
+            self._made.set_result(connection)
+
+    def take(self) -> tuple[Connection, set[str]]:
+        """The connection, and the names of the views that it has.
+
+        Raises:
+            QueryError: DuckDB could not make it.
+        """
+        return self._made.result(), self._views
+
+
 class Scope:
     """Makes views of the parts that one question is about, in a connection of its own."""
 
-    def __init__(self, lake: Source) -> None:
+    def __init__(self, lake: Source, opening: Opening | None = None) -> None:
         self._lake = lake
-        self._connection: Connection = shipped_connection(lake.path)
+        self._connection: Connection
+        self._views: set[str]
+        self._connection, self._views = (opening or Opening(lake.path)).take()
         self._made: dict[str, str] = {}
-        self._views: set[str] = set()
         self._answers: OrderedDict[Hashable, Found] = OrderedDict()
         self._lock = threading.Lock()
 

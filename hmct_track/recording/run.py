@@ -16,7 +16,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from hmct_track.errors import LakeError, TrackingError
-from hmct_track.lake import OWN_STEP, RUN_SCORES, RUNS, Lake, is_remote, lake_path
+from hmct_track.lake import (
+    OWN_STEP,
+    RUN_SCORES,
+    RUNS,
+    Lake,
+    Opening,
+    is_remote,
+    lake_path,
+)
 from hmct_track.options.recording import Recording
 from hmct_track.recording import outbox
 from hmct_track.recording.draft import Content, calibration_of, draft
@@ -43,6 +51,7 @@ class Run:
         parameters: what the user passed.
         parent: the run that this one is a step of; it tells MLflow of its steps when it ends.
         emit: prints an answer as soon as it is known, if it is to be printed.
+        opening: a connection to the lake that is being made already.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Run:
         parameters: Mapping[str, Any],
         parent: Run | None = None,
         emit: Callable[[str], None] | None = None,
+        opening: Opening | None = None,
     ) -> None:
         now = _now()
         self.run_id = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}-{secrets.token_hex(4)}"
@@ -67,7 +77,7 @@ class Run:
         """The display of several steps, in which this run shows its progress."""
         place = lake_path(recording.lake)
         self._manner: Manner = parent._manner if parent else outbox.manner_of(recording.wait, place)
-        self.lake = Lake.create(place)
+        self.lake: Lake = parent.lake if parent else Lake.create(place, opening)
         self.measuring = Measuring(
             self.lake,
             self.run_id,

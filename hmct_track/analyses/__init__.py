@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from hmct_track.analyses.base import (
     Analysis,
     Answer,
-    Drawing,
     Result,
     Round,
     Seen,
@@ -20,6 +19,7 @@ from hmct_track.analyses.base import (
     save_dir,
 )
 from hmct_track.analyses.registry import ANALYSES, analysis_of_kind, register
+from hmct_track.report.drawings import Drawing
 
 if TYPE_CHECKING:
     from hmct_track.analyses.calibrate import Calibrate

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,12 @@ from hmct_track.names import model_label
 from hmct_track.options import option, parse_metric
 from hmct_track.options.declared import check_options, from_stored, options_of, to_stored
 from hmct_track.options.kinds import COUNT, FILE, FOLDER, METRIC, as_list, texts
+from hmct_track.report.drawings import Drawing, Figures
 from hmct_track.types import Metric, Planned
 
 if TYPE_CHECKING:
     import onnx
     import pandas as pd
-    from matplotlib.figure import Figure
     from typing_extensions import TypeVar
 
     from hmct_track.data import CalibrationDataSet, Samples
@@ -96,36 +96,6 @@ def as_list_of_scores(given: Any) -> list[Any]:
     if given is None:
         return []
     return list(given) if isinstance(given, list | tuple) else [given]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that is drawn when someone looks at it."""
-
-    stem: str
-    """The name of its file, without an ending."""
-    draw: Callable[[], Figure]
-    node: str | None = None
-    """The node that it is of, where a run has a figure of each."""
-
-
-class Figures(Mapping[str, "Figure"]):
-    """File stem to figure; each is drawn once, when it is first looked at."""
-
-    def __init__(self, drawings: Sequence[Drawing]) -> None:
-        self._drawings = {d.stem: d for d in drawings}
-        self._drawn: dict[str, Figure] = {}
-
-    def __getitem__(self, stem: str) -> Figure:
-        if stem not in self._drawn:
-            self._drawn[stem] = self._drawings[stem].draw()
-        return self._drawn[stem]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._drawings)
-
-    def __len__(self) -> int:
-        return len(self._drawings)
 
 
 @dataclass(frozen=True)
@@ -539,7 +509,7 @@ class Result(Generic[R]):
         return self.answer.rows
 
     @property
-    def figures(self) -> Mapping[str, Figure]:
+    def figures(self) -> Figures:
         """File stem to figure, drawn when it is looked at."""
         return self.answer.figures
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hmct_track.analyses.base import Analysis, Answer, Drawing, data_num, save_dir
+from hmct_track.analyses.base import Analysis, Answer, data_num, save_dir
 from hmct_track.analyses.configurations import every
 from hmct_track.errors import DataError, UsageError
 from hmct_track.options import option
 from hmct_track.options.condition import Condition, parse_condition
 from hmct_track.options.kinds import FILE, FOLDER, METRIC, TEXT, as_list, texts
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import CalibrationKind, Metric, QuantConfig, Quantization
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hmct_track.analyses.base import Analysis, Answer, Drawing, data_num, save_dir
+from hmct_track.analyses.base import Analysis, Answer, data_num, save_dir
 from hmct_track.analyses.observing import (
     Observed,
     by_node,
@@ -21,6 +21,7 @@ from hmct_track.analyses.observing import (
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import NAMES, WHOLE, as_list
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import CalibrationKind, QuantConfig
 
 if TYPE_CHECKING:

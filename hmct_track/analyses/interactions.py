@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hmct_track.analyses.base import (
     Analysis,
     Answer,
-    Drawing,
     Round,
     Seen,
     data_num,
@@ -23,6 +22,7 @@ from hmct_track.analyses.configurations import alone, every, names_of_type, whol
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import CORES, MAYBE_NAMES, SHARE, as_list
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import NodeType, Planned, QuantConfig
 
 if TYPE_CHECKING:

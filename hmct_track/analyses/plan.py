@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hmct_track.analyses.base import (
     Analysis,
     Answer,
-    Drawing,
     Result,
     Round,
     Seen,
@@ -39,6 +38,7 @@ from hmct_track.options.kinds import (
     choice,
     texts,
 )
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import Metric, QuantConfig, QuantType
 
 if TYPE_CHECKING:

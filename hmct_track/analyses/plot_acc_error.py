@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 from hmct_track.analyses.base import (
     Analysis,
     Answer,
-    Drawing,
     Round,
     Seen,
     data_num,
@@ -22,6 +21,7 @@ from hmct_track.analyses.configurations import every, whole
 from hmct_track.errors import ModelError, UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import SELECTION, SWITCH
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import CalibrationKind, Metric, Planned, QuantConfig
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hmct_track.analyses.base import Analysis, Answer, Drawing, data_num, save_dir
+from hmct_track.analyses.base import Analysis, Answer, data_num, save_dir
 from hmct_track.analyses.observing import (
     Observed,
     by_node,
@@ -22,6 +22,7 @@ from hmct_track.analyses.observing import (
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import NAMES, as_list
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import QuantConfig, Quantization
 
 if TYPE_CHECKING:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hmct_track.lake.rows import ScoreResultsRow
     from hmct_track.model import QuantModel
     from hmct_track.recording import Run
+    from hmct_track.recording.drawer import Drawer
     from hmct_track.report.html import Table
 
 _TOP = 5
@@ -175,9 +176,13 @@ class Runall(Analysis):
     def observe(self, run: Run) -> None:
         """Run the steps."""
         from hmct_track.analyses.runner import run_analysis
+        from hmct_track.engine.machine import default_threads
+        from hmct_track.recording.drawer import Drawer
         from hmct_track.recording.progress import Steps
 
         rankings = self._rankings()
+        if (run.recording.threads or default_threads()) > 1:  # else it would only be in the way
+            run.drawer = Drawer(run.lake.path)
         with Steps(len(rankings) + 5, shown=run.recording.progress) as display:
             run.steps = display
             emit = run.emit and display.aside(run.emit)
@@ -198,6 +203,8 @@ class Runall(Analysis):
                     run_analysis(analysis, parent=run)
                 except UsageError as error:  # the other steps are of use without it
                     run.remarks.append(f"{title} left out: {error}")
+            if run.drawer:
+                _await_figures(run, run.drawer)
         row = next(iter(ranked[0].rows), None)
         if row:
             value = row[self.metrics_asked[0].column]
@@ -346,6 +353,25 @@ class Runall(Analysis):
         """The first ranking's."""
         first = answer.steps[0]
         return first.analysis.note(first)
+
+
+def _await_figures(run: Run, drawer: Drawer) -> None:
+    """Wait for the figures of the steps; draw here those that are to be saved and are missing."""
+    from hmct_track.recording import save
+    from hmct_track.recording.progress import progress
+
+    for _ in progress(
+        drawer.finish(),
+        total=drawer.total,
+        what="drawing",
+        unit="figures",
+        shown=run.recording.progress,
+        steps=run.steps,
+    ):
+        pass
+    for figures, folder in drawer.asked.values():
+        if figures.keys() - figures.files.keys():
+            save(folder, figures=figures)
 
 
 def _top_calibration_nodes(model: QuantModel, rankings: Sequence[Result]) -> list[str]:

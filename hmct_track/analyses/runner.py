@@ -17,7 +17,16 @@ from hmct_track.engine import PAIRS, Engine, float_gap
 from hmct_track.lake import Opening, lake_path
 from hmct_track.model import QuantModel, load_original
 from hmct_track.options import options_of, to_stored
-from hmct_track.recording import Recording, Run, Subject, check_save_dir, images, make_subject, save
+from hmct_track.recording import (
+    Recording,
+    Run,
+    Subject,
+    check_save_dir,
+    images,
+    make_subject,
+    save,
+    saved_as,
+)
 from hmct_track.recording.draft import Content
 from hmct_track.recording.progress import progress
 from hmct_track.recording.standing import StandingDisplay
@@ -99,6 +108,8 @@ def run_analysis(
         answer = _answer(analysis, run)
         files = _show(analysis, answer, run, folder)
         run.describe(partial(content_of, answer))
+    if parent and parent.drawer and (folder or parent.is_waited_for):
+        parent.drawer.draw(run.run_id, answer.figures, folder)
     result = analysis.result_class(
         answer=answer,
         run_id=run.run_id,
@@ -251,9 +262,12 @@ def _show(analysis: Analysis, answer: Answer, run: Run, folder: Path | None) -> 
     files = [file for step in run.results for file in step.files]
     files += analysis.save_more(answer, run, folder)
     if folder is not None:
-        for _ in _drawn(answer, run):
-            pass
-        files += save(folder, figures=answer.figures)
+        if run.parent and run.parent.drawer:
+            files += saved_as(folder, answer.figures)  # when the drawer has come so far
+        else:
+            for _ in _drawn(answer, run):
+                pass
+            files += save(folder, figures=answer.figures)
         files += save(folder, texts=lambda: answer.texts)
     return tuple(files)
 

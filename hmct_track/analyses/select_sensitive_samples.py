@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hmct_track.analyses.base import (
     Analysis,
     Answer,
-    Drawing,
     Result,
     Round,
     Seen,
@@ -27,6 +26,7 @@ from hmct_track.analyses.configurations import alone, names_of_type, whole
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import WHOLE as COUNTED
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:

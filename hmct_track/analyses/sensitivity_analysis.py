@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hmct_track.analyses.base import (
     Analysis,
     Answer,
-    Drawing,
     Round,
     Seen,
     as_list_of_scores,
@@ -27,6 +26,7 @@ from hmct_track.analyses.configurations import alone, names_of_type, whole, with
 from hmct_track.errors import UsageError
 from hmct_track.options import option
 from hmct_track.options.kinds import MAYBE_NAMES, NUMBER, as_list, choice
+from hmct_track.report.drawings import Drawing
 from hmct_track.types import Metric, NodeType, Planned, Quantization, QuantType, State
 
 if TYPE_CHECKING:

@@ -163,6 +163,10 @@ class Lake(TypedQueries):
         except OSError as error:
             raise LakeError(f"cannot read the lake in {str(self.path)!r}: {error}") from error
 
+    def may_hold(self, table: Table, key: str) -> bool:
+        """Whether a part of a table may have rows of a key, by the names of its parts."""
+        return self.read(table, wanted={table.key[0]: Keys(frozenset([key]))}) is not None
+
     @property
     def has_imports(self) -> bool:
         """Whether measurements were imported into it."""

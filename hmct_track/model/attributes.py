@@ -16,6 +16,7 @@ from hmct_track.types import QuantParams, QuantType
 _IGNORED = frozenset(
     ("quant_attrs", "cali_attrs", "max_num_bins", "num_bins", "percentiles", "group")
 )
+_NUMBERS = {int, float}
 _MOST_RANK = 64
 """Dimensions of a tensor that NumPy holds; an axis is below it."""
 _MOST_ZERO_POINT = 2**53
@@ -82,17 +83,18 @@ class _Attributes:
     def numbers(self, attribute: str) -> tuple[float, ...]:
         value = self._values.get(attribute, ())
         values = tuple(value) if isinstance(value, list | tuple) else (value,)
-        if not all(isinstance(v, int | float) for v in values):
+        if not _NUMBERS.issuperset(map(type, values)):
             self.refuse(attribute, f"{value!r} is not a list of numbers")
-        if not all(math.isfinite(v) for v in values):
+        if not all(map(math.isfinite, values)):
             self.refuse(attribute, "it has NaN or Inf; the calibration of this node failed")
         return values
 
     def integers(self, attribute: str) -> tuple[int, ...]:
         values = self.numbers(attribute)
-        if any(v != int(v) for v in values):
+        whole = tuple(map(int, values))
+        if whole != values:
             self.refuse(attribute, f"{list(values)} are not all integers")
-        return tuple(int(v) for v in values)
+        return whole
 
 
 def parse_calibration(node: onnx.NodeProto, name: str) -> CalibrationAttributes:
@@ -118,11 +120,11 @@ def _params(attributes: _Attributes) -> QuantParams:
         attributes.refuse("axis", f"{axis} is outside the dimensions that a tensor can have")
     scales, thresholds = attributes.numbers("scales"), attributes.numbers("thresholds")
     zero_points = attributes.integers("zero_point")
-    if any(s < 0 for s in scales):
+    if scales and min(scales) < 0:
         attributes.refuse("scales", f"{min(scales)} is negative; scales are at least 0")
     if not qtype.is_integer:
         return QuantParams(qtype, thresholds=thresholds, axis=axis)
-    if any(not qtype.qmin <= z <= qtype.qmax for z in zero_points):
+    if zero_points and not qtype.qmin <= min(zero_points) <= max(zero_points) <= qtype.qmax:
         attributes.refuse("zero_point", f"{list(zero_points)} is outside the range of {qtype}")
     if not scales:
         if not thresholds:
@@ -210,7 +212,7 @@ def _check_thresholds(
     if asymmetric:
         if any(low > high for low, high in zip(thresholds[::2], thresholds[1::2], strict=True)):
             attributes.refuse("thresholds", "a minimum is above its maximum")
-    elif any(t < 0 for t in thresholds):
+    elif thresholds and min(thresholds) < 0:
         attributes.refuse(
             "thresholds", f"{min(thresholds)} is negative; symmetric thresholds are at least 0"
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import onnx
@@ -51,6 +52,7 @@ class Lowering:
         self.model = model
         self.flow = Flow(model.proto.graph)
         self._initializers = {t.name: t for t in model.proto.graph.initializer}
+        self._quantized = _Quantized()
         self.draws_random = _check_random(model.proto)
         """Whether the model draws random numbers, if by a seed."""
         for node, name in zip(model.proto.graph.node, model.node_names, strict=True):
@@ -138,15 +140,20 @@ class Lowering:
         known = all(spec.shape == shapes.get(spec.name, spec.shape) for spec in self.model.inputs)
         return dict(self.specs) if known else self._infer(shapes)
 
-    def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
+    @cached_property
+    def _float_proto(self) -> bytes:
+        """The float model, serialized, to be looked at."""
         # All nodes, those as well that no output of the model depends on: they can be asked for.
         part = _Part(self, QuantConfig(), {}, self.model.proto.graph.input)
         for step in self.flow.steps(self.flow.makers):
             part.add(step)
         # Outputs are typed by what makes them: a declaration may say anything.
+        names = (value.name for value in self.model.proto.graph.output)
+        return part.finish([onnx.ValueInfoProto(name=name) for name in names]).proto
+
+    def _infer(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
         declared = {v.name: spec_of(v) for v in self.model.proto.graph.output}
-        untyped = [onnx.ValueInfoProto(name=name) for name in declared]
-        lowered = onnx.load_from_string(part.finish(untyped).proto)
+        lowered = onnx.load_from_string(self._float_proto)
         for value in lowered.graph.input:
             for dim, size in zip(
                 value.type.tensor_type.shape.dim, shapes.get(value.name, ()), strict=False
@@ -192,6 +199,22 @@ class Lowering:
         return part.finish(given)
 
 
+class _Quantized:
+    """Quantized weights, as long as some session holds them."""
+
+    def __init__(self) -> None:
+        self._arrays: WeakValueDictionary[Any, NDArray[Any]] = WeakValueDictionary()
+
+    def of(self, name: str, weight: NDArray[Any], params: QuantParams) -> NDArray[Any]:
+        """What a weight is with these parameters."""
+        key = name, params
+        array = self._arrays.get(key)
+        if array is None:
+            array = fake_quantize(np.asarray(weight, np.float32), params)
+            self._arrays[key] = array
+        return array
+
+
 class _Part:
     """A lowered model while it is put together."""
 
@@ -208,6 +231,7 @@ class _Part:
         self._constants = lowering._initializers
         self._config = config
         self._shapes = shapes
+        self._quantized = lowering._quantized
         self._lowered = onnx.ModelProto(ir_version=source.ir_version)
         self._lowered.opset_import.extend(o for o in source.opset_import if o.domain != "horizon")
         if not any(o.domain == MICROSOFT for o in self._lowered.opset_import):
@@ -307,8 +331,8 @@ class _Part:
         check_fit(calibration.name, len(params.factors), params.factor_axis, tuple(source.dims))
         self._constant(calibration.output, source)
         del self._weights[calibration.output]
-        weight = np.asarray(self._model.weights[source.name], np.float32)
-        self._arrays[calibration.output] = fake_quantize(weight, params)
+        weight = self._model.weights[source.name]
+        self._arrays[calibration.output] = self._quantized.of(source.name, weight, params)
         return True
 
 

@@ -8,7 +8,7 @@ here no other module has to expect.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from math import prod
 from typing import Any, NoReturn
@@ -53,29 +53,32 @@ def _check_text(message: Message, where: str, depth: int) -> None:
         )
     if isinstance(message, onnx.NodeProto | onnx.TensorProto | onnx.AttributeProto):
         where = f"{message.DESCRIPTOR.name.removesuffix('Proto').lower()} {message.name!r}"
-    texts, messages = _fields(message.DESCRIPTOR)
-    for field in texts:
-        for text in _values(message, field):
-            if isinstance(text, bytes):
-                _refuse(f"{field.name} {text[:60]!r} of {where} is not UTF-8 text")
-    for field in messages:
-        for inner in _values(message, field):
-            _check_text(inner, where, depth + 1)
+    for name, is_repeated, is_text in _fields(message.DESCRIPTOR):
+        if is_text:
+            found = getattr(message, name)
+            for text in found if is_repeated else (found,):
+                if isinstance(text, bytes):
+                    _refuse(f"{name} {text[:60]!r} of {where} is not UTF-8 text")
+        elif is_repeated:
+            for inner in getattr(message, name):
+                _check_text(inner, where, depth + 1)
+        elif message.HasField(name):
+            _check_text(getattr(message, name), where, depth + 1)
 
 
 @cache
-def _fields(descriptor: Any) -> tuple[list[Any], list[Any]]:
-    """The fields of a message that hold text, but for remarks, and those that hold messages."""
-    fields = descriptor.fields
-    texts = [f for f in fields if f.type == f.TYPE_STRING and f.name != "doc_string"]
-    return texts, [f for f in fields if f.type == f.TYPE_MESSAGE]
+def _fields(descriptor: Any) -> tuple[tuple[str, bool, bool], ...]:
+    """The fields of a message that hold text, but for remarks, or messages.
 
-
-def _values(message: Message, field: Any) -> Iterator[Any]:
-    if field.is_repeated:
-        yield from getattr(message, field.name)
-    elif message.HasField(field.name):
-        yield getattr(message, field.name)
+    Returns:
+        The name of each, whether it is repeated, and whether it is text; texts come first.
+    """
+    held = [
+        (f.name, f.is_repeated, f.type == f.TYPE_STRING)
+        for f in descriptor.fields
+        if f.type == f.TYPE_MESSAGE or (f.type == f.TYPE_STRING and f.name != "doc_string")
+    ]
+    return tuple(sorted(held, key=lambda field: not field[2]))
 
 
 def _check_functions(functions: Sequence[onnx.FunctionProto]) -> None:

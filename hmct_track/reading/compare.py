@@ -28,6 +28,7 @@ from hmct_track.reading.compared import Compared, check_gate, measured_otherwise
 from hmct_track.reading.devices import DeviceComparisonResult, compare_device_runs, device_runs
 from hmct_track.recording import check_save_dir, save
 from hmct_track.report import comparison_markdown, comparison_table
+from hmct_track.report.drawings import Drawing, Figures
 from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def compare(
     if folder is None:
         return result
     texts = {"comparison.log": result.table + "\n", "comparison.md": result.markdown}
-    files = save(folder, figures={"comparison": figure()}, texts=lambda: texts)
+    files = save(folder, figures=Figures([Drawing("comparison", figure)]), texts=lambda: texts)
     return ComparisonResult(found, figure, failed, result.notes, files)
 
 

@@ -23,6 +23,7 @@ from hmct_track.lake import (
 from hmct_track.options.condition import parse_condition
 from hmct_track.reading.compared import Compared, check_gate, measured_otherwise
 from hmct_track.recording import check_save_dir, save
+from hmct_track.report.drawings import Drawing, Figures
 from hmct_track.types import Metric
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def compare_device_runs(
     if folder is None:
         return result
     texts = {"comparison.log": result.table + "\n", "comparison.md": result.markdown}
-    files = save(folder, figures={"comparison": figure()}, texts=lambda: texts)
+    files = save(folder, figures=Figures([Drawing("comparison", figure)]), texts=lambda: texts)
     return replace(result, files=files)
 
 

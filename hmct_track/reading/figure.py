@@ -9,11 +9,12 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from hmct_track.analyses import Answer, Drawing
+from hmct_track.analyses import Answer
 from hmct_track.analyses.stored import answer_of
 from hmct_track.errors import LakeError, TrackingError, UsageError
 from hmct_track.lake import Lake, is_remote
 from hmct_track.model import expand_one
+from hmct_track.report.drawings import Drawing
 from hmct_track.report.style import png
 from hmct_track.tracking import add_image, kept_image
 

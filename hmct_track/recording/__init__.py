@@ -2,7 +2,7 @@
 
 from hmct_track.options.recording import Recording
 from hmct_track.recording.run import Run
-from hmct_track.recording.saving import check_save_dir, images, save
+from hmct_track.recording.saving import check_save_dir, images, save, saved_as
 from hmct_track.recording.subject import Subject, make_subject, output_parts, output_tensors
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "output_parts",
     "output_tensors",
     "save",
+    "saved_as",
 ]

@@ -17,6 +17,7 @@ from hmct_track.lake import (
     RUN_CONFIGS,
     SCORES,
     Lake,
+    Row,
     Table,
 )
 from hmct_track.recording.moved import MovedSamples, moved_id
@@ -113,9 +114,9 @@ class Measuring:
             return
         configs = {p.config.config_id: p.config for p in planned}
         inputs = self._subject.inputs(chosen)
-        found = self._lake.query("known_measurements", run_id=self._run_id)
+        found = self._asked("known_measurements", MEASUREMENTS)
         pairs = {(row["config_id"], row["sample_id"]) for row in found}
-        if self._subject.scores:
+        if self._subject.scores and pairs:
             pairs &= self._scored()
         known = {
             (config_id, sample_id)
@@ -149,7 +150,7 @@ class Measuring:
         """
         self._record_plan(planned)
         configs = {p.config.config_id: p.config for p in planned}
-        rows = self._lake.query("known_moved", run_id=self._run_id)
+        rows = self._asked("known_moved", MOVED_MEASUREMENTS)
         pairs = {(r["config_id"], moved_id(r["sample_id"], r["copy"])) for r in rows}
         known = pairs if self._reuse else pairs & self._own
         inputs = MovedSamples(self._subject.inputs(chosen), range(1, copies + 1))
@@ -157,6 +158,14 @@ class Measuring:
         known = {(c, s) for c, s in known if c in configs and s in names}
         self._own |= {(c, s) for c in configs for s in names} - known
         self._evaluate(configs, inputs, known, moved=True, until=until)
+
+    def _asked(self, query: str, table: Table) -> list[Row]:
+        """What the lake knows; nothing, without asking, where no part can hold the model."""
+        if not self._reuse and not self._own:
+            return []
+        if not self._lake.may_hold(table, self._subject.model.model_id):
+            return []
+        return self._lake.query(query, run_id=self._run_id)
 
     def _scored(self) -> set[tuple[str, str]]:
         """Configurations and samples of which all scores are known."""

@@ -28,6 +28,7 @@ from hmct_track.lake import (
 from hmct_track.options.recording import Recording
 from hmct_track.recording import outbox
 from hmct_track.recording.draft import Content, calibration_of, draft
+from hmct_track.recording.drawer import Drawer
 from hmct_track.recording.measuring import Measuring
 from hmct_track.recording.outbox import Entry, Manner
 from hmct_track.recording.progress import Steps, announce
@@ -92,7 +93,9 @@ class Run:
         """When the user gave the command, by `time.monotonic`."""
         self.remarks: list[str] = []
         """What was seen on the way that makes its values mean less than they seem to."""
-        self._nested: list[tuple[Run, TrackedRun]] = []
+        self._nested: list[Run] = []
+        self.drawer: Drawer | None = None
+        """What draws the figures of its steps, if another process does."""
         self._content: Callable[[], Content] | None = None
         watched = recording.track and parent is None
         self._monitor = SystemMonitor() if watched else None
@@ -145,6 +148,13 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            self._leave(kind, error)
+        finally:
+            if self.drawer:
+                self.drawer.close()
+
+    def _leave(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         if self._monitor:
             self._monitor.stop()
         self.row["noise_floor"] = self.measuring.noise_floor
@@ -164,6 +174,11 @@ class Run:
         self.row["error"] = str(error) or type(error).__name__
         self._end(RunState.KILLED if killed else RunState.FAILED)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether MLflow is told of it before the command ends."""
+        return self.recording.track and self._manner is Manner.WAIT
+
     def describe(self, content: Callable[[], Content]) -> None:
         """Say what MLflow is to be told; called, and figures drawn, once the run has ended."""
         self._content = content
@@ -176,8 +191,8 @@ class Run:
             outbox.put(self.lake.path, outbox.held(entry))
         # The answer is safe before MLflow is asked, which may be slow or fail.
         self._write_row()
-        if self.recording.track and self.parent and self._manner is Manner.WAIT:
-            self.parent._nested.append((self, self._draft(self._entry())))
+        if self.parent and self.is_waited_for:
+            self.parent._nested.append(self)  # told when all is drawn
         if not entry:
             return
         if self._manner is Manner.WAIT:
@@ -209,7 +224,8 @@ class Run:
             content = Content.none(self.row["kind"])
         method = calibration_of(self.lake, self.row["model_id"])
         tracked = draft(self.row, entry, content, self.lake.path, calibration=method)
-        return replace(tracked, nested=[*tracked.nested, *(t for _, t in self._nested)])
+        nested = (step._draft(step._entry()) for step in self._nested)
+        return replace(tracked, nested=[*tracked.nested, *nested])
 
     def _look_after_lake(self) -> None:
         """Write ``lake.duckdb`` if need be, and merge small parts now and then.
@@ -240,7 +256,7 @@ class Run:
             return
         self._set_tracked(kept.run_id, kept.uri)
         first = len(tracked.nested) - len(self._nested)
-        for (step, _), run_id in zip(self._nested, kept.nested[first:], strict=True):
+        for step, run_id in zip(self._nested, kept.nested[first:], strict=True):
             step._set_tracked(run_id, kept.uri)
         outbox.take(self.lake.path, self.run_id)
 

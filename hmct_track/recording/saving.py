@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hmct_track.errors import UsageError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hmct_track.report.drawings import Figures
 
 
 def check_save_dir(save_dir: str | os.PathLike[str] | None) -> Path | None:
@@ -29,19 +29,20 @@ def check_save_dir(save_dir: str | os.PathLike[str] | None) -> Path | None:
     return folder
 
 
-def images(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+def images(figures: Figures) -> dict[str, bytes]:
     """Figures by file stem as PNG by file name."""
-    if not figures:
-        return {}
-    from hmct_track.report.style import png
+    return {f"{stem}.png": figures.png(stem) for stem in figures}
 
-    return {f"{stem}.png": png(figures[stem]) for stem in figures}
+
+def saved_as(folder: Path, figures: Figures) -> tuple[Path, ...]:
+    """The files that figures are saved as."""
+    return tuple(folder / f"{stem}.{kind}" for stem in figures for kind in ("png", "svg"))
 
 
 def save(
     folder: Path | None,
     *,
-    figures: Mapping[str, Figure] | None = None,
+    figures: Figures | None = None,
     texts: Callable[[], Mapping[str, str]] = dict,
 ) -> tuple[Path, ...]:
     """Write figures as PNG and SVG, and texts under their names; nothing without a folder.
@@ -58,12 +59,10 @@ def save(
         written[-1].write_bytes(content)
 
     try:
-        for stem in figures or {}:
-            from hmct_track.report.style import png, svg
-
-            figure = (figures or {})[stem]
-            write(f"{stem}.png", png(figure))
-            write(f"{stem}.svg", svg(figure))
+        if figures is not None:
+            for stem in figures:
+                write(f"{stem}.png", figures.png(stem))
+                write(f"{stem}.svg", figures.svg(stem))
         for name, text in texts().items():
             write(name, text.encode())
     except OSError as error:

@@ -12,7 +12,8 @@ from hmct_track.types import Metric, NodeType
 
 if TYPE_CHECKING:
     from hmct_track.lake import RunComparison
-    from hmct_track.report.html import Table
+    from hmct_track.report.drawings import Figures
+from hmct_track.report.html import Table
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -123,7 +124,9 @@ def comparison_html(comparison: RunComparison) -> str:
     ]
     title = "; ".join([*whole_change(comparison), f"{len(changed)} of the nodes changed"])
     shown = plain_rows(lines, ("node", ""), ("A", "B", "drop"))
-    return notebook_html(title, f"{comparison.run_a} against {comparison.run_b}", [("", shown, {})])
+    return notebook_html(
+        title, f"{comparison.run_a} against {comparison.run_b}", [("", shown, Figures())]
+    )
 
 
 def whole_change(comparison: RunComparison) -> list[str]:

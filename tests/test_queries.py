@@ -110,6 +110,38 @@ def test_only_the_runs_own_outputs_samples_and_numeric_version_count(lake: Lake)
     assert ranking(lake) == [("a", 0.5)]
 
 
+def test_answers_follow_the_rows_that_come(lake: Lake) -> None:
+    add_run(lake, {"a": {(0, "y"): 0.9}, "b": {(0, "y"): 0.8}})
+
+    def values(run: str) -> list[tuple[str, float]]:
+        rows = lake.query("sensitivity", run_id=run)
+        return [(row["subject"], round(row["value"] or 0.0, 6)) for row in rows]
+
+    assert values("r") == [("b", 0.8), ("a", 0.9)]
+    assert values("another") == []
+    lake.append(SAMPLES, [{"data_id": "d", "position": 1, "sample_id": "s1", "source": ""}])
+    sums = stats(sum_xy=25 * 0.5, sum_dd=0.5)
+    lake.append(MEASUREMENTS, [measurement_row("ca", sample_id="s1", output="y", **sums)])
+    assert values("r") == [("a", 0.7), ("b", 0.8)]
+    assert values("another") == []
+    assert values("r") == [("a", 0.7), ("b", 0.8)]
+
+
+def test_a_large_part_changes_no_answer(lake: Lake) -> None:
+    add_run(lake, {"a": {(0, "y"): 0.9}, "b": {(0, "y"): 0.8}})
+    before = lake.query("sensitivity", run_id="r"), lake.query("whole_model", run_id="r")
+    names = ("sum_xx", "sum_yy", "sum_xy", "sum_dd", "sum_abs_d", "sum_abs_x", "max_abs_d")
+    random = np.random.default_rng(0).random((80_000, len(names)))
+    others = [
+        measurement_row(f"other{k}", **stats(**dict(zip(names, map(float, row), strict=True))))
+        for k, row in enumerate(random)
+    ]
+    lake.append(MEASUREMENTS, others)
+    parts = (lake.path / "tables" / "measurements").glob("*.parquet")
+    assert sum(part.stat().st_size for part in parts) > 2**22  # so that rows are not held
+    assert before == (lake.query("sensitivity", run_id="r"), lake.query("whole_model", run_id="r"))
+
+
 def test_what_is_known_of_the_subject(lake: Lake) -> None:
     add_run(lake, {"Conv_1": {(0, "y"): 0.9}, "7_HzCalibration": {(0, "y"): 0.95}})
     node = {"model_id": "m", "node": "Conv_1", "node_index": 0, "op_type": "Conv"}

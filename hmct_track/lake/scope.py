@@ -13,9 +13,16 @@ from typing import Any, NamedTuple, Protocol
 
 from hmct_track.lake.duck import Asked, Connection, shipped_connection, translated
 from hmct_track.lake.layout import Keys, Wanted
-from hmct_track.lake.queries import About, Query
+from hmct_track.lake.queries import About, Query, load_query, read_by
 from hmct_track.lake.schema import RUN_CONFIGS, RUNS, TABLES, Table
-from hmct_track.lake.views import select_rows, table_views, views_for
+from hmct_track.lake.views import (
+    definition,
+    literal,
+    select_rows,
+    table_views,
+    tables_of,
+    views_for,
+)
 
 _MOST_RUNS = 1000
 """Of more runs all parts are read."""
@@ -33,8 +40,9 @@ _FIRST, _FACTOR = 100, 16
 """How many of the newest runs are looked at first, and how many times more each time."""
 
 
-_FIRST_ASKED = "sensitivity"
-"""A query whose views nearly all others have as well."""
+_VALUES = ("metric_values", "subject_values")
+"""Views that most questions about a run read, of which an answer asks several; the second reads
+the first."""
 
 Found = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 """Names of columns, and rows."""
@@ -48,6 +56,23 @@ class Read(NamedTuple):
     """Their names; None where they are too many to be listed."""
     is_small: bool = False
     """Whether all rows that are wanted of them fit into memory at any time."""
+
+
+class Filled(NamedTuple):
+    """What the views of some tables read."""
+
+    imports: bool
+    reads: frozenset[tuple[str, Read | None]]
+    """Each table, and what reads its parts."""
+
+    def of(self, tables: frozenset[str]) -> Filled:
+        """What those of these tables read."""
+        return Filled(self.imports, frozenset(r for r in self.reads if r[0] in tables))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all rows that are wanted of them fit into memory at any time."""
+        return all(read is None or read.is_small for _, read in self.reads)
 
 
 class Source(Protocol):
@@ -85,7 +110,7 @@ class Opening:
         try:
             connection = shipped_connection(self.path)
             with translated():
-                for statement in views_for(_FIRST_ASKED, self._views):
+                for statement in views_for(_VALUES[0], self._views):
                     connection.execute(statement)
         except BaseException as error:  # noqa: BLE001 - raised where the connection is wanted
             self._made.set_exception(error)
@@ -110,6 +135,9 @@ class Scope:
         self._views: set[str]
         self._connection, self._views = (opening or Opening(lake.path)).take()
         self._made: dict[str, str] = {}
+        self._held: dict[str, Hashable | None] = {}
+        """Of those of `_VALUES` that are made, of which runs and parts their rows are held."""
+        self._views.update(_VALUES)
         self._answers: OrderedDict[Hashable, Found] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -118,12 +146,25 @@ class Scope:
     ) -> Found:
         """The columns of a query and its rows, no more than ``most``."""
         with self._lock, translated():
-            for statement in views_for(query.name, self._views):
-                self._connection.execute(statement)
             if query.about is About.NEWEST:
+                self._provide(query.name, None, None)
                 return self._newest(query.sql, params, tables, most)
-            read = self._fill(tables, self._wanted(query, params))
+            wanted = self._wanted(query, params)
+            read = self._fill(tables, wanted)
+            self._provide(query.name, wanted, read)
             return self._remembered(query.sql, params, most, read)
+
+    def _provide(self, query: str, wanted: Wanted | None, filled: Filled | None) -> None:
+        """Make the views that a query reads besides those of tables, as far as they are missing."""
+        for name in _VALUES:
+            if name in read_by(query):
+                self._make_views(name)
+                self._hold(name, wanted, filled)
+        self._make_views(query)
+
+    def _make_views(self, query: str) -> None:
+        for statement in views_for(query, self._views):
+            self._connection.execute(statement)
 
     def _remembered(
         self, sql: str, params: Mapping[str, Any], most: int | None, read: Hashable | None
@@ -242,7 +283,7 @@ class Scope:
     def _column(rows: Iterable[tuple[Any, ...]]) -> set[str]:
         return {str(row[0]) for row in rows}
 
-    def _fill(self, tables: frozenset[str], wanted: Wanted | None) -> Hashable | None:
+    def _fill(self, tables: frozenset[str], wanted: Wanted | None) -> Filled | None:
         """Have the views of tables read their parts; which those are, unless they are too many."""
         imports = self._lake.has_imports
         reads: set[tuple[str, Read | None]] = set()
@@ -258,7 +299,23 @@ class Scope:
                     self._made[name] = statement
             self._views.add(table.name)
         known = all(read is None or read.parts is not None for _, read in reads)
-        return (imports, frozenset(reads)) if known else None
+        return Filled(imports, frozenset(reads)) if known else None
+
+    def _hold(self, name: str, wanted: Wanted | None, filled: Filled | None) -> None:
+        """Have runs' values computed once for all questions about these runs, if they are few."""
+        runs = wanted["run_id"].some if wanted and filled else frozenset()
+        own = filled and filled.of(tables_of(name))
+        held = (runs, own) if runs and own and own.is_small else None
+        if name in self._held and self._held[name] == held:
+            return
+        if held:
+            chosen = ", ".join(map(literal, sorted(runs)))
+            rows = f"SELECT * FROM ({load_query(name).sql}) WHERE run_id IN ({chosen})"  # noqa: S608
+            self._connection.execute(f"CREATE OR REPLACE TABLE held_{name} AS {rows}")
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM held_{name}")
+        else:
+            self._connection.execute(definition(name))
+        self._held[name] = held
 
     @staticmethod
     def _statements(table: Table, read: Read | None, imports: bool) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from hmct_track.lake.macros import scalar_macros
 from hmct_track.lake.queries import (
-    Query,
     load_query,
     query_names,
     query_text,
@@ -27,7 +26,7 @@ def empty_views() -> Iterator[str]:
         yield from table_views(table, None)
     yield from scalar_macros().values()
     for query in stored_queries():
-        yield _definition(query)
+        yield definition(query.name)
 
 
 def views_identity() -> Iterator[str]:
@@ -53,11 +52,13 @@ def views_for(query: str, made: set[str]) -> Iterator[str]:
             if table.name in tables_of(name) - made:
                 yield from table_views(table, None)
                 made.add(table.name)
-        yield _definition(load_query(name))
+        yield definition(name)
         made.add(name)
 
 
-def _definition(query: Query) -> str:
+def definition(name: str) -> str:
+    """The statement that makes the view, or the macro, of a shipped query."""
+    query = load_query(name)
     if query.params or query.optional:
         return query.macro
     return f"CREATE OR REPLACE VIEW {query.name} AS {query.sql}"

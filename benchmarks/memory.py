@@ -1,7 +1,8 @@
 """Peak memory and time of a ranking of a large model, by number of samples.
 
 Run ``python -m benchmarks.memory FOLDER``; the model, 500 MB with external data and 1,500 nodes, is
-made there once. Each row is a process of its own.
+made there once. Each row is a process of its own. ``--where`` takes the steps of a ranking one by
+one and tells what each leaves in memory (Linux).
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def rank(path: Path, count: int, lake: Path) -> None:
     rng = np.random.default_rng(1)
     data = {"x": [rng.standard_normal((ROWS, WIDTH)).astype(np.float32) for _ in range(count)]}
     names = [f"MatMul_m{k}" for k in range(0, BLOCKS, BLOCKS // NODES)]
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     found = dbg.get_sensitivity_of_nodes(
         str(path),
         calibrated_data=data,
@@ -95,9 +96,45 @@ def rank(path: Path, count: int, lake: Path) -> None:
         progress=False,
         memory=64 << 20,
     )
-    seconds = time.perf_counter() - began
+    seconds, busy = time.perf_counter() - began, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"| {count} | {len(found)} | {seconds:.1f} s | {peak} MiB |", flush=True)
+    print(f"| {count} | {len(found)} | {seconds:.1f} s | {busy:.1f} s | {peak} MiB |", flush=True)
+
+
+def where(path: Path) -> None:
+    """Take the steps of a ranking one by one and print what each leaves."""
+    from hmct_track.engine.route import Route
+    from hmct_track.engine.runtime import Runtime
+    from hmct_track.memory import give_back
+    from hmct_track.model import Lowering, load_model
+    from hmct_track.types import QuantConfig
+
+    print("| after | own memory | of files | highest so far |\n|---|---|---|---|")
+    tell("Python and the libraries")
+    lowering = Lowering(load_model(path))
+    tell("reading the model")
+    runtime = Runtime(lowering.model.weights)
+    specs = lowering.specs_for({"x": (ROWS, WIDTH)})
+    give_back()
+    tell("letting go of the file's message")
+    sample = {"x": np.random.default_rng(1).standard_normal((ROWS, WIDTH)).astype(np.float32)}
+    session = runtime.session(lowering.lower(QuantConfig()), packed=False)
+    session.run(sample)
+    tell("the float model as a whole, for the null test")
+    del session
+    give_back()
+    tell("letting go of it")
+    route = Route(lowering, runtime, ["y"], specs, samples=1, threads=1, memory=32 << 20)
+    sessions = [route._float.take(k, ()) for k in range(len(route._partition.parts))]
+    tell(f"the float model in {len(sessions)} parts")
+
+
+def tell(step: str) -> None:
+    """Print a row of the second table, in MiB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    sizes = {key: value for key, _, value in (line.partition(":") for line in lines)}
+    own, files, peak = (int(sizes[k].split()[0]) >> 10 for k in ("RssAnon", "RssFile", "VmHWM"))
+    print(f"| {step} | {own} | {files} | {peak} |", flush=True)
 
 
 def main() -> None:
@@ -106,14 +143,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--samples", type=int, nargs="*", default=[1, 8, 64])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--where", action="store_true", help="one row for each step of a ranking")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     path = make(args.folder)
     if args.one:
         rank(path, args.one, args.folder / f"lake{args.one}-{time.time_ns()}")
         return
-    print("| samples | nodes | time | peak memory |")
-    print("|---|---|---|---|", flush=True)
+    if args.where:
+        where(path)
+        return
+    print("| samples | nodes | time | of cores | peak memory |")
+    print("|---|---|---|---|---|", flush=True)
     for count in args.samples:
         command = [sys.executable, "-m", "benchmarks.memory", str(args.folder), "--one", str(count)]
         subprocess.run(command, check=True)  # noqa: S603 - this module

@@ -49,7 +49,7 @@ def weight(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def chain() -> onnx.ModelProto:
+def chain(width: int = 4) -> onnx.ModelProto:
     """A residual chain, whose calibration nodes stand far before what they feed."""
     nodes = [
         calibration("x", "xq", "cx"),
@@ -65,7 +65,8 @@ def chain() -> onnx.ModelProto:
         ]
         last = f"a{k}"
     nodes.append(helper.make_node("Identity", [last], ["y"]))
-    return model(nodes, {"x": [None, 4]}, constants={"w": weight(0, 4, 4)})
+    weights = {"w": weight(0, width, width)}
+    return model(nodes, {"x": [None, width]}, constants=weights)
 
 
 def control_flow() -> onnx.ModelProto:
@@ -290,6 +291,44 @@ def test_what_is_known_is_left_out() -> None:
     found = Engine(quantized).evaluate(configs, samples, ["y"], known)
     every = {(c.config_id, s) for c in configs for s in samples}
     assert sorted((m.config_id, m.sample_id) for m in found) == sorted(every - known)
+
+
+def test_large_weights_are_there_once_for_the_whole_model_or_for_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition, "best_cuts", everywhere)
+    quantized = load_model(chain(32))
+    assert quantized.weights.keys() == {"w"}
+    configs = configurations([node.name for node in quantized.calibration_nodes])
+    samples = {"0": {"x": weight(1, 2, 32)}}
+    expected = by_key(Engine(quantized), configs, samples, ["y"])
+    made: list[tuple[bool, bool]] = []
+    whole: list[weakref.ref[Session]] = []
+    given_back: list[int] = []
+    make = Runtime.session
+
+    def watched(self: Runtime, lowered: Any, *, alone: bool = True, packed: bool = True) -> Session:
+        made.append((alone, packed))
+        assert all(ref() is None for ref in whole), "the whole is gone before there is another"
+        session = make(self, lowered, alone=alone, packed=packed)
+        if alone:
+            whole.append(weakref.ref(session))
+            time.sleep(0.1)  # for others to come, if they would
+        return session
+
+    monkeypatch.setattr(Runtime, "session", watched)
+    monkeypatch.setattr(runtime, "LARGE", 32 * 32 * 4 - 1)
+    monkeypatch.setattr(runtime, "_FREED", 3 * 32 * 32 * 4)
+    monkeypatch.setattr(runtime, "give_back", lambda: given_back.append(len(made)))
+
+    found = by_key(Engine(quantized, threads=2), configs, samples, ["y"])
+
+    assert made[0] == (True, False)
+    assert set(made[1:]) == {(False, True)}
+    assert given_back, "what making sessions freed"
+    assert given_back[0] > 2, "a few at a time"
+    assert found.keys() == expected.keys()
+    assert all(close(found[key], expected[key]) for key in found)
 
 
 def blocks(count: int) -> Lowering:

@@ -147,6 +147,10 @@ class Route:
         whole: list[list[NDArray[Any]]] = []
         if self.noise is None:
             workers.add(lambda: whole.append(self._run_whole(samples[block[0]])))
+            if self._runtime.is_large:  # which would have two copies of large weights there
+                for _ in workers.results(self._runtime.stop):
+                    pass
+                workers = Workers(self._threads)
         if len(missing) == 1:
             for number in range(len(self._partition.parts)):
                 workers.add(partial(self._float.take, number, ()))
@@ -159,7 +163,10 @@ class Route:
 
     def _run_whole(self, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The float outputs of the model as a whole, which must be the same in other runs."""
-        session = self._runtime.session(self._lowering.lower(QuantConfig(), self._outputs))
+        # Laying out large weights anew takes longer than it saves in a few runs.
+        session = self._runtime.session(
+            self._lowering.lower(QuantConfig(), self._outputs), packed=not self._runtime.is_large
+        )
         whole = session.run(sample)
         # What draws random numbers by a seed may draw the same a few times.
         runs = _RUNS_OF_RANDOM if self._lowering.draws_random else RUNS

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hmct_track.errors import EngineError, UsageError
+from hmct_track.memory import give_back
 from hmct_track.model import LoweredModel
 
 CPU = "CPUExecutionProvider"
@@ -26,6 +27,13 @@ bits of mantissa, see onnxruntime's page of its CUDA provider. Untested: no GPU 
 _DEVICE = threading.Lock()
 """A device has memory for one run, which keeps it busy alone, whatever model it is of; cores are
 shared out."""
+
+LARGE = 100 * 2**20
+"""Bytes of weights from which on a copy of them is worth being rid of: about as much as Python and
+the libraries take by themselves."""
+_FREED = 64 * 2**20
+"""Bytes of weights that sessions are made of before what they freed is given back, which takes some
+milliseconds."""
 
 _FATAL = 4
 """Of onnxruntime's levels of logging."""
@@ -69,7 +77,9 @@ class Session:
 
 
 class Runtime:
-    """Makes sessions that share one copy of a model's weights.
+    """Makes sessions from one copy of a model's weights.
+
+    onnxruntime copies the weights into each session, or lays them out anew for faster runs.
 
     Args:
         weights: the model's large constants.
@@ -96,6 +106,11 @@ class Runtime:
                 )
         # The values must outlive the sessions, which hold pointers into them.
         self._weights = {n: ort.OrtValue.ortvalue_from_numpy(w) for n, w in weights.items()}
+        self._sizes = {name: weight.nbytes for name, weight in weights.items()}
+        self.is_large = sum(self._sizes.values()) > LARGE
+        """Whether a copy of the weights matters."""
+        self._freed = 0
+        self._lock = threading.Lock()
         self._threads = threads
         self._providers = list(providers) or [CPU]
         self.run_options = _run_options()
@@ -114,12 +129,13 @@ class Runtime:
         self.run_options.terminate = True
         self.run_options = _run_options()
 
-    def session(self, lowered: LoweredModel, *, alone: bool = True) -> Session:
+    def session(self, lowered: LoweredModel, *, alone: bool = True, packed: bool = True) -> Session:
         """A session of a lowered model.
 
         Args:
             lowered: the model.
             alone: whether a run may use all cores, or is one of many at a time.
+            packed: whether a copy of weights is made that is laid out for faster runs.
 
         Raises:
             EngineError: the runtime refuses the model.
@@ -137,6 +153,8 @@ class Runtime:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         # Of two pairs in a row, onnxruntime would keep one, which rounds otherwise than both.
         options.add_session_config_entry("session.disable_double_qdq_remover", "1")
+        if not packed:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         values = {name: self._weights[weight] for name, weight in lowered.weights.items()}
         values |= {n: ort.OrtValue.ortvalue_from_numpy(a) for n, a in lowered.arrays.items()}
         if values:
@@ -150,4 +168,17 @@ class Runtime:
             )
         except Exception as error:  # onnxruntime raises classes of its own without a common base
             raise EngineError(f"onnxruntime cannot load the model: {error}") from error
+        if self.is_large:
+            self._give_back(lowered)
         return Session(session, lowered.outputs, list(values.values()), self)
+
+    def _give_back(self, lowered: LoweredModel) -> None:
+        """Give back what sessions freed: onnxruntime copies weights while it lays them out."""
+        freed = sum(self._sizes[weight] for weight in lowered.weights.values())
+        freed += sum(array.nbytes for array in lowered.arrays.values())
+        with self._lock:
+            self._freed += freed
+            if self._freed < _FREED:
+                return
+            self._freed = 0
+        give_back()

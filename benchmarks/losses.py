@@ -21,23 +21,9 @@ from pathlib import Path
 from benchmarks.startup import Took
 
 ROUNDS = 5
-_QUANTIZE = """
-import sys, numpy, onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-import onnxruntime
-source, data, target = sys.argv[1:]
-name = onnxruntime.InferenceSession(source).get_inputs()[0].name
-class Reader(CalibrationDataReader):
-    def __init__(self):
-        self.left = [{name: numpy.load(data)}]
-    def get_next(self):
-        return self.left.pop() if self.left else None
-quantize_static(source, target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
-print("done")
-"""
-_THEIRS = """
-import sys, tempfile, os, numpy, onnx, onnxruntime
-from onnxruntime.quantization import CalibrationDataReader, qdq_loss_debug as debug
+_READER = """
+import sys, numpy, onnx, onnxruntime
+from onnxruntime.quantization import CalibrationDataReader
 source, data, quantized = sys.argv[1:]
 name = onnxruntime.InferenceSession(source).get_inputs()[0].name
 class Reader(CalibrationDataReader):
@@ -45,6 +31,15 @@ class Reader(CalibrationDataReader):
         self.left = [{name: numpy.load(data)}]
     def get_next(self):
         return self.left.pop() if self.left else None
+"""
+_QUANTIZE = """
+from onnxruntime.quantization import QuantFormat, quantize_static
+quantize_static(source, quantized, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+print("done")
+"""
+_THEIRS = """
+import tempfile, os
+from onnxruntime.quantization import qdq_loss_debug as debug
 found = []
 with tempfile.TemporaryDirectory() as folder:
     for model in (source, quantized):
@@ -70,12 +65,12 @@ def main() -> None:
         environment = {**os.environ, "HMCT_RECORD": "later"}
         for name in ("MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"):
             environment.pop(name, None)
-        Took([sys.executable, "-c", _QUANTIZE, model, sample, quantized], environment)
+        Took([sys.executable, "-c", _READER + _QUANTIZE, model, sample, quantized], environment)
         ours = [sys.executable, "-m", "hmct_track", "plot-acc-error", quantized, data]
         ours += ["--float-model", model, "-q", "['weight','activation']"]
         ours += ["--no-progress", "--lake", lake]
         ways = {
-            "theirs": [sys.executable, "-c", _THEIRS, model, sample, quantized],
+            "theirs": [sys.executable, "-c", _READER + _THEIRS, model, sample, quantized],
             "ours, new": [*ours, "--no-reuse"],
             "ours, known": ours,
         }

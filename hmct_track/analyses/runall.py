@@ -181,8 +181,9 @@ class Runall(Analysis):
         from hmct_track.recording.progress import Steps
 
         rankings = self._rankings()
-        if (run.recording.threads or default_threads()) > 1:  # else it would only be in the way
-            run.drawer = Drawer(run.lake.path)
+        looked_at = self.save_dir is not None or run.is_waited_for
+        if looked_at and (run.recording.threads or default_threads()) > 1:
+            run.drawer = Drawer(run.lake.path)  # with one core it would only be in the way
         with Steps(len(rankings) + 5, shown=run.recording.progress) as display:
             run.steps = display
             emit = run.emit and display.aside(run.emit)

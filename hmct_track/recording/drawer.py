@@ -81,7 +81,9 @@ class Drawer:
             yield stem
 
     def close(self) -> None:
-        """End the process, wherever it is."""
+        """End the process, wherever it is; its files, which others may write, are looked at no more."""
+        for figures, _ in self.asked.values():
+            figures.files.clear()
         if self._process:
             self._process.kill()
             with suppress(OSError), self._process:  # closes its pipes, and waits for it

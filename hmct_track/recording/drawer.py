@@ -81,7 +81,7 @@ class Drawer:
             yield stem
 
     def close(self) -> None:
-        """End the process, wherever it is; its files, which others may write, are looked at no more."""
+        """End the process, wherever it is; files that others may write are looked at no more."""
         for figures, _ in self.asked.values():
             figures.files.clear()
         if self._process:

@@ -318,7 +318,7 @@ def test_large_weights_are_there_once_for_the_whole_model_or_for_its_parts(
 
     monkeypatch.setattr(Runtime, "session", watched)
     monkeypatch.setattr(runtime, "LARGE", 32 * 32 * 4 - 1)
-    monkeypatch.setattr(runtime, "_FREED", 3 * 32 * 32 * 4)
+    monkeypatch.setattr(runtime, "FREED", 3 * 32 * 32 * 4)
     monkeypatch.setattr(runtime, "give_back", lambda: given_back.append(len(made)))
 
     found = by_key(Engine(quantized, threads=2), configs, samples, ["y"])

@@ -52,6 +52,13 @@ def test_a_client_that_holds_the_database_open_does_not_stop_a_writer(tmp_path: 
         assert client.sql("SELECT config_id FROM configs").fetchall() == [("b",)]
 
 
+def test_a_process_that_ends_while_duckdb_is_opened_ends_well(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from hmct_track.lake import Opening; Opening(Path())"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_row_written_twice_counts_once(tmp_path: Path) -> None:
     lake = Lake.create(tmp_path)
     for run_id in ("first", "second"):

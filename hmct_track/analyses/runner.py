@@ -74,11 +74,22 @@ def run_analysis(
     began = time.monotonic() if began is None else began
     recording = recording or (parent.recording if parent else Recording())
     analysis.check()
-    opening = None
     if parent:
         opened = Opened(parent.subject, parent.row["float_gap"])
-    else:
-        opening = Opening(lake_path(recording.lake))
+        return _run_analysis(analysis, recording, emit, parent, opened, began, None)
+    with Opening(lake_path(recording.lake)) as opening:
+        return _run_analysis(analysis, recording, emit, None, opened, began, opening)
+
+
+def _run_analysis(
+    analysis: Analysis,
+    recording: Recording,
+    emit: Emit | None,
+    parent: Run | None,
+    opened: Opened | None,
+    began: float,
+    opening: Opening | None,
+) -> Any:
     about = opened.subject if opened else None
     model, engine = (about.model, about.engine) if about else analysis.open(recording)
     first = analysis.ask(model, Seen())

@@ -31,7 +31,7 @@ shared out."""
 LARGE = 100 * 2**20
 """Bytes of weights from which on a copy of them is worth being rid of: about as much as Python and
 the libraries take by themselves."""
-_FREED = 64 * 2**20
+FREED = 64 * 2**20
 """Bytes of weights that sessions are made of before what they freed is given back, which takes some
 milliseconds."""
 
@@ -178,7 +178,7 @@ class Runtime:
         freed += sum(array.nbytes for array in lowered.arrays.values())
         with self._lock:
             self._freed += freed
-            if self._freed < _FREED:
+            if self._freed < FREED:
                 return
             self._freed = 0
         give_back()

@@ -9,7 +9,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
 
 from hmct_track.lake.duck import Asked, Connection, shipped_connection, translated
 from hmct_track.lake.layout import Keys, Wanted
@@ -94,7 +95,7 @@ class Source(Protocol):
 class Opening:
     """A connection to a lake that is being made beside other work, with the views of its answers.
 
-    It takes as long as loading a small model.
+    It takes as long as loading a small model. Who has it as a context leaves when it has ended.
 
     Args:
         path: the lake, which may be missing still.
@@ -104,7 +105,20 @@ class Opening:
         self.path = path
         self._views: set[str] = set()
         self._made: Future[Connection] = Future()
-        threading.Thread(target=self._make, daemon=True).start()
+        # Not a daemon: DuckDB aborts a process that ends while it is being opened.
+        self._thread = threading.Thread(target=self._make)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._thread.join()
 
     def _make(self) -> None:
         try:

@@ -7,15 +7,14 @@ folder for its figures, and writes one for each figure that is there, the run an
 from __future__ import annotations
 
 import json
-import os
 import sys
-import uuid
 from importlib import import_module
 from pathlib import Path
 
 from hmct_track.analyses.stored import answer_of
 from hmct_track.errors import HmctTrackError
 from hmct_track.lake import Lake, lake_path
+from hmct_track.lake.places import written
 
 
 def main() -> None:
@@ -38,10 +37,8 @@ def main() -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole, or not at all."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with written(path) as temporary:
+        temporary.write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -77,8 +77,11 @@ def run_analysis(
     if parent:
         opened = Opened(parent.subject, parent.row["float_gap"])
         return _run_analysis(analysis, recording, emit, parent, opened, began, None)
-    with Opening(lake_path(recording.lake)) as opening:
+    opening = Opening(lake_path(recording.lake))
+    try:
         return _run_analysis(analysis, recording, emit, None, opened, began, opening)
+    finally:
+        opening.wait()  # the command line ends the process at once, which DuckDB must not see
 
 
 def _run_analysis(

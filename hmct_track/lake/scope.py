@@ -9,8 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 from hmct_track.lake.duck import Asked, Connection, shipped_connection, translated
 from hmct_track.lake.layout import Keys, Wanted
@@ -95,7 +94,7 @@ class Source(Protocol):
 class Opening:
     """A connection to a lake that is being made beside other work, with the views of its answers.
 
-    It takes as long as loading a small model. Who has it as a context leaves when it has ended.
+    It takes as long as loading a small model. Who ends the process without Python's own end waits.
 
     Args:
         path: the lake, which may be missing still.
@@ -109,15 +108,8 @@ class Opening:
         self._thread = threading.Thread(target=self._make)
         self._thread.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def wait(self) -> None:
+        """Wait until it has been made, or could not be."""
         self._thread.join()
 
     def _make(self) -> None:

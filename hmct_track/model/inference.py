@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import count
 from math import prod
 
@@ -115,9 +116,15 @@ def spec_of(value: onnx.ValueInfoProto) -> TensorSpec | None:
     tensor = value.type.tensor_type
     if not tensor.elem_type:
         return None
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    dtype = dtype_name(tensor.elem_type)
     dims = tuple(d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim)
     return TensorSpec(value.name, dtype, dims if tensor.HasField("shape") else None)
+
+
+@cache
+def dtype_name(element: int) -> str:
+    """NumPy's name of one of ONNX's types, which NumPy takes long to put together."""
+    return helper.tensor_dtype_to_np_dtype(element).name
 
 
 def size_of(spec: TensorSpec | None) -> int | None:

@@ -20,7 +20,7 @@ from hmct_track.model.fakequant import fake_quantize, with_type
 from hmct_track.model.flow import Flow
 from hmct_track.model.graph import draws_random, every_node, is_calibration
 from hmct_track.model.horizon_ops import HORIZON_OPS, lower_horizon_op
-from hmct_track.model.inference import inferred_graph, spec_of
+from hmct_track.model.inference import dtype_name, inferred_graph, spec_of
 from hmct_track.model.quantizer import MICROSOFT, add_quantizer, add_shift, check_fit
 from hmct_track.model.reader import QuantModel
 from hmct_track.types import (
@@ -165,7 +165,7 @@ class Lowering:
         values = (*inferred.value_info, *inferred.input, *inferred.output)
         found = {value.name: spec for value in values if (spec := spec_of(value))}
         for constant in inferred.initializer:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(constant.data_type).name
+            dtype = dtype_name(constant.data_type)
             found[constant.name] = TensorSpec(constant.name, dtype, tuple(constant.dims))
         for name, spec in declared.items():
             if spec and found.setdefault(name, spec).dtype != spec.dtype:

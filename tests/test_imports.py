@@ -103,6 +103,17 @@ def test_ranking_loads_no_mlflow_no_matplotlib_and_no_pandas(
     assert {"onnxruntime", "duckdb"} <= found
 
 
+@pytest.mark.parametrize("command", ["diagnose", "mend", "sensitivity-analysis", "plot-acc-error"])
+def test_an_answer_without_a_figure_loads_no_matplotlib(
+    command: str, tmp_path: Path, demo_files: tuple[str, str]
+) -> None:
+    arguments = [command, *demo_files, "--no-track"]
+    more = {"plot-acc-error": ["-q", "weight"], "mend": ["-o", str(tmp_path / "mended.onnx")]}
+    arguments += more.get(command, [])
+    found = loaded(RUN.format(arguments=arguments), tmp_path)
+    assert found & {"mlflow", "matplotlib", "seaborn", "pandas"} == set()
+
+
 def test_drawing_a_ranking_loads_neither_seaborn_nor_pandas(tmp_path: Path) -> None:
     found = loaded("import hmct_track.report.ranking, hmct_track.report.accumulation", tmp_path)
     assert found & {"seaborn", "pandas", "scipy"} == set()

@@ -359,7 +359,7 @@ class GetSensitivityOfNodes(Analysis["SensitivityRow"]):
             title = f"Sensitivity of {answer.label}: each {node_type} quantized alone"
             scores = self._scores(answer)
             if scores:
-                from hmct_track.report.scores import score_figure
+                from hmct_track.report.score_figure import score_figure
 
                 return score_figure(answer.rows, scores, title)
             first = self.metrics_asked[0]

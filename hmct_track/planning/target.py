@@ -271,6 +271,6 @@ def interval(reading: Reading, confidence: float = 0.9) -> tuple[float, float]:
 @lru_cache(maxsize=64)
 def student(probability: float, freedom: int) -> float:
     """Quantile of Student's distribution."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes long to load
 
-    return float(t.ppf(probability, freedom))
+    return float(stdtrit(freedom, probability))

@@ -228,14 +228,7 @@ def test_a_configuration_runs_only_from_where_it_differs(monkeypatch: pytest.Mon
     engine = Engine(quantized, threads=1)
     samples = {"0": {"x": weight(0, 2, 4)}}
     list(engine.evaluate([QuantConfig.only(["c0"])], samples, ["y"]))
-    made: list[int] = []
-    make = Runtime.session
-
-    def watched(self: Runtime, *given: Any, **options: Any) -> Session:
-        made.append(1)
-        return make(self, *given, **options)
-
-    monkeypatch.setattr(Runtime, "session", watched)
+    made = count_sessions(monkeypatch)
     ran = count_runs(monkeypatch)
 
     list(engine.evaluate([QuantConfig.only(["c3"])], samples, ["y"]))
@@ -291,6 +284,44 @@ def test_what_is_known_is_left_out() -> None:
     found = Engine(quantized).evaluate(configs, samples, ["y"], known)
     every = {(c.config_id, s) for c in configs for s in samples}
     assert sorted((m.config_id, m.sample_id) for m in found) == sorted(every - known)
+
+
+def test_float_values_that_a_ranking_has_left_are_not_computed_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quantized = load_model(chain())
+    samples = {str(k): {"x": weight(k, 1, 4)} for k in range(3)}
+    expected = [v["y"] for v in Engine(quantized).observe(QuantConfig(), samples, ["y"])]
+    engine = Engine(quantized)
+    names = [node.name for node in quantized.calibration_nodes]
+    [*engine.evaluate([QuantConfig.only(names[:1]).canonical(names)], samples, ["y"])]
+    made = count_sessions(monkeypatch)
+
+    found = [v["y"] for v in engine.observe(QuantConfig(), samples, ["y"])]
+    assert made == []
+    for got, want in zip(found, expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+    # What it does not hold is computed: another sample, another configuration.
+    other = {"other": {"x": weight(9, 1, 4)}}
+    assert len([*engine.observe(QuantConfig(), {**samples, **other}, ["y"])]) == 4
+    quantizing = QuantConfig(Quantization.AS_CALIBRATED)
+    whole = [v["y"] for v in engine.observe(quantizing, samples, ["y"])]
+    assert not all(np.array_equal(x, y) for x, y in zip(whole, found, strict=True))
+    assert len(made) == 2
+
+
+def count_sessions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A list that grows by what each session is made of."""
+    made: list[object] = []
+    make = Runtime.session
+
+    def counted(self: Runtime, lowered: Any, **options: Any) -> Session:
+        made.append(lowered)
+        return make(self, lowered, **options)
+
+    monkeypatch.setattr(Runtime, "session", counted)
+    return made
 
 
 def test_large_weights_are_there_once_for_the_whole_model_or_for_its_parts(

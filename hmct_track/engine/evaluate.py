@@ -240,11 +240,18 @@ class Engine:
         samples: Samples,
         tensors: Sequence[str],
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """The values of tensors under a configuration, sample by sample.
+        """The values of tensors under a configuration, sample by sample; not to be written to.
+
+        Float values that an evaluation has left are not computed anew.
 
         Raises:
             EngineError: the runtime refuses the model or fails.
         """
+        if config == QuantConfig():
+            for route in self._routes.values():
+                if held := route.held(samples, tensors):
+                    yield from held
+                    return
         first = next(iter(samples.values()), {})
         self._lowering.specs_for({name: array.shape for name, array in first.items()})
         session = self._runtime.session(self._lowering.lower(config, tensors))

@@ -133,6 +133,15 @@ class Route:
                 self._hold(block, samples)
                 yield from self._run(todo, block, keys, ids, comparison)
 
+    def held(
+        self, samples: Collection[str], tensors: Collection[str]
+    ) -> list[dict[str, NDArray[Any]]] | None:
+        """The float values of tensors for each sample; None if it does not hold all of them."""
+        states = [self._states.get(sample, {}) for sample in samples]
+        if any(tensor not in state for state in states for tensor in tensors):
+            return None
+        return [{tensor: state[tensor] for tensor in tensors} for state in states]
+
     def _block_size(self, sample: Mapping[str, NDArray[Any]]) -> int:
         """For how many samples at a time the float values are held."""
         one = 2 * self._partition.held_bytes + sum(array.nbytes for array in sample.values())

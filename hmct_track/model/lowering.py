@@ -53,6 +53,7 @@ class Lowering:
         self.flow = Flow(model.proto.graph)
         self._initializers = {t.name: t for t in model.proto.graph.initializer}
         self._quantized = _Quantized()
+        self._for_shapes: dict[Any, dict[str, TensorSpec]] = {}
         self.draws_random = _check_random(model.proto)
         """Whether the model draws random numbers, if by a seed."""
         for node, name in zip(model.proto.graph.node, model.node_names, strict=True):
@@ -138,7 +139,12 @@ class Lowering:
     def specs_for(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorSpec]:
         """Types and shapes of the float model's tensors for inputs of these shapes."""
         known = all(spec.shape == shapes.get(spec.name, spec.shape) for spec in self.model.inputs)
-        return dict(self.specs) if known else self._infer(shapes)
+        if known:
+            return dict(self.specs)
+        key = tuple(shapes.items())
+        if key not in self._for_shapes:
+            self._for_shapes = {key: self._infer(shapes)}
+        return dict(self._for_shapes[key])
 
     @cached_property
     def _float_proto(self) -> bytes:

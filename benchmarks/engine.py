@@ -29,7 +29,7 @@ from hmct_track.analyses.configurations import alone, names_of_type
 from hmct_track.engine import Engine
 from hmct_track.engine.machine import default_threads
 from hmct_track.model import Lowering, QuantModel, load_model
-from hmct_track.types import NodeType, QuantConfig
+from hmct_track.types import NodeType, QuantConfig, TensorSpec
 from tests.support.real import calibrate, real_model
 
 NAMES = ("mobilenet-v2", "docorient", "ocr-rec", "ocr-det", "pp-lcnet")
@@ -127,7 +127,8 @@ def _suffix_seconds(
         whole = _session(lowering.lower(QuantConfig(), inner), lowering, default_threads())
         values |= dict(zip(inner, whole.run(inner, dict(case.samples[0])), strict=True))
     feed = {name: values[name] for name in inputs}
-    part = lowering.lower_part(QuantConfig(), steps, inputs, outputs)
+    known = {name: TensorSpec(name, x.dtype.name, x.shape) for name, x in feed.items()}
+    part = lowering.lower_part(QuantConfig(), steps, inputs, outputs, known)
     cores = default_threads()
     alone, many = (_session(part, lowering, threads) for threads in (cores, 1))
 

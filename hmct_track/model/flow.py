@@ -19,14 +19,16 @@ class Flow:
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self._nodes = graph.node
+        self.nodes: Sequence[onnx.NodeProto] = list(graph.node)  # protobuf looks each up anew
+        """The nodes by position. Not to be changed."""
         self.constants = constant_tensors(graph)
-        self.makers = {o: k for k, node in enumerate(graph.node) for o in node.output if o}
+        self._writes = [tuple(o for o in node.output if o) for node in self.nodes]
+        self.makers = {o: k for k, names in enumerate(self._writes) for o in names}
         """Tensor to the position of the node that makes it."""
 
     def op_type(self, step: int) -> str:
         """The op type of a node."""
-        return str(self._nodes[step].op_type)
+        return str(self.nodes[step].op_type)
 
     def reads(self, step: int) -> tuple[str, ...]:
         """The tensors that a node reads, those that it reads inside its bodies included."""
@@ -34,13 +36,13 @@ class Flow:
 
     def writes(self, step: int) -> tuple[str, ...]:
         """The tensors that a node makes."""
-        return tuple(o for o in self._nodes[step].output if o)
+        return self._writes[step]
 
     @cached_property
     def _reads(self) -> list[tuple[str, ...]]:
         return [
             tuple(dict.fromkeys(i for i in (*node.input, *outer_inputs(node)) if i))
-            for node in self._nodes
+            for node in self.nodes
         ]
 
     def steps(self, outputs: Iterable[str]) -> tuple[int, ...]:
@@ -61,8 +63,8 @@ class Flow:
         order: list[int] = []
         waiting: dict[str, int] = {}
         for step in sorted(needed):
-            if is_calibration(self._nodes[step]):
-                waiting[self._nodes[step].output[0]] = step
+            if is_calibration(self.nodes[step]):
+                waiting[self.nodes[step].output[0]] = step
                 continue
             self._release(self._reads[step], waiting, order)
             order.append(step)
@@ -108,4 +110,4 @@ class Flow:
         steps = tuple(steps)
         makers = (self.makers.get(name) for name in self.constants_of(steps))
         found = {step for step in (*steps, *makers) if step is not None}
-        return tuple(sorted(step for step in found if is_calibration(self._nodes[step])))
+        return tuple(sorted(step for step in found if is_calibration(self.nodes[step])))

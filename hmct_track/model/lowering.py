@@ -261,7 +261,7 @@ class _Part:
 
     def add(self, step: int) -> None:
         """Append a node, and before it the constants that it reads."""
-        node, writes = self._model.proto.graph.node[step], self._flow.writes(step)
+        node, writes = self._flow.nodes[step], self._flow.writes(step)
         if self._there.issuperset(writes):
             return
         self._there.update(writes)
@@ -283,7 +283,7 @@ class _Part:
             lower_horizon_op(self._builder, node, self._model.node_names[step])
         else:
             self._lowered.graph.node.append(node)
-        name, target = self._model.node_names[step], self._model.proto.graph.node[step].output[0]
+        name, target = self._model.node_names[step], self._flow.nodes[step].output[0]
         if node.output[0] != target:
             spec = self._shapes.get(target)
             shift, shape = self._config.shifts[name], spec.shape if spec else None

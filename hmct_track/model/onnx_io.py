@@ -233,7 +233,9 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for body in (attribute.g, *attribute.graphs):
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+            for body in attribute.graphs:
                 yield from _tensors(body)
 
 

@@ -12,6 +12,8 @@ _SAMPLES = 2
 _HIDDEN = 100
 """How many times larger than most channels the largest is, if it hides them."""
 _MOST_CHANNELS = 1024
+_WITHIN_ONE = {"Sigmoid", "HardSigmoid", "Softmax", "Tanh"}
+"""Ops whose output lies within -1 to 1, whatever they read."""
 
 
 def hidden_channels(subject: Subject) -> Iterator[str]:
@@ -19,14 +21,20 @@ def hidden_channels(subject: Subject) -> Iterator[str]:
 
     Such are those of detectors, that hold boxes in hundreds of pixels beside scores below one. The
     first axis behind the batch and the last are looked at: others are places, whose magnitudes
-    differ by nature. Outputs within -1 to 1, as those of a softmax, are left alone.
+    differ by nature. Outputs within -1 to 1 are left alone; of those of a sigmoid or a softmax the
+    float model need not be run to see it.
     """
     from statistics import median
 
     from hmct_track.engine import channel_scales
 
     ranks = {name: subject.engine.rank(name) for name in subject.outputs}
-    outputs = [name for name, rank in ranks.items() if rank is None or rank > 2]
+    makers = {o: node.op_type for node in subject.model.general_nodes for o in node.outputs}
+    outputs = [
+        name
+        for name, rank in ranks.items()
+        if (rank is None or rank > 2) and makers.get(name) not in _WITHIN_ONE
+    ]
     if not outputs:
         return
     few = subject.inputs(range(min(_SAMPLES, len(subject.samples))))

@@ -54,7 +54,7 @@ def test_of_outputs_within_one_the_float_model_is_not_run_to_see(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     observed: list[object] = []
-    monkeypatch.setattr(Engine, "observe", lambda *given: observed.append(given) or iter(()))
+    monkeypatch.setattr(Engine, "float_values", lambda *given: observed.append(given) or iter(()))
     rank(detector(helper.make_node(op, ["m"], ["y"], name="end")), tmp_path)
     assert observed == []
     assert not [text for text in caplog.messages if "hides" in text]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -240,23 +240,32 @@ class Engine:
         samples: Samples,
         tensors: Sequence[str],
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """The values of tensors under a configuration, sample by sample; not to be written to.
-
-        Float values that an evaluation has left are not computed anew.
+        """The values of tensors under a configuration, sample by sample.
 
         Raises:
             EngineError: the runtime refuses the model or fails.
         """
-        if config == QuantConfig():
-            for route in self._routes.values():
-                if held := route.held(samples, tensors):
-                    yield from held
-                    return
         first = next(iter(samples.values()), {})
         self._lowering.specs_for({name: array.shape for name, array in first.items()})
         session = self._runtime.session(self._lowering.lower(config, tensors))
         for sample in samples.values():
             yield dict(zip(session.outputs, session.run(sample), strict=True))
+
+    def float_values(
+        self, samples: Samples, tensors: Sequence[str]
+    ) -> Iterable[dict[str, NDArray[Any]]]:
+        """The float values of tensors, sample by sample; not to be written to.
+
+        Those that an evaluation has left are not computed anew. They may be rounded otherwise than
+        in `observe`, so that parameters made of them would hang on what was done before.
+
+        Raises:
+            EngineError: the runtime refuses the model or fails.
+        """
+        for route in self._routes.values():
+            if held := route.held(samples, tensors):
+                return held
+        return self.observe(QuantConfig(), samples, tensors)
 
     def stages(
         self, config: QuantConfig, sample: Mapping[str, NDArray[Any]], tensors: Sequence[str]

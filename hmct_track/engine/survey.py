@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hmct_track.engine.comparison import channel_squares, select
 from hmct_track.engine.evaluate import Engine
 from hmct_track.engine.protocols import Samples
-from hmct_track.types import Output, QuantConfig
+from hmct_track.types import Output
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def channel_scales(
 ) -> list[ChannelScales]:
     """The magnitudes of the channels of float outputs, along every axis with several.
 
-    One run of the float model per sample; nothing but the sums is kept.
+    One run of the float model per sample, unless it was evaluated; nothing but the sums is kept.
 
     Args:
         engine: of the model.
@@ -54,7 +54,7 @@ def channel_scales(
     parts = [engine.output(output) for output in outputs]
     tensors = list(dict.fromkeys(part.tensor for part in parts))
     sums: dict[tuple[Output, int], list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = {}
-    for values in engine.observe(QuantConfig(), samples, tensors):
+    for values in engine.float_values(samples, tensors):
         for part in parts:
             x = select(part, values[part.tensor])
             for axis in range(x.ndim):

@@ -44,8 +44,8 @@ _FATAL = 4
 def _share_memory() -> None:
     """Have memory of the process that sessions take tensors from while they run.
 
-    Without it each run asks the system for new pages, and gives them back at its end, which takes up
-    to a fifth of the time of a ranking.
+    Without it each run asks the system for new pages, and gives them back at its end, which takes
+    up to a fifth of the time of a ranking.
     """
     kind, use = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
     # By default its size doubles, so that a large model would leave much of it unused.

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -24,6 +23,7 @@ from hmct_track.model.graph import (
     subgraphs,
     unique_names,
 )
+from hmct_track.model.inference import dtype_name
 from hmct_track.model.names import expand, expand_one
 from hmct_track.model.onnx_io import Skeleton, SkeletonModel, make_skeleton, read_proto
 from hmct_track.model.original import convert, warn_once
@@ -432,7 +432,7 @@ def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
     if not tensor.elem_type:
         raise ModelError(f"{value.name!r} has no element type; export the model again")
-    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    dtype = dtype_name(tensor.elem_type)
     if not tensor.HasField("shape"):
         return TensorSpec(value.name, dtype, None)
     # Exporters write unknown dimensions as names, as nothing, or as 0 and -1.
